@@ -8,7 +8,7 @@ import tensorflow as tf
 from flan_tf import config
 from flan_tf.data import packing
 from flan_tf.data import vocabulary as vocabulary_lib
-from flan_tf.mesh import checkpoint, ops, program, state
+from flan_tf.mesh import checkpoint, program, state
 from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh import strategy as strategy_lib
 from flan_tf.mesh.compat import mtf
@@ -171,8 +171,9 @@ class Model:
       weights = transformer.cast_weights(core.read(self.weights), self._dtype)
       tokens = transformer.Tokens(inputs, segment_ids, positions)
       hidden = transformer.hidden_states(self.run.model, d, weights, tokens)
-      table = transformer.output_table(weights)
-      log_probs = ops.token_log_probs(hidden, table, targets, d.vocab)
+      log_probs = transformer.log_probs(
+        self.run.model, d, weights, hidden, targets
+      )
       core.lower()
       return core.value(log_probs)
 

@@ -145,8 +145,7 @@ class TrainStep:
     hidden = transformer.hidden_states(
       run.model, d, cast, tokens, run.train.recompute
     )
-    table = transformer.output_table(cast)
-    log_probs = ops.token_log_probs(hidden, table, targets, d.vocab)
+    log_probs = transformer.log_probs(run.model, d, cast, hidden, targets)
     loss = mtf.negative(mtf.reduce_sum(log_probs * loss_weights))
     return loss, mtf.reduce_sum(loss_weights)
 
