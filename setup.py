@@ -61,7 +61,9 @@ EXTRAS = {
 BINARIES = [
   "bench",
   "control",
+  "convert",
   "evaluate",
+  "generate",
   "inspect_tasks",
   "prepare",
   "quickstart",
