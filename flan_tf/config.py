@@ -24,6 +24,10 @@ POSITIONS = ("t5", "rotary", "learned")
 ROTARY_SCALINGS = ("none", "linear", "llama3")
 NORMS = ("rms", "layer")
 ATTENTION_BIASES = ("none", "qkv", "all")
+LORA_WEIGHTS = (
+  *("attention/q", "attention/k", "attention/v", "attention/o"),
+  *("mlp/gate", "mlp/in", "mlp/out"),
+)
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("constant", "rsqrt", "linear", "cosine")
 
@@ -189,6 +193,33 @@ class ModelConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class AdapterConfig:
+  """What a run trains instead of the model's weights; see model/adapters.py.
+
+  Attributes:
+    lora_rank: rank of what is added to each of `lora_weights`; 0 for nothing,
+      and the whole model trains.
+    lora_alpha: it is multiplied by lora_alpha / lora_rank.
+    lora_weights: weights of every layer, comma-separated; those that a model
+      has not (a gate, say) are left out.
+  """
+
+  lora_rank: int = 0
+  lora_alpha: float = 16.0
+  lora_weights: str = (
+    "attention/q,attention/k,attention/v,attention/o,mlp/gate,mlp/in,mlp/out"
+  )
+
+  def __post_init__(self):
+    if self.lora_rank < 0:
+      raise ValueError(
+        f"adapter.lora_rank: expected 0 or more, got {self.lora_rank}."
+      )
+    for name in split_names(self.lora_weights):
+      _one_of("adapter.lora_weights", name, LORA_WEIGHTS)
+
+
+@dataclasses.dataclass(frozen=True)
 class MeshConfig:
   """Where the model runs: see `flan_tf.mesh.layout`."""
 
@@ -268,6 +299,7 @@ class RunConfig:
   seed: int = 0
   data: DataConfig = dataclasses.field(default_factory=DataConfig)
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+  adapter: AdapterConfig = dataclasses.field(default_factory=AdapterConfig)
   mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
   train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 

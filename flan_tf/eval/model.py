@@ -1,6 +1,7 @@
 """A checkpoint, loaded on a mesh, that scores and generates."""
 
 import dataclasses
+import json
 
 import numpy as np
 import tensorflow as tf
@@ -12,7 +13,7 @@ from flan_tf.mesh import checkpoint, program, state
 from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh import strategy as strategy_lib
 from flan_tf.mesh.compat import mtf
-from flan_tf.model import decode, transformer
+from flan_tf.model import adapters, decode, transformer
 from flan_tf.model import dims as dims_lib
 
 # Prompts are padded to one of few lengths, as each is a program of its own.
@@ -69,6 +70,8 @@ class Model:
     self._layout.check(d.tokens)
     specs = transformer.weight_specs(run.model, d)
     self.weights = state.State(self._devices, self._layout, specs)
+    adapted = adapters.specs(run.model, run.adapter, d)
+    self.adapters = state.State(self._devices, self._layout, adapted)
     self._score = program.Program(
       self._devices, self._layout, self._score_step(d)
     )
@@ -106,7 +109,11 @@ class Model:
       ),
       batch,
     )
-    checkpoint.restore(path, [model.weights])
+    base = path
+    if model.adapters.specs:
+      base = json.loads(checkpoint.read_file(path, "data.json"))["base"]
+      checkpoint.restore(path, [model.adapters])
+    checkpoint.restore(checkpoint.find(base), [model.weights])
     return model
 
   def score(self, examples: list[Example]) -> np.ndarray:
@@ -164,11 +171,17 @@ class Model:
         out[i] = ids[: ends[0]] if len(ends) else ids
     return out
 
+  def _read(self, core: program.CoreProgram):
+    """The weights, and what adapters add, in the precision that computes."""
+    added = adapters.scaled(self.run.adapter, core.read(self.adapters))
+    weights = {**core.read(self.weights), **added}
+    return transformer.cast_weights(weights, self._dtype)
+
   def _score_step(self, d):
     def step(core: program.CoreProgram, *features):
       fed = [core.feed(x, d.tokens) for x in features]
       inputs, targets, segment_ids, positions = fed
-      weights = transformer.cast_weights(core.read(self.weights), self._dtype)
+      weights = self._read(core)
       tokens = transformer.Tokens(inputs, segment_ids, positions)
       hidden = transformer.hidden_states(self.run.model, d, weights, tokens)
       log_probs = transformer.log_probs(
@@ -238,18 +251,15 @@ class Model:
       core.lower()
       return core.value(tokens), [core.value(x) for x in cache]
 
-    def read(core):
-      return transformer.cast_weights(core.read(self.weights), self._dtype)
-
     def first_step(core: program.CoreProgram, inputs, start):
       feeds = core.feed(inputs, d.tokens), core.feed(start, rows)
-      return values(core, *decode.prefill(model, d, read(core), *feeds))
+      return values(core, *decode.prefill(model, d, self._read(core), *feeds))
 
     def next_step(core: program.CoreProgram, tokens, start, column, cache):
       out = decode.extend(
         model,
         one,
-        read(core),
+        self._read(core),
         core.feed(tokens[:, tf.newaxis], one.tokens),
         core.feed(start, rows),
         core.feed(column, mtf.Shape([])),

@@ -172,7 +172,7 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
   for index, window in enumerate(transformer.windows(model)):
     w = {
       name: weights[f"layer_{index:03d}/{name}"]
-      for name in transformer.layer_names(model)
+      for name in transformer.names_in_a_layer(weights)
     }
     x = transformer.block(
       model, d, w, x, functools.partial(attend, masks[window])

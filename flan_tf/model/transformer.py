@@ -81,6 +81,14 @@ def layer_names(model: config.ModelConfig) -> tuple[str, ...]:
   return (*names, *biased)
 
 
+def names_in_a_layer(weights: Weights) -> tuple[str, ...]:
+  """As `layer_names`, and what adapters add."""
+  first = "layer_000/"
+  return tuple(
+    name.removeprefix(first) for name in weights if name.startswith(first)
+  )
+
+
 def _has_bias(model: config.ModelConfig, name: str) -> bool:
   part, _, name = name.rpartition("/")
   if name.endswith("norm"):
@@ -192,7 +200,7 @@ def hidden_states(
   shared = [tokens.positions]
   if model.positions == "t5":
     shared.append(_relative_bias(model, d, weights))
-  names = layer_names(model)
+  names = names_in_a_layer(weights)
 
   def layer(x, *rest):
     w = dict(zip(names, rest, strict=False))
@@ -271,8 +279,13 @@ def block(
 def _product(
   x: mtf.Tensor, w: Weights, name: str, shape: mtf.Shape
 ) -> mtf.Tensor:
-  """x times a weight, plus its bias if it has one."""
+  """x times a weight, plus what LoRA adds to it, plus its bias, if any."""
   y = mtf.einsum([x, w[name]], shape)
+  low = w.get(f"{name}/lora_a")
+  if low is not None:
+    rank = mtf.Shape([*x.shape.dims[:2], low.shape.dims[-1]])
+    inner = mtf.einsum([x, low], rank)
+    y += mtf.einsum([inner, w[f"{name}/lora_b"]], shape)
   bias = w.get(f"{name}_bias")
   return y if bias is None else mtf.add(y, bias, output_shape=shape)
 

@@ -8,6 +8,7 @@ checkpoint: a configuration that says otherwise is refused, not obeyed halfway.
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -61,6 +62,7 @@ class TrainingRun:
     started_from: where the weights came from, for people.
     seen: the tasks that the weights saw, each with its cluster: this run's and
       those of every run that it goes back to.
+    base: where adapters train, the checkpoint of the weights below them.
   """
 
   config: config.RunConfig
@@ -71,6 +73,7 @@ class TrainingRun:
   train_step: step_lib.TrainStep
   started_from: str
   seen: dict[str, str]
+  base: str = ""
 
   def save(self, workdir: str, state: batches_lib.BatchState) -> str:
     """Writes a checkpoint of the current step; returns its folder."""
@@ -126,10 +129,20 @@ def resolve(run: config.RunConfig, workdir: str) -> Resolved:
   if run.train.init_from:
     path = checkpoint.find(run.train.init_from)
     saved = saved_config(path)
+    if saved.adapter.lora_rank:
+      raise ValueError(
+        f"{path} holds adapters only. Merge them into their model first:\n "
+        f" python -m launch.convert --source=native:{path} --target=native:DIR"
+      )
     _check_model(run.model, saved.model, path)
     _check_held_out(run.held_out, saved_tasks(path), path)
     run = dataclasses.replace(run, model=saved.model)
     return Resolved(run, _vocabulary(run, path), path, False)
+  if run.adapter.lora_rank:
+    raise ValueError(
+      "adapter.lora_rank is set, but there are no weights to adapt. Set"
+      " train.init_from to a checkpoint."
+    )
   if not run.data.vocabulary:
     raise ValueError(
       "The run names no vocabulary. Train one with `python -m"
@@ -238,18 +251,25 @@ def open_run(
   before = saved_tasks(resolved.checkpoint) if resolved.checkpoint else {}
   tables, report = load_tables(resolved, tasks, data_dir)
   train_step = step_lib.TrainStep(devices, layout, run)
-  step, state = 0, None
+  step, state, base = 0, None, ""
   if resolved.resumes:
     saved = json.loads(checkpoint.read_file(resolved.checkpoint, DATA_FILE))
+    base = saved.get("base", "")
     step, state = saved["step"], _saved_state(saved, report, resolved)
     states = [train_step.weights, train_step.slots]
     checkpoint.restore(resolved.checkpoint, states)
+  elif train_step.frozen:
+    base = _absolute(resolved.checkpoint)
+    train_step.weights.initialize(run.seed)
+    train_step.slots.initialize(run.seed)
   elif resolved.checkpoint:
     checkpoint.restore(resolved.checkpoint, [train_step.weights])
     train_step.slots.initialize(run.seed)
   else:
     train_step.weights.initialize(run.seed)
     train_step.slots.initialize(run.seed)
+  if train_step.frozen:
+    checkpoint.restore(checkpoint.find(base), [train_step.frozen])
   batches = open_batches(resolved, tables, report, state)
   started_from = resolved.checkpoint or f"new weights, seed {run.seed}"
   return TrainingRun(
@@ -261,7 +281,12 @@ def open_run(
     train_step=train_step,
     started_from=started_from,
     seen=before | {task.name: task.cluster for task in report.tasks},
+    base=base,
   )
+
+
+def _absolute(path: str) -> str:
+  return path if "://" in path else os.path.abspath(path)
 
 
 def _data_state(
@@ -272,6 +297,7 @@ def _data_state(
     "next_batch": state.to_json(),
     "examples": {task.name: task.examples for task in run.report.tasks},
     "seen": run.seen,
+    "base": run.base,
     "mixture": run.report.to_json(),
   }
 
