@@ -38,7 +38,7 @@ class DataConfig:
 
   Attributes:
     tfds_data_dir: a prepared TFDS directory; empty for the rows shipped here.
-    vocabulary: a SentencePiece model file.
+    vocabulary: a SentencePiece model file, or one of byte pairs.
     objective: "instructions" (prompts and answers, loss on answers) or
       "language_model" (plain text of the same rows, loss on all of it).
     tasks: names, comma-separated; with `clusters`, what trains. Empty: all
@@ -202,6 +202,8 @@ class AdapterConfig:
     lora_alpha: it is multiplied by lora_alpha / lora_rank.
     lora_weights: weights of every layer, comma-separated; those that a model
       has not (a gate, say) are left out.
+    soft_prompt: learned vectors that stand before every example, in the place
+      of as many tokens; 0 for none (prompt tuning, section 4.5 of the paper).
   """
 
   lora_rank: int = 0
@@ -209,14 +211,21 @@ class AdapterConfig:
   lora_weights: str = (
     "attention/q,attention/k,attention/v,attention/o,mlp/gate,mlp/in,mlp/out"
   )
+  soft_prompt: int = 0
 
   def __post_init__(self):
-    if self.lora_rank < 0:
-      raise ValueError(
-        f"adapter.lora_rank: expected 0 or more, got {self.lora_rank}."
-      )
+    for name in ("lora_rank", "soft_prompt"):
+      if getattr(self, name) < 0:
+        raise ValueError(
+          f"adapter.{name}: expected 0 or more, got {getattr(self, name)}."
+        )
     for name in split_names(self.lora_weights):
       _one_of("adapter.lora_weights", name, LORA_WEIGHTS)
+
+  @property
+  def trains(self) -> bool:
+    """Whether adapters train, and the model's own weights do not."""
+    return bool(self.lora_rank or self.soft_prompt)
 
 
 @dataclasses.dataclass(frozen=True)

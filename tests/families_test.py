@@ -15,7 +15,7 @@ from flan_tf.mesh import ops
 from flan_tf.model import attention, dims, transformer
 from flan_tf.train import step as step_lib
 
-STEPS = 3
+STEPS = 5
 
 
 def setUpModule():
@@ -24,36 +24,26 @@ def setUpModule():
 
 @functools.cache
 def train(family: str, mesh: str) -> np.ndarray:
-  """Loss and gradient norm of some steps, [steps, 2]."""
+  """Loss and gradient norm of some steps on one batch, [steps, 2]."""
   run = dataclasses.replace(toys.run_config(mesh), model=toys.FAMILIES[family])
   step = step_lib.TrainStep(*toys.mesh(mesh), run)
   step.weights.initialize(seed=3)
   step.slots.initialize(seed=3)
-  made = []
+  made, batch = [], toys.batch(8, 16)
   for index in range(1, STEPS + 1):
-    result = step(toys.batch(8, 16, seed=index), index, 1e-2)
+    result = step(batch, index, 3e-2)
     made.append((result.loss, result.grad_norm))
   return np.array(made)
 
 
 class FamiliesTest(parameterized.TestCase):
-  @parameterized.product(
-    family=tuple(toys.FAMILIES), mesh=("model:2", "data:2;model:2")
-  )
-  def test_no_mesh_changes_training(self, family, mesh):
-    np.testing.assert_allclose(
-      train(family, mesh), train(family, ""), rtol=2e-5, atol=1e-5
-    )
-
   @parameterized.parameters(*toys.FAMILIES)
-  def test_training_lowers_the_loss_of_a_batch(self, family):
-    run = dataclasses.replace(toys.run_config(), model=toys.FAMILIES[family])
-    step = step_lib.TrainStep(*toys.mesh(""), run)
-    step.weights.initialize(seed=3)
-    step.slots.initialize(seed=3)
-    batch = toys.batch(8, 16)
-    losses = [step(batch, index, 3e-2).loss for index in range(1, 9)]
-    self.assertLess(losses[-1], losses[0] - 0.2)
+  def test_no_mesh_changes_training(self, family):
+    np.testing.assert_allclose(
+      train(family, "data:2;model:2"), train(family, ""), rtol=2e-5, atol=1e-5
+    )
+    first, *_, last = train(family, "")[:, 0]
+    self.assertLess(last, first - 0.1)
 
   def test_heads_that_do_not_split(self):
     """Two heads of keys cannot go to four cores; the error says what can."""

@@ -80,6 +80,7 @@ class Vocabulary:
   """The part of a vocabulary that a model asks for."""
 
   bos_id: int = 0
+  has_start: bool = True
   eos_id: int = 1
   pad_id: int = 0
 

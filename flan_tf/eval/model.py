@@ -47,7 +47,7 @@ class Model:
   def __init__(
     self,
     run: config.RunConfig,
-    vocabulary: vocabulary_lib.Vocabulary,
+    vocabulary: vocabulary_lib.AnyVocabulary,
     batch: int = 16,
     devices: strategy_lib.Devices | None = None,
   ):
@@ -65,6 +65,9 @@ class Model:
         f" {self._devices.hosts}. Unset it."
       )
     self._batch = batch
+    # What soft prompts take the place of.
+    soft_prompt = run.adapter.soft_prompt
+    self._before = np.full([soft_prompt], vocabulary.pad_id, np.int32)
     self._dtype = tf.as_dtype(mesh.precision)
     d = dims_lib.dims_for(run.model, batch, run.data.length)
     self._layout.check(d.tokens)
@@ -104,7 +107,7 @@ class Model:
       mesh = dataclasses.replace(run.mesh, shape="")
     model = cls(
       dataclasses.replace(run, mesh=mesh, data=data or run.data),
-      vocabulary_lib.Vocabulary(
+      vocabulary_lib.from_bytes(
         checkpoint.read_file(path, "vocabulary.model"), where=path
       ),
       batch,
@@ -122,7 +125,8 @@ class Model:
     Examples share rows; that changes no score.
 
     Args:
-      examples: each at most `run.data.length` tokens long.
+      examples: each at most `run.data.length` tokens long, less those of a
+        soft prompt.
 
     Returns:
       float64 [examples].
@@ -133,6 +137,10 @@ class Model:
     d, out = self._score_dims, np.zeros(len(examples))
     if not examples:
       return out
+    examples = [
+      dataclasses.replace(e, ids=np.concatenate([self._before, e.ids]))
+      for e in examples
+    ]
     lengths = np.array([len(example.ids) for example in examples])
     rows = packing.plan_rows(lengths, d.length.size)
     for start in range(0, len(rows), self._batch):
@@ -158,6 +166,7 @@ class Model:
       The new ids of each prompt, without end-of-text.
     """
     out: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
+    prompts = [np.concatenate([self._before, ids]) for ids in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for start in range(0, len(order), self._batch):
       chosen = order[start : start + self._batch]
@@ -207,9 +216,16 @@ class Model:
         inputs[row, begin + 1 : end] = ids[:-1]
         segment_ids[row, begin:end] = segment
         positions[row, begin:end] = np.arange(len(ids))
+        if not self._starts(examples[index]):
+          segment_ids[row, begin] = 0
+          positions[row, begin + 1 : end] -= 1
         places.append((index, row, end))
         begin = end
     return (inputs, targets, segment_ids, positions), places
+
+  def _starts(self, example: Example) -> bool:
+    """Whether its first input is BOS: what is scored needs some input."""
+    return self.vocabulary.has_start or example.scored == len(example.ids)
 
   def _decode(self, prompts, columns: int, max_new: int) -> np.ndarray:
     """int32 [batch, <= max_new], whatever comes after the end included."""
@@ -223,7 +239,8 @@ class Model:
       begin = columns - 1 - len(ids)
       inputs[row, begin] = self.vocabulary.bos_id
       inputs[row, begin + 1 :] = ids
-      start[row] = begin
+      no_start = len(ids) and not self.vocabulary.has_start
+      start[row] = begin + 1 if no_start else begin
     rows = mtf.Shape([d.batch])
     starts = first.split(start, rows)
     tokens, cache = first.start(first.split(inputs, d.tokens), starts)

@@ -1,11 +1,21 @@
-"""LoRA (Hu et al. 2021): a low-rank matrix is trained for each weight.
+"""Small weights that train while the model's own stay as they are.
+
+LoRA (Hu et al. 2021): a low-rank matrix for each weight,
 
     y = x W + alpha / rank (x A) B        A [inputs, rank], B [rank, outputs]
 
-W stays as it was, so only A and B have gradients and slots, and only they are
-saved. B begins at 0: the first step sees the model that it started from.
-Beside `layer_000/attention/q` stand `layer_000/attention/q/lora_a` and
-`.../lora_b`; the model adds whatever it finds (transformer.py).
+called `layer_000/attention/q/lora_a` and `.../lora_b`. B begins at 0, so the
+first step sees the model that it started from.
+
+Soft prompts (Lester et al. 2021; section 4.5 of the paper): `soft_prompt`
+[prompt, d_model] takes the place of the embeddings of as many tokens, which
+stand before every example:
+
+    inputs     BOS  .  .  .  What is  it ?     . has no embedding of its own
+    positions    0  1  2  3     4  5   6 7
+
+Only these have gradients and slots, and only they are saved. The model uses
+whatever it finds among its weights (transformer.py).
 """
 
 from collections.abc import Mapping
@@ -19,18 +29,24 @@ from flan_tf.model import transformer
 from flan_tf.model.dims import Dims
 
 A, B = "lora_a", "lora_b"
+SOFT_PROMPT = transformer.SOFT_PROMPT
 
 
 def specs(
   model: config.ModelConfig, adapter: config.AdapterConfig, d: Dims
 ) -> dict[str, state.Spec]:
-  """A and B of every adapted weight; empty where nothing is adapted."""
+  """What trains instead of the model; empty where nothing is adapted."""
+  found = {}
+  if adapter.soft_prompt:
+    prompt = mtf.Dimension("prompt", adapter.soft_prompt)
+    found[SOFT_PROMPT] = state.Spec(
+      mtf.Shape([prompt, d.d_model]), state.normal(model.d_model**-0.5)
+    )
   if not adapter.lora_rank:
-    return {}
+    return found
   rank = mtf.Dimension("rank", adapter.lora_rank)
   of_model = transformer.weight_specs(model, d)
   wanted = config.split_names(adapter.lora_weights)
-  found = {}
   for name, spec in of_model.items():
     layer, _, short = name.partition("/")
     if not layer.startswith("layer_") or short not in wanted:
@@ -52,6 +68,27 @@ def scaled(
   return {
     name: x * factor if name.endswith(B) else x for name, x in trained.items()
   }
+
+
+def start_from_tokens(
+  trained: state.State, frozen: state.State, pieces: int, seed: int
+) -> None:
+  """Lets soft prompts begin as embeddings of random tokens.
+
+  They learn faster from there than from noise (Lester et al. 2021, section 3).
+
+  Args:
+    trained: the adapters.
+    frozen: the model's weights, which must be there already.
+    pieces: how many tokens there are to draw from.
+    seed: of the draw.
+  """
+  if SOFT_PROMPT not in trained.specs:
+    return
+  table = frozen.gather("embedding")
+  count = trained.specs[SOFT_PROMPT].shape.dims[0].size
+  rows = np.random.default_rng(seed).integers(0, pieces, count)
+  trained.assign(SOFT_PROMPT, table[rows])
 
 
 def merged(

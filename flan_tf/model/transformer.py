@@ -36,6 +36,9 @@ from flan_tf.mesh.compat import mtf
 from flan_tf.model import attention
 from flan_tf.model.dims import Dims
 
+# Learned vectors before every example; see adapters.py.
+SOFT_PROMPT = "soft_prompt"
+
 Weights = Mapping[str, mtf.Tensor]
 # (q, k, v), each [batch, length, heads, d_kv] -> the same shape.
 Attend = Callable[[mtf.Tensor, mtf.Tensor, mtf.Tensor], mtf.Tensor]
@@ -233,11 +236,32 @@ def embed(
 ) -> mtf.Tensor:
   """Token embeddings, [*ids.shape, d_model], with learned positions if any."""
   x = ops.embed(ids, weights["embedding"], d.vocab)
+  if SOFT_PROMPT in weights:
+    x = _with_soft_prompt(d, weights[SOFT_PROMPT], x, positions)
   if model.scale_embedding:
     x *= model.d_model**0.5
   if model.positions == "learned":
     x += ops.embed(positions, weights["position_embedding"], d.positions)
   return x
+
+
+def _with_soft_prompt(
+  d: Dims, table: mtf.Tensor, x: mtf.Tensor, positions: mtf.Tensor
+) -> mtf.Tensor:
+  """Positions 1 to the prompt's length take its vectors instead of theirs."""
+  prompt = table.shape.dims[0]
+
+  def at(positions):
+    return tf.clip_by_value(positions - 1, 0, prompt.size - 1)
+
+  def choose(x, soft, positions):
+    inside = (positions >= 1) & (positions <= prompt.size)
+    return tf.where(inside[:, :, tf.newaxis], soft, x)
+
+  rows = ops.local(at, [positions], positions.shape, [d.batch], name="prompt")
+  soft = ops.embed(rows, table, prompt)
+  splittable = [d.batch, d.d_model]
+  return ops.local(choose, [x, soft, positions], x.shape, splittable)
 
 
 def log_probs(
