@@ -14,6 +14,7 @@ PYTHON = ">=3.11,<3.14"
 # the newest one with a TPU build.
 REQUIREMENTS = [
   "absl-py>=2.5",
+  "h5py>=3.14",
   # TFDS 4.9.10 prepares with it, but does not ask for it.
   "importlib-resources>=6",
   "jinja2>=3.1.6",
@@ -22,10 +23,12 @@ REQUIREMENTS = [
   "matplotlib>=3.11",
   "mesh-tensorflow==0.1.21",
   "ml-collections>=1.1",
+  "ml-dtypes>=0.5",
   "numpy>=2.0",
   "rapidfuzz>=3.14",
   "rouge-score>=0.1.2",
   "sacrebleu>=2.6",
+  "safetensors>=0.8",
   "scikit-learn>=1.9",
   "scipy>=1.17",
   "sentencepiece>=0.2.1",
@@ -33,6 +36,7 @@ REQUIREMENTS = [
   "tensorflow>=2.20,<2.22",
   "tensorflow-datasets>=4.9.10",
   "tensorflow-text>=2.20.1,<2.22",
+  "tokenizers>=0.22",
 ]
 
 EXTRAS = {
@@ -61,7 +65,9 @@ EXTRAS = {
 BINARIES = [
   "bench",
   "control",
+  "convert",
   "evaluate",
+  "generate",
   "inspect_tasks",
   "prepare",
   "quickstart",

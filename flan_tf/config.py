@@ -20,7 +20,14 @@ SEPARATORS = ("flan", "plain")
 OVERFLOWS = ("middle", "end", "skip")
 OBJECTIVES = ("instructions", "language_model")
 MLPS = ("geglu", "swiglu", "gelu", "relu")
-POSITIONS = ("t5", "rotary")
+POSITIONS = ("t5", "rotary", "learned")
+ROTARY_SCALINGS = ("none", "linear", "llama3")
+NORMS = ("rms", "layer")
+ATTENTION_BIASES = ("none", "qkv", "all")
+LORA_WEIGHTS = (
+  *("attention/q", "attention/k", "attention/v", "attention/o"),
+  *("mlp/gate", "mlp/in", "mlp/out"),
+)
 PRECISIONS = ("float32", "bfloat16")
 SCHEDULES = ("constant", "rsqrt", "linear", "cosine")
 
@@ -31,7 +38,7 @@ class DataConfig:
 
   Attributes:
     tfds_data_dir: a prepared TFDS directory; empty for the rows shipped here.
-    vocabulary: a SentencePiece model file.
+    vocabulary: a SentencePiece model file, or one of byte pairs.
     objective: "instructions" (prompts and answers, loss on answers) or
       "language_model" (plain text of the same rows, loss on all of it).
     tasks: names, comma-separated; with `clusters`, what trains. Empty: all
@@ -101,9 +108,27 @@ class ModelConfig:
 
   Attributes:
     vocab: 0 takes the vocabulary's size, rounded up to a multiple of 128.
+    pieces: rows of the vocabulary that are tokens; those beyond are padding,
+      which is never predicted. 0: all rows count.
+    kv_heads: heads of keys and values, each shared by heads / kv_heads query
+      heads (Ainslie et al. 2023); 0 for as many as heads.
     mlp: "geglu" and "swiglu" are gated, "gelu" and "relu" are not.
-    positions: "t5" relative position biases, shared by the layers, or
-      "rotary".
+    mlp_bias: whether the MLP's products have biases.
+    norm: "rms" (RMSNorm) or "layer" (LayerNorm, with a bias).
+    post_norms: norms behind attention and MLP too, as in Gemma 2.
+    attention_bias: "none", on queries, keys and values ("qkv"), or on the
+      output as well ("all").
+    query_scale: queries are multiplied by it; 0 for d_kv ** -0.5.
+    attention_cap: attention logits x become cap tanh(x / cap); 0 for never.
+    logit_cap: the same for the output's logits.
+    window: a position sees so many positions back, itself among them, in
+      layers 0, window_every, 2 window_every, ...; 0 for all.
+    positions: "t5" relative position biases, shared by the layers, "rotary",
+      or "learned", a table of `max_positions` rows.
+    rotary_scaling: how rotary frequencies are stretched for long texts: not,
+      "linear" (divided by rotary_factor), or "llama3" (only the slow ones:
+      those that turn fewer than rotary_low_frequency times in
+      rotary_original_length; between that and rotary_high_frequency, partly).
     shared_embedding: whether the output layer is the input embedding.
     scale_embedding: multiplies input embeddings by sqrt(d_model).
   """
@@ -114,11 +139,28 @@ class ModelConfig:
   d_kv: int = 32
   d_ff: int = 512
   vocab: int = 0
+  pieces: int = 0
+  kv_heads: int = 0
   mlp: str = "geglu"
+  mlp_bias: bool = False
+  norm: str = "rms"
+  post_norms: bool = False
+  attention_bias: str = "none"
+  query_scale: float = 0.0
+  attention_cap: float = 0.0
+  logit_cap: float = 0.0
+  window: int = 0
+  window_every: int = 1
   positions: str = "t5"
+  max_positions: int = 0
   relative_buckets: int = 32
   relative_max_distance: int = 128
   rotary_base: float = 10_000.0
+  rotary_scaling: str = "none"
+  rotary_factor: float = 1.0
+  rotary_low_frequency: float = 1.0
+  rotary_high_frequency: float = 4.0
+  rotary_original_length: int = 8192
   norm_epsilon: float = 1e-6
   shared_embedding: bool = True
   scale_embedding: bool = True
@@ -126,8 +168,18 @@ class ModelConfig:
   def __post_init__(self):
     _one_of("model.mlp", self.mlp, MLPS)
     _one_of("model.positions", self.positions, POSITIONS)
-    for name in ("layers", "d_model", "heads", "d_kv", "d_ff"):
+    _one_of("model.rotary_scaling", self.rotary_scaling, ROTARY_SCALINGS)
+    _one_of("model.norm", self.norm, NORMS)
+    _one_of("model.attention_bias", self.attention_bias, ATTENTION_BIASES)
+    for name in ("layers", "d_model", "heads", "d_kv", "d_ff", "window_every"):
       _positive(f"model.{name}", getattr(self, name))
+    if self.heads % (self.kv_heads or self.heads):
+      raise ValueError(
+        f"model.kv_heads: {self.heads} heads cannot share {self.kv_heads}"
+        " evenly."
+      )
+    if self.positions == "learned":
+      _positive("model.max_positions", self.max_positions)
     if not 2 <= self.relative_buckets < 2 * self.relative_max_distance:
       raise ValueError(
         "model.relative_buckets: expected 2 or more, and fewer than twice"
@@ -138,6 +190,42 @@ class ModelConfig:
       raise ValueError(
         f"model.d_kv: rotary needs an even size, got {self.d_kv}."
       )
+
+
+@dataclasses.dataclass(frozen=True)
+class AdapterConfig:
+  """What a run trains instead of the model's weights; see model/adapters.py.
+
+  Attributes:
+    lora_rank: rank of what is added to each of `lora_weights`; 0 for nothing,
+      and the whole model trains.
+    lora_alpha: it is multiplied by lora_alpha / lora_rank.
+    lora_weights: weights of every layer, comma-separated; those that a model
+      has not (a gate, say) are left out.
+    soft_prompt: learned vectors that stand before every example, in the place
+      of as many tokens; 0 for none (prompt tuning, section 4.5 of the paper).
+  """
+
+  lora_rank: int = 0
+  lora_alpha: float = 16.0
+  lora_weights: str = (
+    "attention/q,attention/k,attention/v,attention/o,mlp/gate,mlp/in,mlp/out"
+  )
+  soft_prompt: int = 0
+
+  def __post_init__(self):
+    for name in ("lora_rank", "soft_prompt"):
+      if getattr(self, name) < 0:
+        raise ValueError(
+          f"adapter.{name}: expected 0 or more, got {getattr(self, name)}."
+        )
+    for name in split_names(self.lora_weights):
+      _one_of("adapter.lora_weights", name, LORA_WEIGHTS)
+
+  @property
+  def trains(self) -> bool:
+    """Whether adapters train, and the model's own weights do not."""
+    return bool(self.lora_rank or self.soft_prompt)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +308,7 @@ class RunConfig:
   seed: int = 0
   data: DataConfig = dataclasses.field(default_factory=DataConfig)
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
+  adapter: AdapterConfig = dataclasses.field(default_factory=AdapterConfig)
   mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
   train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 

@@ -172,7 +172,7 @@ def _vocabulary():
   from launch import own_rows
 
   path = _VOCABULARY.value or own_rows.vocabulary()
-  return vocabulary.Vocabulary.load(path)
+  return vocabulary.load(path)
 
 
 def run() -> None:

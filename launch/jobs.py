@@ -132,6 +132,21 @@ def evaluate(
   return f"{report.text(evaluations)}\nReport: {where}"
 
 
+def answerer(
+  checkpoint: str,
+  mesh: config.MeshConfig,
+  batch: int,
+  max_new: int = 0,
+  markers: str = "",
+):
+  """A function from prompts to their answers (flan_tf.eval.answering)."""
+  from flan_tf.eval import answering
+  from flan_tf.eval.model import Model
+
+  model = Model.load(checkpoint, mesh, batch)
+  return lambda prompts: answering.answer(model, prompts, max_new, markers)
+
+
 def read_table(output: str) -> str | None:
   """The table of an evaluation that was written before, if there is one."""
   from flan_tf.eval import report, results

@@ -27,12 +27,60 @@ MODEL = config.ModelConfig(
   relative_max_distance=16,
 )
 
+_MODERN = dataclasses.replace(
+  MODEL,
+  mlp="swiglu",
+  positions="rotary",
+  kv_heads=2,
+  shared_embedding=False,
+  scale_embedding=False,
+)
+
+# Tokens of batches; the rest of the vocabulary may be padding.
+PIECES = 101
+
+# The choices of the families that checkpoints come from, at toy size.
+FAMILIES = {
+  "gpt2": dataclasses.replace(
+    MODEL,
+    pieces=PIECES,
+    mlp="gelu",
+    mlp_bias=True,
+    norm="layer",
+    attention_bias="all",
+    positions="learned",
+    max_positions=64,
+    scale_embedding=False,
+  ),
+  "llama3": dataclasses.replace(
+    _MODERN,
+    rotary_scaling="llama3",
+    rotary_factor=4.0,
+    rotary_original_length=16,
+  ),
+  "mistral": dataclasses.replace(_MODERN, window=5),
+  "gemma2": dataclasses.replace(
+    _MODERN,
+    mlp="geglu",
+    shared_embedding=True,
+    scale_embedding=True,
+    post_norms=True,
+    attention_cap=2.0,
+    logit_cap=3.0,
+    query_scale=0.3,
+    window=5,
+    window_every=2,
+  ),
+  "qwen2": dataclasses.replace(_MODERN, attention_bias="qkv", pieces=PIECES),
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Vocabulary:
   """The part of a vocabulary that a model asks for."""
 
   bos_id: int = 0
+  has_start: bool = True
   eos_id: int = 1
   pad_id: int = 0
 
@@ -72,7 +120,7 @@ def batch(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
     while begin < length - 2:
       segment += 1
       end = min(length - row % 3, begin + int(rng.integers(2, length)))
-      ids = rng.integers(2, MODEL.vocab, end - begin)
+      ids = rng.integers(2, PIECES, end - begin)
       made["inputs"][row, begin + 1 : end] = ids[:-1]
       made["targets"][row, begin:end] = ids
       made["segment_ids"][row, begin:end] = segment

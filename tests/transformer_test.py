@@ -12,7 +12,7 @@ import toys
 from absl.testing import absltest, parameterized
 
 from flan_tf import config
-from flan_tf.mesh import ops, program, state
+from flan_tf.mesh import program, state
 from flan_tf.model import attention, dims, transformer
 
 BOTH = {
@@ -24,6 +24,7 @@ BOTH = {
     shared_embedding=False,
     scale_embedding=False,
   ),
+  **toys.FAMILIES,
 }
 LENGTH = 24
 
@@ -49,8 +50,7 @@ class Runner:
       )
       tokens = transformer.Tokens(inputs, segment_ids, positions)
       hidden = transformer.hidden_states(model, d, weights, tokens)
-      table = transformer.output_table(weights)
-      log_probs = ops.token_log_probs(hidden, table, targets, d.vocab)
+      log_probs = transformer.log_probs(model, d, weights, hidden, targets)
       core.lower()
       return core.value(hidden), core.value(log_probs)
 
@@ -214,10 +214,11 @@ class ReferenceTest(parameterized.TestCase):
   def test_rotary_positions_are_relative(self):
     rng = np.random.default_rng(0)
     q, k = np.float32(rng.standard_normal([2, 1, 1, 1, 8]))
+    rates = attention.frequencies(config.ModelConfig(d_kv=8))
     products = [
       np.sum(
-        attention.rotate(tf.constant(q), tf.constant([[at + 5]]), 1e4)
-        * attention.rotate(tf.constant(k), tf.constant([[at]]), 1e4)
+        attention.rotate(tf.constant(q), tf.constant([[at + 5]]), rates)
+        * attention.rotate(tf.constant(k), tf.constant([[at]]), rates)
       )
       for at in (0, 3, 200)
     ]
@@ -326,12 +327,13 @@ class CombinationsTest(parameterized.TestCase):
       vocab=V,
       mlp=mlp,
       positions=positions,
+      max_positions=LENGTH,
       relative_buckets=R,
       shared_embedding=shared,
     )
     matrices = 3 if mlp in ("geglu", "swiglu") else 2
     expected = COMMON + 2 * matrices * D * F
-    expected += H * R if positions == "t5" else 0
+    expected += {"t5": H * R, "learned": LENGTH * D}.get(positions, 0)
     expected += 0 if shared else V * D
     runner = Runner(model, 1)
     self.assertEqual(runner.state.parameters, expected)

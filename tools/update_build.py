@@ -27,6 +27,7 @@ PACKAGES = ("flan_tf", "tasks", "launch")
 # Import name -> distribution. All of setup.py's REQUIREMENTS are here.
 DISTRIBUTIONS = {
   "absl": "absl-py",
+  "h5py": "h5py",
   "importlib_resources": "importlib-resources",
   "jinja2": "jinja2",
   "keras": "keras",
@@ -35,10 +36,12 @@ DISTRIBUTIONS = {
   "matplotlib": "matplotlib",
   "mesh_tensorflow": "mesh-tensorflow",
   "ml_collections": "ml-collections",
+  "ml_dtypes": "ml-dtypes",
   "numpy": "numpy",
   "rapidfuzz": "rapidfuzz",
   "rouge_score": "rouge-score",
   "sacrebleu": "sacrebleu",
+  "safetensors": "safetensors",
   "scipy": "scipy",
   "sentencepiece": "sentencepiece",
   "sklearn": "scikit-learn",
@@ -46,12 +49,13 @@ DISTRIBUTIONS = {
   "tensorflow": "tensorflow",
   "tensorflow_datasets": "tensorflow-datasets",
   "tensorflow_text": "tensorflow-text",
+  "tokenizers": "tokenizers",
 }
 
 # Imported only where an extra is installed: not Bazel's to ask for.
 OPTIONAL = frozenset(
-  "gguf google IPython jax jaxlib lm_eval pandas psutil pytest seqio tokenizers"
-  " torch transformers".split()
+  "gguf google IPython jax jaxlib lm_eval pandas psutil pytest seqio torch"
+  " transformers".split()
 )
 
 _NOTE = "# Written by tools/update_build.py from the tree: run it, do not edit."

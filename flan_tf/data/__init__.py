@@ -5,6 +5,9 @@ samples         rows written for this project, as a TFDS directory
 rows            reads prepared TFDS directories, always in the same order
 prompts         features -> slots -> prompt and target
 vocabulary      SentencePiece, in the graph and in batches
+pretokens       how texts are cut into words, for byte pairs
+merging         words become byte-pair pieces in the graph
+byte_pair       byte pairs, in the graph and in batches
 tokens          a task's examples as ids, flat in memory
 language_model  the same rows as plain text
 mixture         which example comes when

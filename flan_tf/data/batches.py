@@ -68,7 +68,7 @@ class Batches:
     batch_rows: int,
     row_length: int,
     seed: int,
-    bos_id: int,
+    bos_id: int | None,
     pad_id: int = 0,
     state: BatchState | None = None,
     block_examples: int = mixture_lib.BLOCK_EXAMPLES,
@@ -81,7 +81,7 @@ class Batches:
       batch_rows: rows of a global batch.
       row_length: tokens of a row.
       seed: of the order; the same for all hosts.
-      bos_id: of the vocabulary.
+      bos_id: the vocabulary's `start_id`.
       pad_id: of the vocabulary.
       state: of the batch to start with.
       block_examples: draws that are packed together.

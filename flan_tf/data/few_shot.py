@@ -41,7 +41,7 @@ def with_exemplars(
   pool: Sequence[requests.EvaluationRow],
   shots: int,
   markers: wordings.Markers,
-  vocabulary: vocabulary_lib.Vocabulary,
+  vocabulary: vocabulary_lib.AnyVocabulary,
   limits: tokens.Limits,
   seed: int,
   same_split: bool = False,

@@ -21,7 +21,7 @@ def build_table(
   task: schema.Task,
   dataset: rows.Dataset,
   row_range: split_plan.RowRange,
-  vocabulary: vocabulary_lib.Vocabulary,
+  vocabulary: vocabulary_lib.AnyVocabulary,
   row_length: int,
 ) -> tuple[tokens.TokenTable, tokens.Counts]:
   """Reads and tokenizes the documents of a task.

@@ -78,7 +78,7 @@ def fill_rows(
   task_numbers: np.ndarray,
   examples: np.ndarray,
   length: int,
-  bos_id: int,
+  bos_id: int | None,
   pad_id: int,
 ) -> dict[str, np.ndarray]:
   """Builds the arrays of some rows.
@@ -89,7 +89,8 @@ def fill_rows(
     task_numbers: int [draws], the table of each draw.
     examples: int [draws], the example of that table.
     length: of a row.
-    bos_id: the input at the start of each segment.
+    bos_id: the input at the start of each segment. With None that position is
+      padding, and the segment starts with its first token as input.
     pad_id: inputs and targets of padding.
 
   Returns:
@@ -108,12 +109,18 @@ def fill_rows(
       ids = table.example(example)
       stop = start + len(ids)
       out["targets"][number, start:stop] = ids
-      out["inputs"][number, start] = bos_id
+      out["inputs"][number, start] = pad_id if bos_id is None else bos_id
       out["inputs"][number, start + 1 : stop] = ids[:-1]
       prompt = start + table.prompt_lengths[example]
       out["loss_weights"][number, prompt:stop] = 1
       out["segment_ids"][number, start:stop] = segment
       out["positions"][number, start:stop] = np.arange(len(ids))
       out["task_ids"][number, start:stop] = task_numbers[draw]
+      if bos_id is None:
+        out["targets"][number, start] = pad_id
+        out["loss_weights"][number, start] = 0
+        out["segment_ids"][number, start] = 0
+        out["task_ids"][number, start] = 0
+        out["positions"][number, start + 1 : stop] -= 1
       start = stop
   return out

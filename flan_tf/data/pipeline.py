@@ -142,7 +142,7 @@ def plan_tasks(
 def load_training_tables(
   tasks: Sequence[schema.Task],
   data_dir: str,
-  vocabulary: vocabulary_lib.Vocabulary,
+  vocabulary: vocabulary_lib.AnyVocabulary,
   *,
   seed: int,
   objective: str = INSTRUCTIONS,
@@ -266,7 +266,7 @@ def training_texts(
 def training_batches(
   tables: Mapping[str, tokens.TokenTable],
   report: Report,
-  vocabulary: vocabulary_lib.Vocabulary,
+  vocabulary: vocabulary_lib.AnyVocabulary,
   *,
   batch_rows: int,
   row_length: int,
@@ -280,7 +280,7 @@ def training_batches(
     batch_rows,
     row_length,
     seed,
-    bos_id=vocabulary.bos_id,
+    bos_id=vocabulary.start_id,
     pad_id=vocabulary.pad_id,
     state=state,
   )

@@ -185,7 +185,7 @@ def render_rows(
 
 def tokenize_requests(
   requests: Sequence[Request],
-  vocabulary: vocabulary_lib.Vocabulary,
+  vocabulary: vocabulary_lib.AnyVocabulary,
   limits: tokens.Limits,
 ) -> list[TokenRequest]:
   """Requests as ids; nothing is left out, whatever `limits.overflow` says.

@@ -14,7 +14,7 @@ PARTS = ("test", "dev", "train")
 def show(
   item: pipeline.PlannedTask,
   task: schema.Task,
-  vocabulary: vocabulary_lib.Vocabulary,
+  vocabulary: vocabulary_lib.AnyVocabulary,
   limits: tokens.Limits,
   *,
   template: int = 0,

@@ -134,6 +134,16 @@ class TokenTable:
   def lengths(self) -> np.ndarray:
     return np.diff(self.offsets)
 
+  def behind(self, count: int, filler: int) -> "TokenTable":
+    """The same examples, each behind `count` tokens that have no loss."""
+    before = np.repeat(self.offsets[:-1], count)
+    return dataclasses.replace(
+      self,
+      ids=np.insert(self.ids, before, np.int32(filler)),
+      offsets=self.offsets + count * np.arange(len(self.offsets)),
+      prompt_lengths=self.prompt_lengths + np.int32(count),
+    )
+
   def example(self, index: int) -> np.ndarray:
     return self.ids[self.offsets[index] : self.offsets[index + 1]]
 
@@ -174,7 +184,7 @@ def build_table(
   task: schema.Task,
   dataset: rows.Dataset,
   row_range: split_plan.RowRange,
-  vocabulary: vocabulary_lib.Vocabulary,
+  vocabulary: vocabulary_lib.AnyVocabulary,
   limits: Limits,
   seed: int,
   shuffle_labels: bool = False,

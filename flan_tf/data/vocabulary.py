@@ -1,4 +1,7 @@
-"""A SentencePiece vocabulary: in-graph tokenizing in batches, and training.
+"""Vocabularies: in-graph tokenizing in batches, and training.
+
+Both kinds, SentencePiece (here) and byte pairs (`flan_tf.data.byte_pair`), are
+an `AnyVocabulary`; `load` and `from_bytes` tell the files apart.
 
 The paper's vocabulary is 32,000 byte-pair pieces. Models trained here keep
 every byte of a text: nothing is normalized, unknown characters become bytes,
@@ -6,6 +9,7 @@ and a newline is a piece of its own (the usual rules would make it a blank, and
 an OPTIONS block would be one line).
 """
 
+import abc
 import functools
 import hashlib
 import io
@@ -29,16 +33,91 @@ class VocabularyError(ValueError):
   """A vocabulary file is missing or is not a SentencePiece model."""
 
 
-class Vocabulary:
-  """Text to ids and back.
+class AnyVocabulary(abc.ABC):
+  """Text to ids and back, whatever the kind of vocabulary.
 
   Attributes:
+    model: the file's bytes.
     size: number of pieces.
-    pad_id: fills rows up; 0 where the model names none.
+    pad_id: fills rows up.
     eos_id: ends a prompt and a target.
-    bos_id: starts a segment; the padding id where the model has no start piece
-      (models trained here have none, as T5's and FLAN's do not).
+    bos_id: starts a segment.
+    has_start: whether every text starts with `bos_id`. Where it does not, its
+      first token is read and not predicted.
     fingerprint: 16 hex digits that name the model.
+  """
+
+  model: bytes
+  size: int
+  pad_id: int
+  eos_id: int
+  bos_id: int
+  has_start: bool = True
+  fingerprint: str
+
+  @property
+  def start_id(self) -> int | None:
+    """The input before the first token of a text, if there is one."""
+    return self.bos_id if self.has_start else None
+
+  @abc.abstractmethod
+  def tokenize(self, texts: Any) -> Any:
+    """Tokenizes a batch in the graph: strings [n] -> ragged int32 [n, None]."""
+
+  @abc.abstractmethod
+  def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """Tokenizes texts outside the graph: one int32 array each."""
+
+  @abc.abstractmethod
+  def decode(self, ids: Iterable[int]) -> str:
+    """Ids to text; padding, start and end pieces leave no trace."""
+
+  @abc.abstractmethod
+  def pieces(self, ids: Iterable[int]) -> list[str]:
+    """The piece of each id as it is spelt."""
+
+  def save(self, path: str | os.PathLike) -> None:
+    """Writes the model file; a reader never sees half of it."""
+    path = os.path.expanduser(os.fspath(path))
+    tf.io.gfile.makedirs(os.path.dirname(path) or ".")
+    part = f"{path}.part{os.getpid()}"
+    with tf.io.gfile.GFile(part, "wb") as file:
+      file.write(self.model)
+    tf.io.gfile.rename(part, path, overwrite=True)
+
+
+def from_bytes(model: bytes, where: str = "the given bytes") -> AnyVocabulary:
+  """The vocabulary that a file holds: SentencePiece or byte pairs.
+
+  Raises:
+    VocabularyError: it holds neither.
+  """
+  # The file of byte pairs is a JSON object; a SentencePiece model starts with
+  # the tag of its first piece.
+  if model.lstrip()[:1] == b"{":
+    from flan_tf.data import byte_pair  # it imports this file
+
+    return byte_pair.BytePairVocabulary(model, where)
+  return Vocabulary(model, where)
+
+
+def load(path: str | os.PathLike) -> AnyVocabulary:
+  """Reads a vocabulary file of either kind, local or gs://.
+
+  Raises:
+    VocabularyError: there is no such file, or it is no vocabulary.
+  """
+  path = os.path.expanduser(os.fspath(path))
+  return from_bytes(_read(path), where=path)
+
+
+class Vocabulary(AnyVocabulary):
+  """A SentencePiece vocabulary.
+
+  Attributes:
+    pad_id: 0 where the model names none.
+    bos_id: the padding id where the model has no start piece (models trained
+      here have none, as T5's and FLAN's do not).
   """
 
   def __init__(self, model: bytes, where: str = "the given bytes"):
@@ -78,15 +157,7 @@ class Vocabulary:
       VocabularyError: there is no such file, or it is not a model.
     """
     path = os.path.expanduser(os.fspath(path))
-    try:
-      with tf.io.gfile.GFile(path, "rb") as file:
-        model = file.read()
-    except tf.errors.OpError as error:
-      raise VocabularyError(
-        f"There is no vocabulary file {path} ({type(error).__name__})."
-        " Expected a SentencePiece .model file; `Vocabulary.train` makes one."
-      ) from error
-    return cls(model, where=path)
+    return cls(_read(path), where=path)
 
   @classmethod
   def train(
@@ -153,33 +224,21 @@ class Vocabulary:
       vocabulary.save(path)
     return vocabulary
 
-  def save(self, path: str | os.PathLike) -> None:
-    """Writes the model file; a reader never sees half of it."""
-    path = os.path.expanduser(os.fspath(path))
-    tf.io.gfile.makedirs(os.path.dirname(path) or ".")
-    part = f"{path}.part{os.getpid()}"
-    with tf.io.gfile.GFile(part, "wb") as file:
-      file.write(self.model)
-    tf.io.gfile.rename(part, path, overwrite=True)
-
   def tokenize(self, texts: Any) -> Any:
-    """Tokenizes a batch in the graph: strings [n] -> ragged int32 [n, None]."""
     return self._tokenizer.tokenize(texts)
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """Tokenizes texts outside the graph: one int32 array each."""
     ids = self._processor.encode(list(texts))
     return [np.asarray(row, np.int32) for row in ids]
 
   def decode(self, ids: Iterable[int]) -> str:
-    """Ids to text; padding, start and end pieces leave no trace."""
     special = {self.pad_id, self.eos_id, self.bos_id}
     return self._processor.decode(
       [int(i) for i in ids if int(i) not in special]
     )
 
   def pieces(self, ids: Iterable[int]) -> list[str]:
-    """The piece of each id as it is spelt: "\\u2581the", "<0x0A>"."""
+    """The piece of each id: "\\u2581the", "<0x0A>"."""
     return [self._processor.id_to_piece(int(i)) for i in ids]
 
   @functools.cached_property
@@ -188,6 +247,17 @@ class Vocabulary:
     with tf.init_scope():
       out_type: Any = tf.int32
       return tensorflow_text.SentencepieceTokenizer(self.model, out_type)
+
+
+def _read(path: str) -> bytes:
+  try:
+    with tf.io.gfile.GFile(path, "rb") as file:
+      return file.read()
+  except tf.errors.OpError as error:
+    raise VocabularyError(
+      f"There is no vocabulary file {path} ({type(error).__name__})."
+      " Expected a SentencePiece .model file; `Vocabulary.train` makes one."
+    ) from error
 
 
 def _lines(texts: Iterable[str]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """A checkpoint, loaded on a mesh, that scores and generates."""
 
 import dataclasses
+import json
 
 import numpy as np
 import tensorflow as tf
@@ -8,11 +9,11 @@ import tensorflow as tf
 from flan_tf import config
 from flan_tf.data import packing
 from flan_tf.data import vocabulary as vocabulary_lib
-from flan_tf.mesh import checkpoint, ops, program, state
+from flan_tf.mesh import checkpoint, program, state
 from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh import strategy as strategy_lib
 from flan_tf.mesh.compat import mtf
-from flan_tf.model import decode, transformer
+from flan_tf.model import adapters, decode, transformer
 from flan_tf.model import dims as dims_lib
 
 # Prompts are padded to one of few lengths, as each is a program of its own.
@@ -46,7 +47,7 @@ class Model:
   def __init__(
     self,
     run: config.RunConfig,
-    vocabulary: vocabulary_lib.Vocabulary,
+    vocabulary: vocabulary_lib.AnyVocabulary,
     batch: int = 16,
     devices: strategy_lib.Devices | None = None,
   ):
@@ -64,11 +65,16 @@ class Model:
         f" {self._devices.hosts}. Unset it."
       )
     self._batch = batch
+    # What soft prompts take the place of.
+    soft_prompt = run.adapter.soft_prompt
+    self._before = np.full([soft_prompt], vocabulary.pad_id, np.int32)
     self._dtype = tf.as_dtype(mesh.precision)
     d = dims_lib.dims_for(run.model, batch, run.data.length)
     self._layout.check(d.tokens)
     specs = transformer.weight_specs(run.model, d)
     self.weights = state.State(self._devices, self._layout, specs)
+    adapted = adapters.specs(run.model, run.adapter, d)
+    self.adapters = state.State(self._devices, self._layout, adapted)
     self._score = program.Program(
       self._devices, self._layout, self._score_step(d)
     )
@@ -101,12 +107,16 @@ class Model:
       mesh = dataclasses.replace(run.mesh, shape="")
     model = cls(
       dataclasses.replace(run, mesh=mesh, data=data or run.data),
-      vocabulary_lib.Vocabulary(
+      vocabulary_lib.from_bytes(
         checkpoint.read_file(path, "vocabulary.model"), where=path
       ),
       batch,
     )
-    checkpoint.restore(path, [model.weights])
+    base = path
+    if model.adapters.specs:
+      base = json.loads(checkpoint.read_file(path, "data.json"))["base"]
+      checkpoint.restore(path, [model.adapters])
+    checkpoint.restore(checkpoint.find(base), [model.weights])
     return model
 
   def score(self, examples: list[Example]) -> np.ndarray:
@@ -115,7 +125,8 @@ class Model:
     Examples share rows; that changes no score.
 
     Args:
-      examples: each at most `run.data.length` tokens long.
+      examples: each at most `run.data.length` tokens long, less those of a
+        soft prompt.
 
     Returns:
       float64 [examples].
@@ -126,6 +137,10 @@ class Model:
     d, out = self._score_dims, np.zeros(len(examples))
     if not examples:
       return out
+    examples = [
+      dataclasses.replace(e, ids=np.concatenate([self._before, e.ids]))
+      for e in examples
+    ]
     lengths = np.array([len(example.ids) for example in examples])
     rows = packing.plan_rows(lengths, d.length.size)
     for start in range(0, len(rows), self._batch):
@@ -151,6 +166,7 @@ class Model:
       The new ids of each prompt, without end-of-text.
     """
     out: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
+    prompts = [np.concatenate([self._before, ids]) for ids in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for start in range(0, len(order), self._batch):
       chosen = order[start : start + self._batch]
@@ -164,15 +180,22 @@ class Model:
         out[i] = ids[: ends[0]] if len(ends) else ids
     return out
 
+  def _read(self, core: program.CoreProgram):
+    """The weights, and what adapters add, in the precision that computes."""
+    added = adapters.scaled(self.run.adapter, core.read(self.adapters))
+    weights = {**core.read(self.weights), **added}
+    return transformer.cast_weights(weights, self._dtype)
+
   def _score_step(self, d):
     def step(core: program.CoreProgram, *features):
       fed = [core.feed(x, d.tokens) for x in features]
       inputs, targets, segment_ids, positions = fed
-      weights = transformer.cast_weights(core.read(self.weights), self._dtype)
+      weights = self._read(core)
       tokens = transformer.Tokens(inputs, segment_ids, positions)
       hidden = transformer.hidden_states(self.run.model, d, weights, tokens)
-      table = transformer.output_table(weights)
-      log_probs = ops.token_log_probs(hidden, table, targets, d.vocab)
+      log_probs = transformer.log_probs(
+        self.run.model, d, weights, hidden, targets
+      )
       core.lower()
       return core.value(log_probs)
 
@@ -193,9 +216,16 @@ class Model:
         inputs[row, begin + 1 : end] = ids[:-1]
         segment_ids[row, begin:end] = segment
         positions[row, begin:end] = np.arange(len(ids))
+        if not self._starts(examples[index]):
+          segment_ids[row, begin] = 0
+          positions[row, begin + 1 : end] -= 1
         places.append((index, row, end))
         begin = end
     return (inputs, targets, segment_ids, positions), places
+
+  def _starts(self, example: Example) -> bool:
+    """Whether its first input is BOS: what is scored needs some input."""
+    return self.vocabulary.has_start or example.scored == len(example.ids)
 
   def _decode(self, prompts, columns: int, max_new: int) -> np.ndarray:
     """int32 [batch, <= max_new], whatever comes after the end included."""
@@ -209,7 +239,8 @@ class Model:
       begin = columns - 1 - len(ids)
       inputs[row, begin] = self.vocabulary.bos_id
       inputs[row, begin + 1 :] = ids
-      start[row] = begin
+      no_start = len(ids) and not self.vocabulary.has_start
+      start[row] = begin + 1 if no_start else begin
     rows = mtf.Shape([d.batch])
     starts = first.split(start, rows)
     tokens, cache = first.start(first.split(inputs, d.tokens), starts)
@@ -237,18 +268,15 @@ class Model:
       core.lower()
       return core.value(tokens), [core.value(x) for x in cache]
 
-    def read(core):
-      return transformer.cast_weights(core.read(self.weights), self._dtype)
-
     def first_step(core: program.CoreProgram, inputs, start):
       feeds = core.feed(inputs, d.tokens), core.feed(start, rows)
-      return values(core, *decode.prefill(model, d, read(core), *feeds))
+      return values(core, *decode.prefill(model, d, self._read(core), *feeds))
 
     def next_step(core: program.CoreProgram, tokens, start, column, cache):
       out = decode.extend(
         model,
         one,
-        read(core),
+        self._read(core),
         core.feed(tokens[:, tf.newaxis], one.tokens),
         core.feed(start, rows),
         core.feed(column, mtf.Shape([])),

@@ -296,7 +296,7 @@ def limits_of(model: Model) -> tokens.Limits:
   return tokens.Limits(
     input_length=data.input_length,
     target_length=data.target_length,
-    row_length=data.length,
+    row_length=data.length - model.run.adapter.soft_prompt,
     overflow=tokens.Overflow(data.overflow),
     separator=tokens.Separator(data.separator),
   )

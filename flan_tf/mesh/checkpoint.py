@@ -125,18 +125,23 @@ def save(
     tf.raw_ops.MergeV2Checkpoints(
       checkpoint_prefixes=parts, destination_prefix=prefix, delete_old_dirs=True
     )
-    for name, content in files.items():
-      with tf.io.gfile.GFile(os.path.join(path, name), "wb") as f:
-        f.write(content)
-    sizes = {name: _size(path, name) for name in tf.io.gfile.listdir(path)}
-    with tf.io.gfile.GFile(os.path.join(path, _MARKER), "w") as f:
-      f.write(json.dumps({k: v for k, v in sizes.items() if v >= 0}))
+    finish(path, files)
     for old in steps(workdir)[:-keep]:
       # The marker goes first: a half-removed checkpoint is not one.
       tf.io.gfile.remove(os.path.join(folder(workdir, old), _MARKER))
       tf.io.gfile.rmtree(folder(workdir, old))
   barrier()
   return path
+
+
+def finish(path: str, files: Mapping[str, bytes]) -> None:
+  """Writes what goes with the tensors in a folder, and COMPLETE last of all."""
+  for name, content in files.items():
+    with tf.io.gfile.GFile(os.path.join(path, name), "wb") as f:
+      f.write(content)
+  sizes = {name: _size(path, name) for name in tf.io.gfile.listdir(path)}
+  with tf.io.gfile.GFile(os.path.join(path, _MARKER), "w") as f:
+    f.write(json.dumps({k: v for k, v in sizes.items() if v >= 0}))
 
 
 def restore(path: str, states: Sequence[state_lib.State]) -> None:

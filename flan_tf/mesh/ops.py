@@ -8,6 +8,7 @@ greedy           the most likely token
 sum_of_squares   of all elements of many tensors, for norms
 """
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
@@ -16,6 +17,8 @@ from flan_tf.mesh.compat import mtf
 
 # Logits held at once by token_log_probs, in elements.
 _CHUNK_ELEMENTS = 1 << 22
+# The logit of a row that is no token.
+_NEVER = -1e30
 
 
 class _Operation(mtf.Operation):
@@ -272,14 +275,42 @@ class _EmbedGradient(_Operation):
 
 def _local_ids(op, lowering, ids, table) -> tuple[tf.Tensor, tf.Tensor]:
   """Ids counted from the core's first row, and whether they are its rows."""
-  impl = lowering.mesh_impl(op)
   rows = table.shape[0]
-  part = impl.laid_out_slice_num(mtf.Shape([op.vocab])).one_slice
-  local_ids = ids - part * rows
+  local_ids = ids - _first_row(op, lowering, table)
   return local_ids, (local_ids >= 0) & (local_ids < rows)
 
 
 # -- token_log_probs -----------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Head:
+  """What happens to logits, apart from the product that gives them.
+
+  Attributes:
+    pieces: rows of the table that are tokens; those beyond are padding, with a
+      probability of 0. 0: all of them are.
+    cap: logits x become cap tanh(x / cap); 0 for never.
+  """
+
+  pieces: int = 0
+  cap: float = 0.0
+
+  def logits(self, hidden, table, first_row) -> tf.Tensor:
+    """float32 [tokens, rows] of a core whose rows begin with `first_row`."""
+    logits = tf.matmul(hidden, table, transpose_b=True)
+    logits = tf.cast(logits, tf.float32)
+    if self.cap:
+      logits = self.cap * tf.tanh(logits / self.cap)
+    if self.pieces:
+      real = first_row + tf.range(table.shape[0]) < self.pieces
+      # Finite: a core may have nothing but padding.
+      logits = tf.where(real, logits, _NEVER)
+    return logits
+
+  def slope(self, logits: tf.Tensor) -> tf.Tensor | float:
+    """d logits / d product."""
+    return 1.0 - tf.square(logits / self.cap) if self.cap else 1.0
 
 
 def token_log_probs(
@@ -287,6 +318,7 @@ def token_log_probs(
   table: mtf.Tensor,
   targets: mtf.Tensor,
   vocab: mtf.Dimension,
+  head: Head = Head(),
 ) -> mtf.Tensor:
   """log p(target) for every position, in float32.
 
@@ -298,17 +330,18 @@ def token_log_probs(
     table: [vocab, d_model], the output embedding.
     targets: int32 [batch, length].
     vocab: the dimension that targets index.
+    head: what happens to the logits.
 
   Returns:
     [batch, length].
   """
-  return _TokenLogProbs(hidden, table, targets, vocab).outputs[0]
+  return _TokenLogProbs(hidden, table, targets, vocab, head).outputs[0]
 
 
 class _TokenLogProbs(_Operation):
-  def __init__(self, hidden, table, targets, vocab):
+  def __init__(self, hidden, table, targets, vocab, head):
     super().__init__([hidden, table, targets], name="token_log_probs")
-    self.vocab = vocab
+    self.vocab, self.head = vocab, head
     self._outputs = [
       mtf.Tensor(self, targets.shape, tf.float32, index=0),
       mtf.Tensor(self, targets.shape, tf.float32, index=1),  # log partition
@@ -322,8 +355,9 @@ class _TokenLogProbs(_Operation):
     hidden, table, targets = self._slices(lowering, self.inputs)
     ids, here = _local_ids(self, lowering, targets, table)
     maxima, sums, chosen = [], [], []
+    first_row = _first_row(self, lowering, table)
     for h, i, at in _chunks(table.shape[0], hidden, ids, here):
-      logits = _logits(h, table)
+      logits = self.head.logits(h, table, first_row)
       top = tf.reduce_max(logits, -1)
       maxima.append(top)
       sums.append(tf.reduce_sum(tf.exp(logits - top[:, tf.newaxis]), -1))
@@ -352,7 +386,7 @@ class _TokenLogProbsGradient(_Operation):
       [*forward.inputs, forward.outputs[1], grad_y],
       name="token_log_probs_gradient",
     )
-    self.vocab = forward.vocab
+    self.vocab, self.head = forward.vocab, forward.head
     self._outputs = [
       mtf.Tensor(self, hidden.shape, hidden.dtype, index=0),
       mtf.Tensor(self, table.shape, table.dtype, index=1),
@@ -367,7 +401,7 @@ class _TokenLogProbsGradient(_Operation):
       lowering, self.inputs
     )
     ids, here = _local_ids(self, lowering, targets, table)
-    rows = table.shape[0]
+    rows, first_row = table.shape[0], _first_row(self, lowering, table)
     grads_h, grads_table = [], []  # The table's: sums up to each chunk.
     chunks = _chunks(rows, hidden, ids, here, log_partition, grad_y)
     for h, i, at, partition, dy in chunks:
@@ -375,9 +409,13 @@ class _TokenLogProbsGradient(_Operation):
       with tf.control_dependencies(grads_table[-1:]):
         h = tf.identity(h)
       # d log p(t) / d logits = onehot(t) - softmax
-      p = tf.exp(_logits(h, table) - partition[:, tf.newaxis])
+      logits = self.head.logits(h, table, first_row)
+      p = tf.exp(logits - partition[:, tf.newaxis])
       onehot = tf.one_hot(tf.where(at, i, -1), rows, dtype=tf.float32)
-      d_logits = tf.cast((onehot - p) * dy[:, tf.newaxis], h.dtype)
+      d_logits = (onehot - p) * dy[:, tf.newaxis]
+      if self.head.cap:
+        d_logits *= self.head.slope(logits)
+      d_logits = tf.cast(d_logits, h.dtype)
       grads_h.append(tf.matmul(d_logits, table))
       chunk_grad = tf.matmul(d_logits, h, transpose_a=True)
       chunk_grad = tf.cast(chunk_grad, tf.float32)
@@ -392,8 +430,11 @@ class _TokenLogProbsGradient(_Operation):
     self._set(lowering, self.outputs[1], grad_table, sum_over=batch_axes)
 
 
-def _logits(hidden: tf.Tensor, table: tf.Tensor) -> tf.Tensor:
-  return tf.cast(tf.matmul(hidden, table, transpose_b=True), tf.float32)
+def _first_row(op, lowering, table) -> tf.Tensor:
+  """The vocabulary's row that a core's slice of the table begins with."""
+  impl = lowering.mesh_impl(op)
+  part = impl.laid_out_slice_num(mtf.Shape([op.vocab])).one_slice
+  return part * table.shape[0]
 
 
 def _chunks(vocab, hidden, *others) -> Iterator[list[tf.Tensor]]:
@@ -411,7 +452,10 @@ def _chunks(vocab, hidden, *others) -> Iterator[list[tf.Tensor]]:
 
 
 def greedy(
-  hidden: mtf.Tensor, table: mtf.Tensor, vocab: mtf.Dimension
+  hidden: mtf.Tensor,
+  table: mtf.Tensor,
+  vocab: mtf.Dimension,
+  head: Head = Head(),
 ) -> mtf.Tensor:
   """The most likely next token, int32 [batch]; the lowest id of equals.
 
@@ -419,14 +463,15 @@ def greedy(
     hidden: [batch, d_model].
     table: [vocab, d_model].
     vocab: the dimension of the tokens.
+    head: what happens to the logits.
   """
-  return _Greedy(hidden, table, vocab).outputs[0]
+  return _Greedy(hidden, table, vocab, head).outputs[0]
 
 
 class _Greedy(_Operation):
-  def __init__(self, hidden, table, vocab):
+  def __init__(self, hidden, table, vocab, head):
     super().__init__([hidden, table], name="greedy")
-    self.vocab = vocab
+    self.vocab, self.head = vocab, head
     batch = hidden.shape.dims[:1]
     self._outputs = [mtf.Tensor(self, mtf.Shape(batch), tf.int32)]
 
@@ -436,13 +481,12 @@ class _Greedy(_Operation):
 
   def lower(self, lowering):
     hidden, table = self._slices(lowering, self.inputs)
-    logits = _logits(hidden, table)
+    first_row = _first_row(self, lowering, table)
+    logits = self.head.logits(hidden, table, first_row)
     token = tf.argmax(logits, -1, output_type=tf.int32)
     axes = self._axes(lowering, mtf.Shape([self.vocab]))
     if axes:
-      impl = lowering.mesh_impl(self)
-      part = impl.laid_out_slice_num(mtf.Shape([self.vocab])).one_slice
-      token += part * table.shape[0]
+      token += first_row
       top = tf.reduce_max(logits, -1)
       best = self._allreduce(lowering, top, axes, "MAX")
       token = tf.where(top == best, token, tf.int32.max)

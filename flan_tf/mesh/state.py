@@ -106,6 +106,13 @@ class State:
         for variable in variables:
           variable.assign(value)
 
+  def assign(self, name: str, value: np.ndarray) -> None:
+    """Sets a whole tensor; every host is given the same."""
+    for at, variables in self.slices(name):
+      part = value[tuple(slice(b, b + n) for b, n in at)]
+      for variable in variables:
+        variable.assign(part)
+
   def variable(self, name: str) -> tf.Variable:
     """Inside a program: the variable with this core's slice."""
     return self._variables[name]

@@ -1,6 +1,7 @@
 """Causal attention of one core's heads, in plain TensorFlow.
 
-Suffixes: B batch, H heads, L query positions, M key positions, K d_kv.
+Suffixes: B batch, H heads, G heads of keys and values, L query positions,
+M key positions, K d_kv.
 Nothing here talks to another core: heads and batch are what may be split.
 """
 
@@ -10,54 +11,102 @@ import typing
 import numpy as np
 import tensorflow as tf
 
+from flan_tf import config
+
 # Added where a query must not look. Finite: a padding row attends to nothing
 # at all, and its softmax must still be a number.
 MASKED = -1e9
 
 
-def packed_mask(segment_ids_BL: tf.Tensor) -> tf.Tensor:
+def packed_mask(segment_ids_BL: tf.Tensor, window: int = 0) -> tf.Tensor:
   """0 where a query may look, MASKED elsewhere: float32 [B, 1, L, L].
 
-  A token sees its own segment, up to itself; padding is segment 0.
+  A token sees its own segment, up to itself, `window` tokens in all if that is
+  not 0; padding is segment 0.
   """
   length = _size(segment_ids_BL, 1)
   same = segment_ids_BL[:, :, tf.newaxis] == segment_ids_BL[:, tf.newaxis, :]
-  causal = tf.constant(np.tril(np.ones([length, length], bool)))
+  causal = np.tril(np.ones([length, length], bool))
+  if window:
+    causal &= ~np.tril(np.ones([length, length], bool), -window)
+  causal = tf.constant(causal)
   allowed = tf.logical_and(same, causal)
   return tf.where(allowed, 0.0, MASKED)[:, tf.newaxis]
 
 
 def attend(
   q_BLHK: tf.Tensor,
-  k_BMHK: tf.Tensor,
-  v_BMHK: tf.Tensor,
+  k_BMGK: tf.Tensor,
+  v_BMGK: tf.Tensor,
   mask_B1LM: tf.Tensor,
   bias_HLM: tf.Tensor | None = None,
+  scale: float = 0.0,
+  cap: float = 0.0,
 ) -> tf.Tensor:
-  """softmax(q k / sqrt(d_kv) + bias + mask) v, softmax in float32: [B,L,H,K].
+  """softmax(scale q k + bias + mask) v, softmax in float32: [B, L, H, K].
 
   Heads come last but one, as the projections make them; the products want them
   second, and moving these small tensors is cheaper than having einsum do it.
+  Query heads that share a head of keys are rows of one product [H/G L, K].
+
+  Args:
+    q_BLHK: queries.
+    k_BMGK: keys.
+    v_BMGK: values.
+    mask_B1LM: 0 where a query may look, else MASKED.
+    bias_HLM: added to the logits.
+    scale: of the queries; 0 for d_kv ** -0.5.
+    cap: logits x become cap tanh(x / cap); 0 for never.
   """
-  q_BLHK *= tf.cast(_size(q_BLHK, -1) ** -0.5, q_BLHK.dtype)
-  q_BHLK, k_BHMK, v_BHMK = (
-    tf.transpose(x, [0, 2, 1, 3]) for x in (q_BLHK, k_BMHK, v_BMHK)
+  q_BLHK *= tf.cast(scale or _size(q_BLHK, -1) ** -0.5, q_BLHK.dtype)
+  q_BHLK, k_BGMK, v_BGMK = (
+    tf.transpose(x, [0, 2, 1, 3]) for x in (q_BLHK, k_BMGK, v_BMGK)
   )
-  logits_BHLM = tf.matmul(q_BHLK, k_BHMK, transpose_b=True)
+  batch, heads, length, width = q_BHLK.shape
+  groups, memory = _size(k_BGMK, 1), _size(k_BGMK, 2)
+  shared = [batch, groups, heads // groups * length]
+  if groups != heads:
+    q_BHLK = tf.reshape(q_BHLK, [*shared, width])
+  logits_BHLM = tf.matmul(q_BHLK, k_BGMK, transpose_b=True)
   logits_BHLM = tf.cast(logits_BHLM, tf.float32)
+  if cap:
+    logits_BHLM = cap * tf.tanh(logits_BHLM / cap)
+  if groups != heads:
+    logits_BHLM = tf.reshape(logits_BHLM, [batch, heads, length, memory])
   if bias_HLM is not None:
     logits_BHLM += bias_HLM
   weights_BHLM = tf.nn.softmax(logits_BHLM + mask_B1LM)
-  out_BHLK = tf.matmul(tf.cast(weights_BHLM, v_BHMK.dtype), v_BHMK)
+  weights_BHLM = tf.cast(weights_BHLM, v_BGMK.dtype)
+  if groups != heads:
+    weights_BHLM = tf.reshape(weights_BHLM, [*shared, memory])
+  out_BHLK = tf.matmul(weights_BHLM, v_BGMK)
+  if groups != heads:
+    out_BHLK = tf.reshape(out_BHLK, [batch, heads, length, width])
   return tf.transpose(out_BHLK, [0, 2, 1, 3])
 
 
+def frequencies(model: config.ModelConfig) -> np.ndarray:
+  """Radians a position of each pair of a head, float32 [d_kv / 2].
+
+  base^(-i / half) (Su et al. 2021, eq. 15), stretched as `rotary_scaling` says.
+  """
+  half = model.d_kv // 2
+  plain = model.rotary_base ** (-np.arange(half) / half)
+  slow = plain / model.rotary_factor
+  if model.rotary_scaling == "linear":
+    plain = slow
+  elif model.rotary_scaling == "llama3":
+    low, high = model.rotary_low_frequency, model.rotary_high_frequency
+    turns = model.rotary_original_length * plain / (2 * np.pi)
+    kept = np.clip((turns - low) / (high - low), 0, 1)
+    plain = kept * plain + (1 - kept) * slow
+  return plain.astype(np.float32)
+
+
 def rotate(
-  x_BLHK: tf.Tensor, positions_BL: tf.Tensor, base: float
+  x_BLHK: tf.Tensor, positions_BL: tf.Tensor, frequencies: np.ndarray
 ) -> tf.Tensor:
   """Rotary positions (Su et al. 2021, eq. 34), halves rotated together."""
-  half = _size(x_BLHK, -1) // 2
-  frequencies = base ** (-np.arange(half, dtype=np.float32) / half)
   angles = tf.cast(positions_BL, tf.float32)[:, :, tf.newaxis, tf.newaxis]
   angles *= tf.constant(frequencies)  # [B, L, 1, half]
   cos, sin = tf.cos(angles), tf.sin(angles)

@@ -10,6 +10,8 @@ Rows are padded on the left, so that all of them write the same column:
 build part of one core's program; `flan_tf.eval.model` has the loop.
 """
 
+import functools
+
 import tensorflow as tf
 
 from flan_tf import config
@@ -18,7 +20,7 @@ from flan_tf.mesh.compat import mtf
 from flan_tf.model import attention, transformer
 from flan_tf.model.dims import Dims
 
-# The keys and values of all layers, each [batch, memory, heads, d_kv]:
+# The keys and values of all layers, each [batch, memory, kv_heads, d_kv]:
 # k of layer 0, v of layer 0, k of layer 1, ...
 Cache = list[mtf.Tensor]
 
@@ -80,19 +82,29 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
     """int32 [length]."""
     return tf.constant(columns) if columns else tf.reshape(column, [1])
 
-  def mask(start, *column):
+  def mask(window, start, *column):
     """float32 [batch, 1, length, memory]."""
     at_L = query_columns(*column)
     memory_M = tf.range(d.memory.size)
     allowed = memory_M[tf.newaxis, :] <= at_L[:, tf.newaxis]
+    if window:
+      allowed &= memory_M[tf.newaxis, :] > at_L[:, tf.newaxis] - window
     real = memory_M[tf.newaxis, :] >= start[:, tf.newaxis]
     allowed = allowed[tf.newaxis] & real[:, tf.newaxis]
     return tf.where(allowed, 0.0, attention.MASKED)[:, tf.newaxis]
 
   mask_shape = mtf.Shape([d.batch, mtf.Dimension("one", 1), d.length, d.memory])
-  masked = ops.local(
-    mask, context, mask_shape, [d.batch], tf.float32, name="mask"
-  )
+  masks = {
+    window: ops.local(
+      functools.partial(mask, window),
+      context,
+      mask_shape,
+      [d.batch],
+      tf.float32,
+      name="mask",
+    )
+    for window in sorted(set(transformer.windows(model)))
+  }
   bias = []
   if model.positions == "t5":
 
@@ -108,9 +120,15 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
       ops.local(relative_bias, table, shape, [d.heads], tf.float32, name="bias")
     ]
 
-  def rotate(x, start, *column):
-    positions = query_columns(*column)[tf.newaxis] - start[:, tf.newaxis]
-    return attention.rotate(x, positions, model.rotary_base)
+  rates = attention.frequencies(model)
+
+  def positions(start, *column):
+    """int32 [batch, length]; 0 for the padding on the left."""
+    found = query_columns(*column)[tf.newaxis] - start[:, tf.newaxis]
+    return tf.maximum(found, 0)
+
+  def rotate(x, *context):
+    return attention.rotate(x, positions(*context), rates)
 
   def store(new, *old_and_column):
     """Writes new columns into the cache, or begins one."""
@@ -121,10 +139,15 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
     here = tf.range(d.memory.size)[:, tf.newaxis, tf.newaxis] == column
     return tf.where(here, new, old)
 
+  def attend_on_core(q, k, v, mask, bias=None):
+    return attention.attend(
+      q, k, v, mask, bias, model.query_scale, model.attention_cap
+    )
+
   heads = [d.batch, d.heads]
   new_cache: Cache = []
 
-  def attend(q, k, v):
+  def attend(masked, q, k, v):
     if model.positions == "rotary":
       q, k = (
         ops.local(rotate, [x, *context], x.shape, heads, name="rotate")
@@ -137,21 +160,24 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
       new_cache.append(both)
       stored.append(both)
     return ops.local(
-      attention.attend,
+      attend_on_core,
       [q, *stored, masked, *bias],
       d.per_head,
       heads,
       name="attention",
     )
 
-  x = transformer.embed(model, d, weights, inputs)
-  for index in range(model.layers):
+  at = ops.local(positions, context, d.tokens, [d.batch], name="positions")
+  x = transformer.embed(model, d, weights, inputs, at)
+  for index, window in enumerate(transformer.windows(model)):
     w = {
       name: weights[f"layer_{index:03d}/{name}"]
-      for name in transformer.layer_names(model)
+      for name in transformer.names_in_a_layer(weights)
     }
-    x = transformer.block(model, d, w, x, attend)
-  x = transformer.norm(model, d, x, weights["final_norm"])
+    x = transformer.block(
+      model, d, w, x, functools.partial(attend, masks[window])
+    )
+  x = transformer.norm(model, d, x, weights, "final_norm")
   last = ops.local(
     lambda x: x[:, -1],
     [x],
@@ -159,4 +185,5 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
     [d.batch],
     name="last",
   )
-  return ops.greedy(last, transformer.output_table(weights), d.vocab), new_cache
+  table, head = transformer.output_table(weights), transformer.head_of(model)
+  return ops.greedy(last, table, d.vocab, head), new_cache

@@ -21,10 +21,13 @@ class Dims:
     memory: key positions; the same number as `length` in training.
     d_model: width of the residual stream.
     heads: attention heads.
+    kv_heads: heads of keys and values. It is called "heads" too, so that the
+      layout splits both: a core holds query heads and the ones they share.
     d_kv: width of a head.
     d_ff: width of the MLP.
     vocab: tokens, rounded up so that it splits well.
     buckets: relative positions told apart.
+    positions: rows of the table of learned positions.
   """
 
   batch: mtf.Dimension
@@ -32,10 +35,12 @@ class Dims:
   memory: mtf.Dimension
   d_model: mtf.Dimension
   heads: mtf.Dimension
+  kv_heads: mtf.Dimension
   d_kv: mtf.Dimension
   d_ff: mtf.Dimension
   vocab: mtf.Dimension
   buckets: mtf.Dimension
+  positions: mtf.Dimension
 
   @property
   def tokens(self) -> mtf.Shape:
@@ -53,9 +58,14 @@ class Dims:
     return mtf.Shape([self.batch, self.length, self.heads, self.d_kv])
 
   @property
+  def per_kv_head(self) -> mtf.Shape:
+    """[batch, length, kv_heads, d_kv]."""
+    return mtf.Shape([self.batch, self.length, self.kv_heads, self.d_kv])
+
+  @property
   def cache(self) -> mtf.Shape:
-    """[batch, memory, heads, d_kv]."""
-    return mtf.Shape([self.batch, self.memory, self.heads, self.d_kv])
+    """[batch, memory, kv_heads, d_kv]."""
+    return mtf.Shape([self.batch, self.memory, self.kv_heads, self.d_kv])
 
 
 def padded_vocab(size: int) -> int:
@@ -75,8 +85,10 @@ def dims_for(
     memory=mtf.Dimension("memory", memory or length),
     d_model=mtf.Dimension("d_model", model.d_model),
     heads=mtf.Dimension("heads", model.heads),
+    kv_heads=mtf.Dimension("heads", model.kv_heads or model.heads),
     d_kv=mtf.Dimension("d_kv", model.d_kv),
     d_ff=mtf.Dimension("d_ff", model.d_ff),
     vocab=mtf.Dimension("vocab", model.vocab),
     buckets=mtf.Dimension("buckets", model.relative_buckets),
+    positions=mtf.Dimension("positions", max(model.max_positions, 1)),
   )

@@ -77,7 +77,7 @@ def train(run: run_lib.TrainingRun, workdir: str) -> bool:
 
 def sample_prompts(
   batch: batches_lib.Batch,
-  vocabulary: vocabulary_lib.Vocabulary,
+  vocabulary: vocabulary_lib.AnyVocabulary,
   number: int = 3,
 ) -> str:
   """Examples of a batch as the model sees them, of different tasks if it can.

@@ -8,6 +8,7 @@ checkpoint: a configuration that says otherwise is refused, not obeyed halfway.
 import dataclasses
 import functools
 import json
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from flan_tf.data import vocabulary as vocabulary_lib
 from flan_tf.mesh import checkpoint, program
 from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh import strategy as strategy_lib
+from flan_tf.model import adapters
 from flan_tf.model import dims as dims_lib
 from flan_tf.train import step as step_lib
 
@@ -61,16 +63,18 @@ class TrainingRun:
     started_from: where the weights came from, for people.
     seen: the tasks that the weights saw, each with its cluster: this run's and
       those of every run that it goes back to.
+    base: where adapters train, the checkpoint of the weights below them.
   """
 
   config: config.RunConfig
-  vocabulary: vocabulary_lib.Vocabulary
+  vocabulary: vocabulary_lib.AnyVocabulary
   report: pipeline.Report
   batches: batches_lib.Batches
   step: int
   train_step: step_lib.TrainStep
   started_from: str
   seen: dict[str, str]
+  base: str = ""
 
   def save(self, workdir: str, state: batches_lib.BatchState) -> str:
     """Writes a checkpoint of the current step; returns its folder."""
@@ -105,7 +109,7 @@ class Resolved:
   """A configuration with its vocabulary, before any device is opened."""
 
   config: config.RunConfig
-  vocabulary: vocabulary_lib.Vocabulary
+  vocabulary: vocabulary_lib.AnyVocabulary
   checkpoint: str  # The weights' checkpoint; empty for new weights.
   resumes: bool  # Whether that is the run's own.
 
@@ -126,17 +130,27 @@ def resolve(run: config.RunConfig, workdir: str) -> Resolved:
   if run.train.init_from:
     path = checkpoint.find(run.train.init_from)
     saved = saved_config(path)
+    if saved.adapter.trains:
+      raise ValueError(
+        f"{path} holds adapters only. Merge them into their model first:\n "
+        f" python -m launch.convert --source=native:{path} --target=native:DIR"
+      )
     _check_model(run.model, saved.model, path)
     _check_held_out(run.held_out, saved_tasks(path), path)
     run = dataclasses.replace(run, model=saved.model)
     return Resolved(run, _vocabulary(run, path), path, False)
+  if run.adapter.trains:
+    raise ValueError(
+      "Adapters are to train, but there are no weights to adapt. Set"
+      " train.init_from to a checkpoint."
+    )
   if not run.data.vocabulary:
     raise ValueError(
       "The run names no vocabulary. Train one with `python -m"
       " launch.train_vocabulary --output=FILE`, or take any SentencePiece"
-      " model, and set data.vocabulary=FILE."
+      " model or byte-pair vocabulary, and set data.vocabulary=FILE."
     )
-  vocabulary = vocabulary_lib.Vocabulary.load(run.data.vocabulary)
+  vocabulary = vocabulary_lib.load(run.data.vocabulary)
   size = run.model.vocab or dims_lib.padded_vocab(vocabulary.size)
   if size < vocabulary.size:
     raise ValueError(
@@ -158,9 +172,9 @@ def saved_tasks(path: str) -> dict[str, str]:
   return json.loads(checkpoint.read_file(path, DATA_FILE))["seen"]
 
 
-def saved_vocabulary(path: str) -> vocabulary_lib.Vocabulary:
+def saved_vocabulary(path: str) -> vocabulary_lib.AnyVocabulary:
   """The vocabulary of a checkpoint."""
-  return vocabulary_lib.Vocabulary(
+  return vocabulary_lib.from_bytes(
     checkpoint.read_file(path, VOCABULARY_FILE), where=path
   )
 
@@ -170,12 +184,13 @@ def load_tables(
 ):
   """The training tables and the report of a run, as the pipeline gives them."""
   data = resolved.config.data
+  soft_prompt = resolved.config.adapter.soft_prompt
   around = wordings.markers(data.markers)
   worded = [
     wordings.reword(task, data.wording, data.templates, around)
     for task in tasks
   ]
-  return pipeline.load_training_tables(
+  tables, report = pipeline.load_training_tables(
     worded,
     data_dir,
     resolved.vocabulary,
@@ -183,13 +198,16 @@ def load_tables(
     objective=data.objective,
     input_length=data.input_length,
     target_length=data.target_length,
-    row_length=data.length,
+    row_length=data.length - soft_prompt,
     separator=data.separator,
     overflow=data.overflow,
     mixing_cap=data.mixing_cap,
     train_cap=data.train_cap,
     shuffle_labels=data.shuffle_labels,
   )
+  filler = resolved.vocabulary.pad_id
+  behind = {n: table.behind(soft_prompt, filler) for n, table in tables.items()}
+  return behind, report
 
 
 def open_batches(
@@ -238,18 +256,30 @@ def open_run(
   before = saved_tasks(resolved.checkpoint) if resolved.checkpoint else {}
   tables, report = load_tables(resolved, tasks, data_dir)
   train_step = step_lib.TrainStep(devices, layout, run)
-  step, state = 0, None
+  step, state, base = 0, None, ""
   if resolved.resumes:
     saved = json.loads(checkpoint.read_file(resolved.checkpoint, DATA_FILE))
+    base = saved.get("base", "")
     step, state = saved["step"], _saved_state(saved, report, resolved)
     states = [train_step.weights, train_step.slots]
     checkpoint.restore(resolved.checkpoint, states)
+  elif train_step.frozen:
+    base = _absolute(resolved.checkpoint)
+    train_step.weights.initialize(run.seed)
+    train_step.slots.initialize(run.seed)
   elif resolved.checkpoint:
     checkpoint.restore(resolved.checkpoint, [train_step.weights])
     train_step.slots.initialize(run.seed)
   else:
     train_step.weights.initialize(run.seed)
     train_step.slots.initialize(run.seed)
+  if train_step.frozen:
+    checkpoint.restore(checkpoint.find(base), [train_step.frozen])
+    if not resolved.resumes:
+      pieces = resolved.vocabulary.size
+      adapters.start_from_tokens(
+        train_step.weights, train_step.frozen, pieces, run.seed
+      )
   batches = open_batches(resolved, tables, report, state)
   started_from = resolved.checkpoint or f"new weights, seed {run.seed}"
   return TrainingRun(
@@ -261,7 +291,12 @@ def open_run(
     train_step=train_step,
     started_from=started_from,
     seen=before | {task.name: task.cluster for task in report.tasks},
+    base=base,
   )
+
+
+def _absolute(path: str) -> str:
+  return path if "://" in path else os.path.abspath(path)
 
 
 def _data_state(
@@ -272,6 +307,7 @@ def _data_state(
     "next_batch": state.to_json(),
     "examples": {task.name: task.examples for task in run.report.tasks},
     "seen": run.seen,
+    "base": run.base,
     "mixture": run.report.to_json(),
   }
 
@@ -296,10 +332,12 @@ def _saved_state(saved, report, resolved) -> batches_lib.BatchState:
   return batches_lib.BatchState.from_json(saved["next_batch"])
 
 
-def _vocabulary(run: config.RunConfig, path: str) -> vocabulary_lib.Vocabulary:
+def _vocabulary(
+  run: config.RunConfig, path: str
+) -> vocabulary_lib.AnyVocabulary:
   saved = saved_vocabulary(path)
   if run.data.vocabulary:
-    given = vocabulary_lib.Vocabulary.load(run.data.vocabulary)
+    given = vocabulary_lib.load(run.data.vocabulary)
     if given.fingerprint != saved.fingerprint:
       raise ValueError(
         f"data.vocabulary {run.data.vocabulary} ({given.size} pieces,"
@@ -327,8 +365,12 @@ def _check_held_out(held_out: str, seen: dict[str, str], path: str) -> None:
 def _check_model(
   wanted: config.ModelConfig, saved: config.ModelConfig, path: str
 ) -> None:
-  differs = _differences(wanted, saved, "model.")
-  differs = [d for d in differs if d[0] != "model.vocab" or d[1] != 0]
+  # What a run leaves as it is by default is no wish.
+  default = config.ModelConfig()
+  wishes = {name for name, *_ in _differences(wanted, default, "model.")}
+  differs = [
+    d for d in _differences(wanted, saved, "model.") if d[0] in wishes
+  ]
   if differs:
     raise ValueError(
       "The configuration conflicts with the checkpoint"

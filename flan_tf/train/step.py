@@ -11,8 +11,8 @@ from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh import ops, program, state
 from flan_tf.mesh import strategy as strategy_lib
 from flan_tf.mesh.compat import mtf
+from flan_tf.model import adapters, transformer
 from flan_tf.model import dims as dims_lib
-from flan_tf.model import transformer
 from flan_tf.train import adafactor
 
 # The int32 and float32 [batch, length] arrays of a batch, in feeding order.
@@ -41,6 +41,11 @@ class TrainStep:
     devices: where to run.
     layout: the mesh.
     run: the run; `run.model.vocab` must be resolved.
+
+  Attributes:
+    weights: what trains: the model's weights, or adapters.
+    slots: of the optimizer.
+    frozen: the model's weights where adapters train.
   """
 
   def __init__(
@@ -54,6 +59,11 @@ class TrainStep:
     self._d = dims_lib.dims_for(run.model, rows, run.data.length)
     layout.check(self._d.tokens)
     specs = transformer.weight_specs(run.model, self._d)
+    # What does not train has no gradients and no slots.
+    self.frozen: state.State | None = None
+    if adapted := adapters.specs(run.model, run.adapter, self._d):
+      self.frozen = state.State(devices, layout, specs)
+      specs = adapted
     self.weights = state.State(devices, layout, specs)
     self.slots = state.State(devices, layout, adafactor.slot_specs(specs))
     if run.train.microbatches == 1:
@@ -141,12 +151,14 @@ class TrainStep:
     fed = [core.feed(value, d.tokens) for value in features]
     inputs, targets, segment_ids, positions, loss_weights = fed
     tokens = transformer.Tokens(inputs, segment_ids, positions)
+    if self.frozen:
+      scaled = adapters.scaled(run.adapter, weights)
+      weights = {**core.read(self.frozen), **scaled}
     cast = transformer.cast_weights(weights, dtype)
     hidden = transformer.hidden_states(
       run.model, d, cast, tokens, run.train.recompute
     )
-    table = transformer.output_table(cast)
-    log_probs = ops.token_log_probs(hidden, table, targets, d.vocab)
+    log_probs = transformer.log_probs(run.model, d, cast, hidden, targets)
     loss = mtf.negative(mtf.reduce_sum(log_probs * loss_weights))
     return loss, mtf.reduce_sum(loss_weights)
 

@@ -86,7 +86,7 @@ def compare(
   """
   seqio_mixture.require()
   limits = limits or tokens.Limits()
-  vocabulary = vocabulary_lib.Vocabulary.load(vocabulary_path)
+  vocabulary = vocabulary_lib.load(vocabulary_path)
   planned, _ = pipeline.plan_tasks(tasks, data_dir)
   planned = [item for item in planned if len(item.plan.train)]
 
@@ -152,7 +152,7 @@ def shipped_vocabulary() -> str:
 def _our_pass(
   tasks: Sequence[schema.Task],
   data_dir: str,
-  vocabulary: vocabulary_lib.Vocabulary,
+  vocabulary: vocabulary_lib.AnyVocabulary,
   limits: tokens.Limits,
 ) -> tuple[Pass, batches_lib.Batches]:
   made, start = Pass(), time.perf_counter()

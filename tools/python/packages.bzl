@@ -3,16 +3,19 @@
 # Written by tools/update_build.py from the tree: run it, do not edit.
 PACKAGES = [
     "absl-py",
+    "h5py",
     "jinja2",
     "keras",
     "keras-nlp",
     "matplotlib",
     "mesh-tensorflow",
     "ml-collections",
+    "ml-dtypes",
     "numpy",
     "rapidfuzz",
     "rouge-score",
     "sacrebleu",
+    "safetensors",
     "scikit-learn",
     "scipy",
     "sentencepiece",
@@ -20,4 +23,5 @@ PACKAGES = [
     "tensorflow",
     "tensorflow-datasets",
     "tensorflow-text",
+    "tokenizers",
 ]

@@ -1,0 +1,194 @@
+"""A checkpoint of ours as a source: what goes out again.
+
+A checkpoint that holds LoRA adapters only is given merged with the model below
+them, so that it can be written as a checkpoint of its own, or taken elsewhere:
+
+  W [*inputs, *outputs]  +  alpha / rank  A [*inputs, rank] B [rank, *outputs]
+
+One tensor is read and merged at a time, or some of its rows.
+"""
+
+import dataclasses
+import json
+import os
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from flan_tf import config
+from flan_tf.bridges import source as source_lib
+from flan_tf.data import vocabulary as vocabulary_lib
+from flan_tf.mesh import checkpoint
+from flan_tf.model import adapters, transformer
+from flan_tf.model import dims as dims_lib
+from flan_tf.train import run as run_lib
+
+# (name, first row, end) -> these rows.
+ReadRows = Callable[[str, int, int], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class NativeSource(source_lib.Source):
+  """A checkpoint, and what it says of itself.
+
+  Attributes:
+    path: its folder.
+    asked: what it was found by: the folder, or its workdir.
+    run: the run that wrote it.
+    data: what the run had read by then.
+  """
+
+  path: str = ""
+  asked: str = ""
+  run: config.RunConfig = dataclasses.field(default_factory=config.RunConfig)
+  data: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def open_source(
+  path: str, vocabulary: vocabulary_lib.AnyVocabulary | None = None
+) -> NativeSource:
+  """The model of a checkpoint or of a workdir's newest; no tensor is read yet.
+
+  Args:
+    path: a folder, local or gs://.
+    vocabulary: instead of the checkpoint's.
+
+  Raises:
+    CheckpointError: there is none, or a file of it is missing or cut short.
+    SourceError: it has a soft prompt, the model below its adapters is gone or
+      is another one, or tensors are missing.
+  """
+  asked = os.path.expanduser(path)
+  path = checkpoint.find(asked)
+  run = run_lib.saved_config(path)
+  data = json.loads(checkpoint.read_file(path, run_lib.DATA_FILE))
+  if run.adapter.soft_prompt:
+    raise source_lib.SourceError(
+      f"{path} has a soft prompt of {run.adapter.soft_prompt} vectors, which"
+      " are no tokens and cannot be merged into a model's weights. It can be"
+      " evaluated as it is; to take a tuned model elsewhere, tune it with"
+      " adapter.lora_rank or as a whole."
+    )
+  note = f"checkpoint {path} (step {data['step']})"
+  tensors = _tensors(path, run.model)
+  if run.adapter.lora_rank:
+    base = _base(path, run, data)
+    tensors = _merged(run.adapter, _tensors(base, run.model), tensors)
+    note += f", its adapters merged into {base}"
+  return NativeSource(
+    run.model,
+    vocabulary or run_lib.saved_vocabulary(path),
+    tensors,
+    note,
+    context=run.data.length,
+    path=path,
+    asked=asked,
+    run=run,
+    data=data,
+  )
+
+
+def side_files(source: NativeSource) -> dict[str, bytes]:
+  """What goes with the tensors into a checkpoint of their own.
+
+  It says what the weights saw, as the one that they come from did; it has no
+  adapters and no position in the data.
+  """
+  run = dataclasses.replace(source.run, adapter=config.AdapterConfig())
+  data = {k: v for k, v in source.data.items() if k != "next_batch"}
+  data |= {"base": "", "source": source.note}
+  return {
+    run_lib.RUN_FILE: config.to_json(run).encode(),
+    run_lib.DATA_FILE: json.dumps(data, indent=2).encode(),
+    run_lib.VOCABULARY_FILE: source.vocabulary.model,
+  }
+
+
+def _base(path: str, run: config.RunConfig, data: dict[str, Any]) -> str:
+  """The checkpoint that adapters were trained on."""
+  try:
+    base = checkpoint.find(data["base"])
+  except checkpoint.CheckpointError as error:
+    raise source_lib.SourceError(
+      f"{path} holds adapters only, and the model below them is not where it"
+      f" was: {error} Put it there again."
+    ) from error
+  if run_lib.saved_config(base).model != run.model:
+    raise source_lib.SourceError(
+      f"{path} holds adapters of a model that {base} is no more: its sizes or"
+      " choices differ."
+    )
+  return base
+
+
+def _tensors(
+  path: str, model: config.ModelConfig
+) -> dict[str, source_lib.Tensor]:
+  """The weights that a checkpoint has, whole model or adapters."""
+  prefix = os.path.join(path, "state")
+  shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+  specs = transformer.weight_specs(model, dims_lib.dims_for(model))
+  adapted = [f"{name}/{x}" for name in specs for x in (adapters.A, adapters.B)]
+  return {
+    name: _tensor(prefix, name, tuple(shapes[name]))
+    for name in [*specs, *adapted]
+    if name in shapes  # Source says which are missing.
+  }
+
+
+def _tensor(prefix: str, name: str, shape: tuple) -> source_lib.Tensor:
+  def read_rows(begin: int, end: int) -> np.ndarray:
+    return _restore(prefix, name, shape, begin, end)
+
+  return source_lib.Tensor(shape, lambda: read_rows(0, shape[0]), read_rows)
+
+
+def _restore(
+  prefix: str, name: str, shape: tuple, begin: int, end: int
+) -> np.ndarray:
+  sizes = " ".join(map(str, shape))
+  rest = ["-"] * (len(shape) - 1)
+  place = f"{sizes} {':'.join([f'{begin},{end - begin}', *rest])}"
+  try:
+    with tf.device("/cpu:0"):
+      (value,) = tf.raw_ops.RestoreV2(
+        prefix=prefix,
+        tensor_names=[name],
+        shape_and_slices=[place],
+        dtypes=[tf.float32],
+      )
+  except tf.errors.OpError as error:
+    raise source_lib.SourceError(
+      f"{prefix} cannot be read; a file of it is corrupt:"
+      f" {str(error).splitlines()[0]}"
+    ) from error
+  return value.numpy()
+
+
+def _merged(
+  adapter: config.AdapterConfig,
+  weights: dict[str, source_lib.Tensor],
+  added: dict[str, source_lib.Tensor],
+) -> dict[str, source_lib.Tensor]:
+  """The weights, with what adapters add."""
+
+  def merge(name: str, weight: source_lib.Tensor) -> source_lib.Tensor:
+    if f"{name}/{adapters.A}" not in added:
+      return weight
+    a, b = (added[f"{name}/{x}"] for x in (adapters.A, adapters.B))
+
+    # The first dimension is one of the inputs, so it is A's first one too.
+    def read_rows(begin: int, end: int) -> np.ndarray:
+      assert weight.read_rows and a.read_rows
+      rows = weight.read_rows(begin, end)
+      low = a.read_rows(begin, end)
+      return adapters.merged(adapter, rows, low, b.read())
+
+    rows = weight.shape[0]
+    return source_lib.Tensor(
+      weight.shape, lambda: read_rows(0, rows), read_rows
+    )
+
+  return {name: merge(name, weight) for name, weight in weights.items()}

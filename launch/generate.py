@@ -1,0 +1,92 @@
+"""Answers prompts with a checkpoint: one, a file of them, or a conversation.
+
+  python -m launch.generate --checkpoint=runs/tuned --prompt='Is it so? ...'
+  python -m launch.generate --checkpoint=runs/tuned \
+      --input=prompts.jsonl --output=answers.jsonl
+  python -m launch.generate --checkpoint=runs/tuned
+
+A line of the input is a JSON object with a "prompt"; its other keys are kept.
+A line of the output adds "answer", "log_prob" (of the answer's tokens),
+"tokens", "ended" (or cut at the limit) and "trimmed" (whether the prompt was too
+long). A run that was stopped goes on behind the last line of its output. With
+neither --prompt nor --input it answers what is typed, a line at a time; each
+line is answered alone, for a tuned model sees one prompt.
+"""
+
+import sys
+
+from absl import flags
+
+from flan_tf import config, wordings
+from launch import cli, jobs
+
+_CHECKPOINT = flags.DEFINE_string(
+  "checkpoint", None, "Checkpoint or workdir.", required=True
+)
+_PROMPT = flags.DEFINE_string("prompt", "", "One prompt.")
+_INPUT = flags.DEFINE_string("input", "", "JSON lines with prompts.")
+_OUTPUT = flags.DEFINE_string("output", "", "JSON lines with answers.")
+_MAX_NEW = flags.DEFINE_integer(
+  "max_new", 0, "Most new tokens; 0 for the target length of the run.", 0
+)
+_MARKERS = flags.DEFINE_string(
+  "markers",
+  "",
+  f"Around a prompt: {', '.join(wordings.MARKERS)}, or"
+  " 'prompt|answer|example|cue' spelt out; by default as the model trained.",
+)
+_BATCH = flags.DEFINE_integer("batch", 8, "Prompts answered at once.", 1)
+_MESH = flags.DEFINE_string(
+  "mesh", "", "E.g. data:2;model:4; one core if empty."
+)
+_PRECISION = flags.DEFINE_enum(
+  "precision", "float32", config.PRECISIONS, "Of the computation."
+)
+
+
+def main() -> None:
+  if bool(_INPUT.value) != bool(_OUTPUT.value):
+    raise ValueError("--input and --output go together.")
+  if _PROMPT.value and _INPUT.value:
+    raise ValueError("Give --prompt or --input, not both.")
+  mesh = config.MeshConfig(shape=_MESH.value, precision=_PRECISION.value)
+  alone = not _INPUT.value
+  answer = jobs.answerer(
+    _CHECKPOINT.value,
+    mesh,
+    1 if alone else _BATCH.value,
+    _MAX_NEW.value,
+    _MARKERS.value,
+  )
+  if _INPUT.value:
+    from flan_tf.eval import answering
+
+    now, before = answering.answer_file(
+      answer, _INPUT.value, _OUTPUT.value, _BATCH.value
+    )
+    print(f"{_OUTPUT.value}: {now} prompts answered, {before} were before.")
+  elif _PROMPT.value:
+    (found,) = answer([_PROMPT.value])
+    print(found.text)
+  else:
+    _converse(answer)
+
+
+def _converse(answer) -> None:
+  if sys.stdin.isatty():
+    print("Type a prompt and Enter; \\n in it is a new line; Ctrl-D ends.")
+  for line in sys.stdin:
+    prompt = line.strip().replace("\\n", "\n")
+    if prompt:
+      (found,) = answer([prompt])
+      cut = "" if found.ended else " ..."
+      print(f"{found.text}{cut}", flush=True)
+
+
+def run() -> None:
+  """Entry point of `flan-generate`."""
+  cli.run(main)
+
+
+if __name__ == "__main__":
+  run()
