@@ -38,8 +38,8 @@ class RunConfigTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ("train.stesp", 3, r"key 'train.stesp'. Did you mean 'train.steps'\?"),
-    ("modle", {}, r"key 'modle'. Did you mean 'model'\? Known: data, held_out"),
-    ("zzz", 1, r"key 'zzz'. Known: data"),
+    ("modle", {}, r"key 'modle'. Did you mean 'model'\? Known: adapter, "),
+    ("zzz", 1, r"key 'zzz'. Known: adapter"),
     ("train.steps", "7", "train.steps: expected int, got '7'"),
     ("train.steps", 7.5, "train.steps: expected int, got 7.5"),
     ("train.learning_rate", "high", "expected float, got 'high'"),
@@ -49,7 +49,7 @@ class RunConfigTest(parameterized.TestCase):
     ("data.overflow", "start", "data.overflow: .*'start'.* end, middle, skip"),
     ("data.separator", "none", "data.separator: Unknown value 'none'"),
     ("model.mlp", "gegelu", "model.mlp: .*Did you mean 'geglu'"),
-    ("model.positions", "sine", "Known: rotary, t5"),
+    ("model.positions", "sine", "Known: learned, rotary, t5"),
     ("mesh.precision", "bfloat61", "Did you mean 'bfloat16'"),
     ("train.schedule", "cosin", "Did you mean 'cosine'"),
     ("train.steps", 0, "train.steps: expected a positive number, got 0"),

@@ -139,7 +139,7 @@ class TrainedTest(absltest.TestCase):
       ({"data__length": 96}, "data.length: 96 asked for, 80 in"),
       ({"data__tasks": "rte"}, "data.tasks: 'rte' asked for, 'rte,sst2' in"),
       ({"held_out": "misc"}, "held_out: 'misc' asked for, '' in"),
-      ({"model__layers": 2}, "model.layers: 2 asked for, 1 in the"),
+      ({"model__layers": 3}, "model.layers: 3 asked for, 1 in the"),
       ({"model__mlp": "relu"}, "model.mlp: 'relu' asked for, 'geglu' in"),
     ):
       with self.subTest(str(changes)):
