@@ -14,6 +14,7 @@ PYTHON = ">=3.11,<3.14"
 # the newest one with a TPU build.
 REQUIREMENTS = [
   "absl-py>=2.5",
+  "gguf>=0.19",
   "h5py>=3.14",
   # TFDS 4.9.10 prepares with it, but does not ask for it.
   "importlib-resources>=6",
@@ -43,12 +44,16 @@ EXTRAS = {
   # Tests, formatter, linter and type checker.
   "dev": ["pytest>=9", "ruff>=0.17", "pyright>=1.1.414"],
   # The peers that flan-bench measures against.
-  "bench": ["psutil>=7", "seqio>=0.0.20", "torch>=2.9", "transformers>=5"],
+  "bench": [
+    "lm-eval[hf]>=0.4.13",
+    "psutil>=7",
+    "seqio>=0.0.20",
+    "torch>=2.9",
+    "transformers>=5",
+  ],
   # What single data sets want when flan-prepare makes them: wsc273 the first
   # two, xsum from the Hugging Face hub the third.
   "prepare": ["beautifulsoup4>=4.12", "lxml>=5", "datasets>=5"],
-  # Reading GGUF weights.
-  "gguf": ["gguf>=0.19"],
   # Lowering and compiling for TPUs, and running on them. tensorflow-tpu takes
   # the place of tensorflow, so it wants an environment of its own, which
   # `tools/python/environment.sh tpu` makes. libtpu 0.0.17 to 0.0.21 fit it;

@@ -16,7 +16,7 @@ import ml_collections
 
 from flan_tf import suggest, wordings
 
-SEPARATORS = ("flan", "plain")
+SEPARATORS = ("flan", "plain", "newline", "chat")
 OVERFLOWS = ("middle", "end", "skip")
 OBJECTIVES = ("instructions", "language_model")
 MLPS = ("geglu", "swiglu", "gelu", "relu")
@@ -41,14 +41,20 @@ class DataConfig:
     vocabulary: a SentencePiece model file, or one of byte pairs.
     objective: "instructions" (prompts and answers, loss on answers) or
       "language_model" (plain text of the same rows, loss on all of it).
-    tasks: names, comma-separated; with `clusters`, what trains. Empty: all
-      that `held_out` allows.
+    tasks: names, comma-separated; with `clusters` and `files`, what trains.
+      "all", or nothing in any of the three: all that `held_out` allows.
     clusters: names, comma-separated.
+    files: JSON lines with prompts and answers, comma-separated; each is a task
+      of its own (`flan_tf.data.prompt_file`), named after the file. Alone they
+      train alone. The resolved run has "PATH@FINGERPRINT" of each: a file that
+      changed is another one.
     input_length: longest prompt, in tokens.
     target_length: longest answer, in tokens.
     length: tokens in a packed row.
     separator: "flan" puts end-of-text between prompt and answer and after it;
-      "plain" puts nothing.
+      "plain" puts nothing, "newline" a new line between them, as suits a
+      model that only goes on with texts; "chat" puts the run's `chat` around
+      both.
     overflow: what happens to a prompt that is too long: its "middle" is cut,
       since instructions and options stand at either end; its "end" is cut, as
       published; or it is left out ("skip"). All are counted.
@@ -66,6 +72,7 @@ class DataConfig:
   objective: str = "instructions"
   tasks: str = ""
   clusters: str = ""
+  files: str = ""
   input_length: int = 1024
   target_length: int = 256
   length: int = 1280
@@ -100,6 +107,10 @@ class DataConfig:
   @property
   def cluster_names(self) -> tuple[str, ...]:
     return split_names(self.clusters)
+
+  @property
+  def file_names(self) -> tuple[str, ...]:
+    return split_names(self.files)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,6 +240,29 @@ class AdapterConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class ChatConfig:
+  """What stands around a prompt and its answer in a conversation of one turn.
+
+      before PROMPT between ANSWER after
+
+  Special pieces are spelt out: "<|im_start|>user". The vocabulary's start
+  piece is left out where texts start with it anyway.
+  """
+
+  before: str = ""
+  between: str = ""
+  after: str = ""
+
+  @property
+  def given(self) -> bool:
+    """Whether there is a wrapper at all."""
+    return bool(self.before or self.between or self.after)
+
+  def __str__(self) -> str:
+    return f"{self.before}{{prompt}}{self.between}{{answer}}{self.after}"
+
+
+@dataclasses.dataclass(frozen=True)
 class MeshConfig:
   """Where the model runs: see `flan_tf.mesh.layout`."""
 
@@ -301,6 +335,8 @@ class RunConfig:
   Attributes:
     held_out: what it must not see: clusters or tasks, comma-separated.
     seed: everything random follows from it.
+    chat: for `data.separator="chat"`; by default what the checkpoint says that
+      the run starts from.
   """
 
   name: str = "run"
@@ -309,6 +345,7 @@ class RunConfig:
   data: DataConfig = dataclasses.field(default_factory=DataConfig)
   model: ModelConfig = dataclasses.field(default_factory=ModelConfig)
   adapter: AdapterConfig = dataclasses.field(default_factory=AdapterConfig)
+  chat: ChatConfig = dataclasses.field(default_factory=ChatConfig)
   mesh: MeshConfig = dataclasses.field(default_factory=MeshConfig)
   train: TrainConfig = dataclasses.field(default_factory=TrainConfig)
 

@@ -27,6 +27,8 @@ CLUSTERS = (
   "summarization",
   "translation",
 )
+# Where a task belongs that a run reads from a file of its own.
+FILES = "files"
 
 # Slots that the pipeline fills for every task that has them.
 OPTIONS_SLOT = "options_"
@@ -124,6 +126,8 @@ class Source:
       nothing.
     broken: what is known to fail when it is downloaded, and the way out.
     hub: its name on the Hugging Face hub, where TFDS can fetch it from there.
+    file: of prompts and answers (`flan_tf.data.prompt_file`), which is read
+      instead of a data set; local or gs://.
   """
 
   name: str
@@ -133,6 +137,7 @@ class Source:
   manual: str = ""
   broken: str = ""
   hub: str = ""
+  file: str = ""
 
   def __str__(self) -> str:
     return f"{self.name}:{self.version}"
@@ -145,7 +150,7 @@ class Task:
   Attributes:
     name: the task's name in flags, results and logs, e.g. `anli_r1`.
     dataset: the data set as the paper counts it, e.g. `anli`.
-    cluster: one of CLUSTERS.
+    cluster: one of CLUSTERS, or FILES.
     kind: classification or generation.
     source: where the rows come from.
     fields: turns a row (a dict of tensors) into slots (a dict of tensors). A
@@ -187,7 +192,7 @@ class Task:
   extra: bool = False
 
   def __post_init__(self):
-    if self.cluster not in CLUSTERS:
+    if self.cluster not in (*CLUSTERS, FILES):
       raise ValueError(
         f"Task {self.name!r}: unknown cluster {self.cluster!r}."
         f"{_did_you_mean(self.cluster, CLUSTERS)} Clusters: "

@@ -11,6 +11,9 @@ tasks ("rte,cb") where the rest of their clusters may train.
 
 from flan_tf import config, registry, schema, suggest
 
+# As the only name: every task that may train.
+ALL = "all"
+
 # held-out cluster -> the clusters that leave training with it.
 _RELATED = {
   "nli": ("paraphrase",),
@@ -87,7 +90,7 @@ def chosen_training_tasks(
   names: tuple[str, ...] = (),
   clusters: tuple[str, ...] = (),
 ) -> tuple[schema.Task, ...]:
-  """The tasks that a run names, or all that `held_out` leaves.
+  """The tasks that a run names, or all (also "all") that `held_out` leaves.
 
   Raises:
     ValueError: a name that does not exist, one that `held_out` forbids, or one
@@ -95,7 +98,7 @@ def chosen_training_tasks(
   """
   held_out = expand(tasks, held_out)
   allowed = training_tasks(tasks, held_out)
-  if not names and not clusters:
+  if not clusters and tuple(names) in ((), (ALL,)):
     return allowed
   chosen = tasks.select(names, clusters)
   forbidden = [t.name for t in chosen if forbids(held_out, t.name, t.cluster)]

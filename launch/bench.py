@@ -2,6 +2,8 @@
 
   python -m launch.bench --what=train --against=keras_hub
   python -m launch.bench --what=data --against=seqio --tfds_data_dir=DIR
+  python -m launch.bench --what=score --against=lm_eval --tfds_data_dir=DIR \
+      --checkpoint=CHECKPOINT --peer_model=FOLDER_OR_GGUF --tasks=rte,anli_r1
 
 Prints one JSON object a line: what, system, peer, value, unit, peer_value,
 ratio_to_peer (above 1: ours is faster), share_of_peak, precision, size, and
@@ -19,7 +21,7 @@ from absl import flags
 from flan_tf import config
 from launch import cli
 
-_PEERS = {"train": "keras_hub", "data": "seqio"}
+_PEERS = {"train": "keras_hub", "data": "seqio", "score": "lm_eval"}
 _WHAT = flags.DEFINE_enum("what", "train", list(_PEERS), "What to measure.")
 _AGAINST = flags.DEFINE_enum(
   "against", None, list(_PEERS.values()), "The peer; each --what has its own."
@@ -54,6 +56,16 @@ _STEADY_ROWS = flags.DEFINE_integer(
   "Rows to draw after a pass, to watch the memory; 0 skips that.",
   0,
 )
+# --what=score
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "What scores.")
+_PEER_MODEL = flags.DEFINE_string(
+  "peer_model", "", "The same weights for transformers: a folder or GGUF file."
+)
+_SEPARATOR = flags.DEFINE_enum(
+  "separator", "newline", ["newline", "plain"], "Between prompt and option."
+)
+_MAX = flags.DEFINE_integer("max_examples", 20, "Most test rows of a task.", 1)
+_TEMPLATES = flags.DEFINE_integer("templates", 2, "Templates of a task.", 1)
 
 
 def main() -> None:
@@ -62,7 +74,7 @@ def main() -> None:
     raise ValueError(
       f"--what={what} is measured against {_PEERS[what]}, not {_AGAINST.value}."
     )
-  for line in {"train": _train, "data": _data}[what]():
+  for line in {"train": _train, "data": _data, "score": _score}[what]():
     print(json.dumps(line), flush=True)
 
 
@@ -90,6 +102,30 @@ def _data() -> Iterator[dict[str, Any]]:
     _ROUNDS.value or data.ROUNDS,
     _STEADY_ROWS.value,
   )
+
+
+def _score() -> Iterator[dict[str, Any]]:
+  import tasks
+  from flan_tf import registry, schema
+  from flan_tf.mesh import checkpoint
+  from launch import own_rows
+  from launch.benches import score
+
+  if not (_CHECKPOINT.value and _PEER_MODEL.value):
+    raise ValueError("--what=score needs --checkpoint and --peer_model.")
+  chosen = registry.TaskRegistry(tasks.ALL).select(_TASKS.value)
+  work = score.Work(
+    checkpoint.find(_CHECKPOINT.value),
+    _PEER_MODEL.value,
+    [task for task in chosen if task.kind is schema.Kind.CLASSIFICATION],
+    own_rows.data_dir(_DATA_DIR.value),
+    _MAX.value,
+    _TEMPLATES.value,
+    _SEPARATOR.value,
+    _BATCH.value,
+  )
+  for precision in _PRECISIONS.value:
+    yield from score.compare(work, precision)
 
 
 def run() -> None:

@@ -4,6 +4,7 @@
   python -m launch.convert --source=hugging_face:FOLDER --target=native:DIR
   python -m launch.convert --source=gguf:FILE --target=native:DIR
   python -m launch.convert --source=native:DIR --target=keras_hub:PRESET
+  python -m launch.convert --source=native:DIR --target=saved_model:MODELS/1
 
 `keras_hub:` takes a built-in preset, hf://..., kaggle://..., or a local folder;
 `hugging_face:` a local folder with config.json and *.safetensors. Families:
@@ -14,10 +15,18 @@ size of the largest one. A native checkpoint can be evaluated, and tuned:
   python -m launch.evaluate --checkpoint=DIR --clusters=nli
   python -m launch.train --config=... --config.train.init_from=DIR
 
+What stands around a prompt when the model is talked to (its chat template)
+goes into the checkpoint, or is said with --chat; --separator=chat uses it. With
+--add_pieces the vocabulary grows by special pieces, with --vocab the embedding
+by rows.
+
 `native:` as a source merges adapters into the model that they were trained on.
 `keras_hub:` as a target is a folder for `CausalLM.from_preset` of KerasHub; a
 model card goes with it. A model with T5's relative positions cannot go there;
-one with model.positions=rotary can.
+one with model.positions=rotary can. `saved_model:` as a target is a folder for
+TensorFlow Serving, texts in, texts out, with its tokenizer and a model card; a
+soft prompt can go there, too, and it takes memory for the whole model.
+`--results` puts into the card what launch.evaluate wrote.
 """
 
 import dataclasses
@@ -28,7 +37,7 @@ from absl import flags
 from launch import cli
 
 SOURCES = ("keras_hub", "hugging_face", "gguf", "native")
-TARGETS = ("native", "keras_hub")
+TARGETS = ("native", "keras_hub", "saved_model")
 
 _SOURCE = flags.DEFINE_string(
   "source", None, f"KIND:WHERE; kinds: {', '.join(SOURCES)}.", required=True
@@ -43,11 +52,37 @@ _VOCABULARY = flags.DEFINE_string(
   " folder that has one.",
 )
 
+_RESULTS = flags.DEFINE_string(
+  "results",
+  "",
+  "The output of launch.evaluate for a native checkpoint, a folder or"
+  " results.json: the model card shows it.",
+)
+_CHAT = flags.DEFINE_string(
+  "chat",
+  "",
+  "How the model is talked to, instead of what it says itself: chatml, llama3,"
+  " gemma, mistral, or spelt out with {prompt} and {answer}, e.g."
+  " '<|user|>\\n{prompt}<|end|>\\n<|model|>\\n{answer}{eos}'.",
+)
+_VOCAB = flags.DEFINE_integer(
+  "vocab", 0, "Rows of the embedding, e.g. a multiple that a mesh splits.", 0
+)
+_ADD_PIECES = flags.DEFINE_list(
+  "add_pieces", [], "New special pieces, e.g. '<|user|>,<|model|>'."
+)
+
 
 def main() -> None:
   kind, where = split(_SOURCE.value, "source", SOURCES)
   target_kind, target = split(_TARGET.value, "target", TARGETS)
-  source = open_source(kind, where, _VOCABULARY.value)
+  soft_prompt = target_kind == "saved_model"
+  source = open_source(kind, where, _VOCABULARY.value, soft_prompt)
+  if _RESULTS.value:
+    from flan_tf.bridges import card_results
+
+    source = card_results.with_results(source, _RESULTS.value)
+  source = changed(source, _VOCAB.value, _ADD_PIECES.value, _CHAT.value)
   print(source.describe(), flush=True)
   write(source, target_kind, target)
   print(f"Written: {target}")
@@ -67,7 +102,9 @@ def split(value: str, flag: str, known: tuple[str, ...]) -> tuple[str, str]:
   return kind, where
 
 
-def open_source(kind: str, where: str, vocabulary: str):
+def open_source(
+  kind: str, where: str, vocabulary: str, soft_prompt: bool = False
+):
   """The source of one kind; ValueError if it cannot be taken in."""
   from flan_tf.bridges import (
     gguf_file,
@@ -78,13 +115,25 @@ def open_source(kind: str, where: str, vocabulary: str):
 
   given = hugging_face.given_vocabulary(vocabulary) if vocabulary else None
   if kind == "gguf":
-    source = gguf_file.open_source(where)
-    return dataclasses.replace(source, vocabulary=given) if given else source
+    return gguf_file.open_source(where, given)
   if kind == "hugging_face":
     return hugging_face.open_source(where, given)
   if kind == "native":
-    return native_source.open_source(where, given)
+    return native_source.open_source(where, given, soft_prompt)
   return keras_hub_preset.open_source(where, given)
+
+
+def changed(source, vocab: int, add_pieces: list[str], chat: str):
+  """The source with another vocabulary or chat wrapper, as the flags say."""
+  from flan_tf.bridges import chat as chat_lib
+  from flan_tf.bridges import resize
+
+  if vocab or add_pieces:
+    source = resize.resized(source, vocab, add_pieces)
+  if chat:
+    wrapper = chat_lib.parse(chat, source.vocabulary)
+    source = dataclasses.replace(source, chat=wrapper, no_chat="")
+  return source
 
 
 def write(source, kind: str, target: str) -> None:
@@ -94,10 +143,14 @@ def write(source, kind: str, target: str) -> None:
     model_card,
     native,
     native_source,
+    saved_model,
   )
 
   if kind == "keras_hub":
     keras_hub_export.write(source, target, _progress())
+    return
+  if kind == "saved_model":
+    saved_model.write(source, target, _progress())
     return
   files = None
   if isinstance(source, native_source.NativeSource):

@@ -7,7 +7,8 @@
 was trained on any of them, or on a related cluster. `--tasks` and `--clusters`
 choose freely. `--shots=5` puts exemplars before each query; `--wording` asks
 otherwise than with instructions, and `--base_wording=baseline` does so for the
-untuned model alone. With `--base` both models stand side by side in the report.
+untuned model alone. `--separator=chat` asks an instruct model as its trainers
+asked it. With `--base` both models stand side by side in the report.
 Writes results.json (and base.json), report.md, templates.png and TensorBoard.
 """
 
@@ -56,6 +57,13 @@ _MARKERS = flags.DEFINE_string(
   f"Around prompts and answers: {', '.join(wordings.MARKERS)}, or"
   " 'prompt|answer|example|cue' spelt out; by default as the model trained.",
 )
+_SEPARATOR = flags.DEFINE_enum(
+  "separator",
+  "",
+  ["", *config.SEPARATORS],
+  "Around prompts and answers, in tokens: end of text (flan), nothing (plain),"
+  " or the model's chat wrapper; by default as the model trained.",
+)
 _MESH = flags.DEFINE_string(
   "mesh", "", "E.g. data:2;model:4; one core if empty."
 )
@@ -91,6 +99,7 @@ def main() -> None:
         markers=_MARKERS.value,
       ),
       _BASE_WORDING.value,
+      _SEPARATOR.value,
     )
   )
 

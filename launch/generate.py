@@ -7,10 +7,17 @@
 
 A line of the input is a JSON object with a "prompt"; its other keys are kept.
 A line of the output adds "answer", "log_prob" (of the answer's tokens),
-"tokens", "ended" (or cut at the limit) and "trimmed" (whether the prompt was too
-long). A run that was stopped goes on behind the last line of its output. With
-neither --prompt nor --input it answers what is typed, a line at a time; each
-line is answered alone, for a tuned model sees one prompt.
+"tokens", "ended" (or cut at the limit) and "trimmed" (whether the prompt was
+too long). A line with "options", two or more texts, is labelled: its answer is
+the likeliest of them, ranked as an evaluation ranks them, and it gains "scores"
+(the log-probability of each) and "probability" (of the answer among them), to
+leave unsure labels out by. A run that was stopped goes on behind the last line
+of its output. A smaller model learns from such a file with
+
+  python -m launch.train --config=... --config.data.files=answers.jsonl
+
+With neither --prompt nor --input, what is typed is answered, a line at a time;
+each line is answered alone, for a tuned model sees one prompt.
 """
 
 import sys
@@ -24,7 +31,9 @@ _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", None, "Checkpoint or workdir.", required=True
 )
 _PROMPT = flags.DEFINE_string("prompt", "", "One prompt.")
-_INPUT = flags.DEFINE_string("input", "", "JSON lines with prompts.")
+_INPUT = flags.DEFINE_string(
+  "input", "", "JSON lines with prompts, and options if they are to be ranked."
+)
 _OUTPUT = flags.DEFINE_string("output", "", "JSON lines with answers.")
 _MAX_NEW = flags.DEFINE_integer(
   "max_new", 0, "Most new tokens; 0 for the target length of the run.", 0
@@ -34,6 +43,13 @@ _MARKERS = flags.DEFINE_string(
   "",
   f"Around a prompt: {', '.join(wordings.MARKERS)}, or"
   " 'prompt|answer|example|cue' spelt out; by default as the model trained.",
+)
+_SEPARATOR = flags.DEFINE_enum(
+  "separator",
+  "",
+  ["", *config.SEPARATORS],
+  "Around a prompt, in tokens: end of text (flan), nothing (plain), or the"
+  " model's chat wrapper; by default as the model trained.",
 )
 _BATCH = flags.DEFINE_integer("batch", 8, "Prompts answered at once.", 1)
 _MESH = flags.DEFINE_string(
@@ -57,6 +73,7 @@ def main() -> None:
     1 if alone else _BATCH.value,
     _MAX_NEW.value,
     _MARKERS.value,
+    _SEPARATOR.value,
   )
   if _INPUT.value:
     from flan_tf.eval import answering

@@ -15,8 +15,8 @@ import json
 from absl import flags
 
 import tasks
-from flan_tf import catalog, config, registry, splits, wordings
-from launch import cli
+from flan_tf import catalog, config, registry, wordings
+from launch import cli, jobs
 
 _CONFIG = cli.define_config()
 _LIST = flags.DEFINE_bool("list", False, "All data sets, clusters and tasks.")
@@ -81,19 +81,17 @@ def _list(known: registry.TaskRegistry):
   return found, catalog.listing_text(found)
 
 
-def _mixture(known: registry.TaskRegistry):
-  run = _run()
-  held_out = splits.expand(known, run.held_out)
-  chosen = splits.chosen_training_tasks(
-    known, held_out, run.data.task_names, run.data.cluster_names
-  )
+def _mixture(_: registry.TaskRegistry):
+  run, chosen = jobs.training_tasks(_run())
   missing: dict[str, str] = {}
   if _PUBLISHED.value:
     sizes = {task.name: task.published_rows for task in chosen}
+    of_files = (task.name for task in chosen if task.source.file)
+    missing = dict.fromkeys(of_files, "a file has no published size")
   else:
     sizes, missing = _sizes(chosen, run.data.train_cap)
   found = {
-    "held_out": held_out,
+    "held_out": run.held_out,
     **catalog.mixture(chosen, sizes, run.data.mixing_cap),
     "left_out": missing,
   }

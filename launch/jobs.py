@@ -6,6 +6,7 @@ the work of several: two of them may not define a flag of the same name.
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 from flan_tf import config
 from launch import own_rows
@@ -31,12 +32,21 @@ def train_vocabulary(
   print(f"{output}: {trained.size} pieces, fingerprint {trained.fingerprint}")
 
 
+def convert_gguf(path: str, target: str) -> None:
+  """A GGUF file becomes a checkpoint."""
+  from flan_tf.bridges import gguf_file, native
+
+  source = gguf_file.open_source(path)
+  print(source.describe(), flush=True)
+  native.write(source, target)
+
+
 def train(run: config.RunConfig, workdir: str) -> bool:
   """Trains a run; returns whether all its steps are done."""
   from flan_tf.train import loop
   from flan_tf.train import run as run_lib
 
-  run, chosen = _training_tasks(run)
+  run, chosen = training_tasks(run)
   data_dir = own_rows.data_dir(run.data.tfds_data_dir)
   opened = run_lib.open_run(run, workdir, chosen, data_dir)
   print(loop.describe(opened), flush=True)
@@ -52,7 +62,7 @@ def dry_run(run: config.RunConfig, workdir: str) -> None:
   from flan_tf.train import loop
   from flan_tf.train import run as run_lib
 
-  run, chosen = _training_tasks(run)
+  run, chosen = training_tasks(run)
   resolved = run_lib.resolve(run, workdir)
   data_dir = own_rows.data_dir(run.data.tfds_data_dir)
   tables, report = run_lib.load_tables(resolved, chosen, data_dir)
@@ -73,6 +83,8 @@ def evaluate(
   batch: int = 16,
   settings=None,
   base_wording: str = "",
+  separator: str = "",
+  data: config.DataConfig | None = None,
 ) -> str:
   """Evaluates label -> checkpoint; returns the table for a terminal.
 
@@ -87,6 +99,9 @@ def evaluate(
     batch: rows that are run at once.
     settings: a protocol.Settings, which imports TensorFlow.
     base_wording: how the first of two models is asked, if otherwise.
+    separator: one of config.SEPARATORS, for all models; by default that of the
+      last one's run.
+    data: lengths and separator; by default those of the last one's run.
 
   Raises:
     ValueError: unknown names, or a model that has seen what it is to be
@@ -111,7 +126,15 @@ def evaluate(
   settings = settings or protocol.Settings()
   # Both models read the same prompts, cut to the same lengths.
   *_, tuned = models
-  data = run_lib.saved_config(checkpoint.find(models[tuned])).data
+  data = data or run_lib.saved_config(checkpoint.find(models[tuned])).data
+  if separator:
+    data = dataclasses.replace(data, separator=separator)
+  elif data.separator == "plain":
+    print(
+      "Nothing stands between prompt and answer (separator plain). A model that"
+      " goes on with texts may want --separator=newline, an instruct model"
+      " --separator=chat."
+    )
   evaluations = []
   for label, path in models.items():
     path = checkpoint.find(path)
@@ -122,6 +145,8 @@ def evaluate(
       asked = dataclasses.replace(settings, wording=base_wording)
     model = Model.load(path, mesh, batch, data)
     found = protocol.evaluate(model, label, path, chosen, data_dir, asked)
+    # All models were seen to hold it out, whether they say so or not.
+    found = dataclasses.replace(found, held_out=held_out or found.held_out)
     evaluations.append(found)
   # The last file is written last: where it is, the others are.
   for found, name in zip(
@@ -132,42 +157,77 @@ def evaluate(
   return f"{report.text(evaluations)}\nReport: {where}"
 
 
+def compare(base: str, tuned: str, output: str) -> str:
+  """One report of two evaluations, each of one model; returns the table."""
+  from flan_tf.eval import report, results
+
+  evaluations = []
+  for folder, name in ((base, "base.json"), (tuned, "results.json")):
+    path = os.path.join(folder, "results.json")
+    evaluations.append(results.EvaluationResults.read(path))
+    evaluations[-1].write_json(os.path.join(output, name))
+  where = report.write(output, evaluations)
+  return f"{report.text(evaluations)}\nReport: {where}"
+
+
 def answerer(
   checkpoint: str,
   mesh: config.MeshConfig,
   batch: int,
   max_new: int = 0,
   markers: str = "",
+  separator: str = "",
 ):
-  """A function from prompts to their answers (flan_tf.eval.answering)."""
+  """An `answering.AnswerBatch` of a checkpoint; options may be left out."""
   from flan_tf.eval import answering
   from flan_tf.eval.model import Model
 
   model = Model.load(checkpoint, mesh, batch)
-  return lambda prompts: answering.answer(model, prompts, max_new, markers)
+  if separator:
+    model.run = config.replace(model.run, "data", separator=separator)
+  return lambda prompts, options=(): answering.answer(
+    model, prompts, max_new, markers, options
+  )
 
 
-def read_table(output: str) -> str | None:
+def read_table(output: str, labels: Sequence[str]) -> str | None:
   """The table of an evaluation that was written before, if there is one."""
   from flan_tf.eval import report, results
 
-  paths = [os.path.join(output, n) for n in ("base.json", "results.json")]
+  names = ("base.json", "results.json")[-len(labels) :]
+  paths = [os.path.join(output, name) for name in names]
   if not all(map(os.path.exists, paths)):
     return None
   return report.text([results.EvaluationResults.read(path) for path in paths])
 
 
-def _training_tasks(run: config.RunConfig):
-  """The run with its held-out names expanded, and the tasks it trains on."""
+def training_tasks(run: config.RunConfig):
+  """The tasks that a run trains on.
+
+  Returns:
+    (the run with the names of what it holds out expanded, and the fingerprints
+    of its files; the tasks).
+
+  Raises:
+    ValueError: an unknown name, one that is held out, or a file that cannot be
+      used.
+  """
   import tasks
   from flan_tf import registry, splits
 
   known = registry.TaskRegistry(tasks.ALL)
   held_out = splits.expand(known, run.held_out)
-  chosen = splits.chosen_training_tasks(
-    known, held_out, run.data.task_names, run.data.cluster_names
-  )
-  return dataclasses.replace(run, held_out=held_out), chosen
+  run = dataclasses.replace(run, held_out=held_out)
+  names, clusters = run.data.task_names, run.data.cluster_names
+  if not run.data.file_names:
+    return run, splits.chosen_training_tasks(known, held_out, names, clusters)
+  from flan_tf.data import prompt_file
+
+  chosen = ()
+  if names or clusters:
+    chosen = splits.chosen_training_tasks(known, held_out, names, clusters)
+  of_files, files = prompt_file.open_tasks(run.data.file_names, known, held_out)
+  return config.replace(run, "data", files=files), (*chosen, *of_files)
 
 
 def _refuse_seen(path: str, held_out: str) -> None:

@@ -21,7 +21,7 @@ def data_dir(tfds_data_dir: str) -> str:
     return os.path.expanduser(tfds_data_dir)
   rows = os.path.join(os.path.dirname(tasks.__file__), "rows")
   return str(
-    samples.prepare_sample_rows(tasks.ALL, rows, os.path.join(_cache(), "rows"))
+    samples.prepare_sample_rows(tasks.ALL, rows, os.path.join(cache(), "rows"))
   )
 
 
@@ -30,14 +30,15 @@ def vocabulary() -> str:
   from flan_tf.data import pipeline
   from flan_tf.data import vocabulary as vocabulary_lib
 
-  path = os.path.join(_cache(), f"shipped-{_PIECES}.model")
+  path = os.path.join(cache(), f"shipped-{_PIECES}.model")
   if not os.path.exists(path):
     texts = pipeline.training_texts(tasks.ALL, data_dir(""))
     vocabulary_lib.Vocabulary.train(texts, _PIECES, path)
   return path
 
 
-def _cache() -> str:
+def cache() -> str:
+  """Where things that are made once are kept."""
   return os.environ.get("FLAN_CACHE") or os.path.join(
     os.path.expanduser("~"), ".cache", "flan_tf"
   )

@@ -4,7 +4,11 @@
       --workdir=runs/base --config.train.steps=2000
   python -m launch.train --config=launch/configs/small_tune.py \
       --workdir=runs/tuned --config.train.init_from=runs/base
+  python -m launch.train --config=launch/configs/small_tune.py \
+      --workdir=runs/student --config.data.files=answers.jsonl
 
+The last one trains on a file of prompts and answers, e.g. what a larger model
+said (launch.generate); with --config.data.tasks=all on all tasks beside it.
 A run that was stopped goes on when it is started again with the same workdir.
 `--dry_run` prints the resolved run, its mixture and three prompts, and stops.
 """

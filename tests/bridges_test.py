@@ -118,6 +118,7 @@ class Vocabulary:
   """Enough of one for a model whose tokens nobody reads."""
 
   size: int = ROWS
+  has_start: bool = False
   bos_id: int = 0
   eos_id: int = 1
   pad_id: int = 0
@@ -494,6 +495,16 @@ class HuggingFaceTest(BridgesTest):
   def test_epsilon_is_the_folders(self):
     # KerasHub 0.32 takes 1e-6 whatever the folder says.
     self.assertEqual(self.open(rms_norm_eps=1e-5).model.norm_epsilon, 1e-5)
+
+  def test_a_chat_template_comes_with_it(self):
+    self.assertIn("No chat wrapper: the model brings", self.open().describe())
+    pathlib.Path(self.path("folder"), "chat_template.jinja").write_text(
+      "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
+    )
+    opened = self.again()
+    self.assertEqual(str(opened.chat), "<user>{prompt}<assistant>{answer}")
+    made = native.write(opened, self.path("native"))
+    self.assertEqual(run_lib.saved_config(made).chat, opened.chat)
 
   def test_products_are_theirs(self):
     opened, x = self.open(), np.random.default_rng(1).random(16, np.float32)

@@ -102,11 +102,12 @@ class ControlTest(absltest.TestCase):
     read = requests.read_evaluation_rows(SST2, item.dataset, item.plan.test)
     right = np.array([row.answer_index for row in read.rows])
 
-    def score(examples):
-      self.assertLen(examples, 2 * len(right))
-      return np.stack([0 * right, margin(right)], axis=1).ravel()
+    def score(prompts, options):
+      self.assertLen(prompts, len(right))
+      self.assertEqual(set(map(len, options)), {2})
+      return list(np.stack([0 * right, margin(right)], axis=1))
 
-    return mock.patch.object(RIGHT, "score", score)
+    return mock.patch.object(RIGHT, "score_options", score)
 
 
 if __name__ == "__main__":

@@ -71,15 +71,16 @@ def fake_score(scores_of, test_rows=None):
   template, its dev rows, the test rows of the second template, and so on.
   """
 
-  def score(examples):
+  def score(prompts, options):
+    del options
     templates = len(RTE.forward_templates)
-    both = len(examples) // 2 // templates
+    both = len(prompts) // templates
     test = min(test_rows or both, len(answers_of(RTE)))
     counts = [test, both - test] * templates
     scores = [scores_of(call, count) for call, count in enumerate(counts)]
-    return np.ravel(np.concatenate(scores))
+    return list(np.concatenate(scores))
 
-  return mock.patch.object(MODEL, "score", score)
+  return mock.patch.object(MODEL, "score_options", score)
 
 
 class ClassificationTest(absltest.TestCase):
@@ -121,8 +122,8 @@ class ClassificationTest(absltest.TestCase):
     value = json.loads(path.read_text())
     self.assertEqual(
       set(value),
-      {"checkpoint", "label", "held_out", "seed", "settings", "clusters"}
-      | {"tasks", "not_read"},
+      {"checkpoint", "label", "held_out", "seed", "settings", "tuned_start"}
+      | {"clusters", "tasks", "not_read"},
     )
     self.assertEqual(value["held_out"], "nli")
     (task,) = value["tasks"]
@@ -287,11 +288,13 @@ class OtherPromptsTest(absltest.TestCase):
     """The prompts that the model is asked to score."""
     seen = []
 
-    def score(examples):
-      seen.extend(MODEL.vocabulary.decode(e.ids) for e in examples)
-      return np.zeros(len(examples))
+    def score(prompts, options):
+      for prompt, of_prompt in zip(prompts, options, strict=True):
+        both = [np.concatenate([prompt, option]) for option in of_prompt]
+        seen.extend(map(MODEL.vocabulary.decode, both))
+      return [np.zeros(len(of_prompt)) for of_prompt in options]
 
-    with mock.patch.object(MODEL, "score", score):
+    with mock.patch.object(MODEL, "score_options", score):
       found = evaluate(*chosen, max_examples=1, **settings)
     self.settings, self.not_read = found.settings, found.not_read
     return seen
@@ -328,8 +331,8 @@ class OtherPromptsTest(absltest.TestCase):
     task = TASKS.get("natural_questions")
     reply = MODEL.vocabulary.encode([" Oslo\nQ: And now?"])[0]
 
-    def generate(prompts, max_new):
-      del max_new
+    def generate(prompts, max_new, ends):
+      del max_new, ends
       return [reply] * len(prompts)
 
     asked = [protocol.requests.Request(0, "Q: Where? A:", (), -1, ("Oslo",))]

@@ -577,7 +577,9 @@ class NativeTest(ExportTest):
     found.write_json(os.path.join(workdir, "evaluation", "results.json"))
     keras_hub_export.write(source, self.path("preset"))
     card = pathlib.Path(self.path("preset"), "README.md").read_text()
-    self.assertIn("| rte | nli | accuracy | 53.0 | 1.5 |", card)
+    self.assertIn(
+      "| rte | nli | accuracy | 2 | 53.0\N{NO-BREAK SPACE}(1.5)", card
+    )
     with self.subTest("of another version, or another step"):
       path = pathlib.Path(workdir, "evaluation", "results.json")
       text = path.read_text()

@@ -63,6 +63,68 @@ class AnswerTest(absltest.TestCase):
     self.assertTrue(answer.trimmed)
 
 
+class LabelTest(absltest.TestCase):
+  def test_scores_are_those_of_an_evaluation(self):
+    import tasks
+    from flan_tf import registry
+    from flan_tf.data import pipeline, requests
+    from flan_tf.eval import protocol
+
+    task = registry.TaskRegistry(tasks.ALL).get("rte")
+    (item,), _ = pipeline.plan_tasks([task], TINY.data_dir)
+    rows = requests.read_evaluation_rows(task, item.dataset, item.plan.dev, 6)
+    asked = requests.prompts_for(task, rows.rows, template=2)
+    limits = protocol.limits_of(MODEL)
+    expected = protocol.predict(MODEL, task, asked, limits)
+    prompts = [request.prompt for request in asked]
+    options = [request.options for request in asked]
+    found = answering.answer(MODEL, prompts, options=options)
+    for answer, prediction in zip(found, expected, strict=True):
+      self.assertEqual(answer.text, prediction.text)
+      self.assertEqual(tuple(answer.scores), prediction.request.options)
+      np.testing.assert_allclose(
+        tuple(answer.scores.values()), prediction.scores, rtol=1e-5
+      )
+      self.assertEqual(answer.log_prob, answer.scores[answer.text])
+      self.assertEqual(answer.log_prob, max(answer.scores.values()))
+
+  def test_some_prompts_have_options_and_others_not(self):
+    prompts = ["Is it so?", "What is it?", "Is it?"]
+    options = [("yes", "no", "it is not possible to tell"), (), ("yes", "no")]
+    mixed = answering.answer(MODEL, prompts, 3, options=options)
+    for number, found in enumerate(mixed):
+      (alone,) = answering.answer(
+        MODEL, [prompts[number]], 3, options=[options[number]]
+      )
+      self.assertEqual(found.text, alone.text)
+      self.assertEqual(list(found.scores), list(options[number]))
+      self.assertAlmostEqual(found.log_prob, alone.log_prob, places=4)
+      self.assertEqual(found.tokens, alone.tokens)
+    (free,) = answering.answer(MODEL, ["What is it?"], 3)
+    self.assertEqual(mixed[1].text, free.text)
+
+  def test_an_options_score_is_that_of_its_text(self):
+    from flan_tf.eval.model import Example
+
+    (answer,) = answering.answer(MODEL, ["Is it so?"], options=[("yes", "no")])
+    eos = MODEL.vocabulary.eos_id
+    prompt, *texts = MODEL.vocabulary.encode(["Is it so?", "yes", "no"])
+    for text, ids in zip(("yes", "no"), texts, strict=True):
+      example = Example(np.int32([*prompt, eos, *ids, eos]), len(ids) + 1)
+      (score,) = MODEL.score([example])
+      self.assertAlmostEqual(answer.scores[text], score, places=4)
+      if text == answer.text:
+        self.assertEqual(answer.tokens, len(ids) + 1)
+
+  def test_probability_is_the_softmax_of_the_scores(self):
+    scores = {"yes": -1.0, "no": -1.0 - math.log(3), "maybe": -1000.0}
+    answer = answering.Answer("?", "yes", -1.0, 2, True, False, scores)
+    self.assertAlmostEqual(answer.probability, 0.75)
+    line = answer.as_line()
+    self.assertEqual(line["scores"], scores)
+    self.assertAlmostEqual(line["probability"], 0.75)
+
+
 class FileTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
@@ -76,12 +138,18 @@ class FileTest(absltest.TestCase):
     pathlib.Path(self.source).write_text(text)
 
   def run_file(self, stop_after: int = 99) -> tuple[int, int]:
-    def answer_batch(prompts):
+    def answer_batch(prompts, options):
       if len(self.calls) == stop_after:
         raise KeyboardInterrupt
       self.calls.append(prompts)
       return [
-        answering.Answer(p, p.upper(), -1.5, 2, True, False) for p in prompts
+        answering.Answer(
+          prompt,
+          texts[0] if texts else prompt.upper(),
+          *(-1.5, 2, True, False),
+          {text: -1.5 - i for i, text in enumerate(texts)},
+        )
+        for prompt, texts in zip(prompts, options, strict=True)
       ]
 
     return answering.answer_file(answer_batch, self.source, self.target, 2)
@@ -108,6 +176,65 @@ class FileTest(absltest.TestCase):
     )
     self.assertEqual(self.calls, [["a", "b"], ["c"]])
 
+  def test_lines_with_options_gain_scores(self):
+    self.write(
+      {"prompt": "a", "options": ["yes", "no"]},
+      {"prompt": "b", "options": []},
+      {"prompt": "c"},
+    )
+    self.assertEqual(self.run_file(), (3, 0))
+    first, *others = self.read()
+    self.assertEqual(first["answer"], "yes")
+    self.assertEqual(first["scores"], {"yes": -1.5, "no": -2.5})
+    self.assertAlmostEqual(first["probability"], 1 / (1 + math.exp(-1)))
+    for line, answer in zip(others, "BC", strict=True):
+      self.assertEqual(line["answer"], answer)
+      self.assertNotIn("scores", line)
+      self.assertNotIn("probability", line)
+
+  def test_prompts_to_rank_share_rows(self):
+    options = {"options": ["yes", "no"]}
+    ranked = [{"prompt": "a" * 3_000, **options} for _ in range(5)]
+    free = [{"prompt": text} for text in "bcd"]
+    self.write(*ranked, *free)
+    self.assertEqual(self.run_file(), (8, 0))
+    # Two rows of 4,096 characters are full with three; two prompts are free.
+    self.assertEqual([len(prompts) for prompts in self.calls], [3, 4, 1])
+    self.assertEqual([line["prompt"][0] for line in self.read()], [*"aaaaabcd"])
+
+  def test_options_that_cannot_be_ranked(self):
+    for options in (
+      "yes",
+      ["yes"],
+      ["yes", 1],
+      ["a", "a"],
+      ["a", ""],
+      {"a": 1},
+    ):
+      self.write({"prompt": "a"}, {"prompt": "b", "options": options})
+      with self.assertRaisesRegex(
+        ValueError, 'line 2: expected "options" to be two or more different'
+      ):
+        self.run_file()
+    self.assertEmpty(self.calls)
+
+  def test_a_bar_on_a_terminal(self):
+    self.write(*({"prompt": text} for text in "abc"))
+    shown = io.StringIO()
+    with mock.patch.object(shown, "isatty", lambda: True):
+      with contextlib.redirect_stdout(shown):
+        self.run_file()
+    self.assertRegex(shown.getvalue(), r"3/3.*prompts/s")
+
+  def test_a_line_in_the_log_elsewhere(self):
+    self.write(*({"prompt": text} for text in "abc"))
+    with mock.patch.object(answering, "_LOG_EVERY", 0):
+      with self.assertLogs("flan_tf.eval.answering", "INFO") as log:
+        self.run_file()
+    self.assertRegex(
+      log.output[-1], "out.jsonl: 3 of 3 prompts answered, [0-9]"
+    )
+
   def test_goes_on_where_it_was_stopped(self):
     self.write(*({"prompt": text} for text in "abcde"))
     with self.assertRaises(KeyboardInterrupt):
@@ -126,9 +253,10 @@ class FileTest(absltest.TestCase):
       self.run_file()
     self.write({"prompt": "a"})
     self.run_file()
-    self.write({"prompt": "other"})
-    with self.assertRaisesRegex(ValueError, "line 1 answers another prompt"):
-      self.run_file()
+    for other in ({"prompt": "other"}, {"prompt": "a", "options": ["b", "c"]}):
+      self.write(other)
+      with self.assertRaisesRegex(ValueError, "line 1 answers another prompt"):
+        self.run_file()
 
 
 class BinaryTest(absltest.TestCase):

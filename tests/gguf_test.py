@@ -2,10 +2,10 @@
 
 import os
 import pathlib
-import sys
-from unittest import mock
 
 import byte_pairs
+import gguf
+import gguf_files
 import numpy as np
 import sentencepiece
 from absl.testing import absltest, parameterized
@@ -13,123 +13,7 @@ from absl.testing import absltest, parameterized
 from flan_tf.bridges import gguf_file, source
 from flan_tf.data import byte_pair, vocabulary
 
-try:
-  import gguf
-except ImportError:
-  gguf = None
-
 TEXTS = ("The lighthouse counted 12 ships, isn't it?", "OPTIONS:\n- yes\n- no")
-WIDTH, HEADS, KV_HEADS, D_FF, LAYERS = 32, 4, 2, 64, 2
-D_KV = WIDTH // HEADS
-
-
-def setUpModule():
-  if gguf is None:
-    raise absltest.SkipTest("The package gguf is not installed (extra `gguf`).")
-
-
-def permuted(x: np.ndarray, heads: int) -> np.ndarray:
-  """As llama.cpp's convert_hf_to_gguf.py stores q and k."""
-  return (
-    x.reshape(heads, 2, x.shape[0] // heads // 2, *x.shape[1:])
-    .swapaxes(1, 2)
-    .reshape(x.shape)
-  )
-
-
-def llama_tensors(rows: int, rng, tied: bool = True) -> dict[str, np.ndarray]:
-  """As transformers has them, by the names of GGUF."""
-  shapes = {"token_embd.weight": (rows, WIDTH), "output_norm.weight": (WIDTH,)}
-  if not tied:
-    shapes["output.weight"] = (rows, WIDTH)
-  for layer in range(LAYERS):
-    for name, shape in {
-      "attn_norm": (WIDTH,),
-      "ffn_norm": (WIDTH,),
-      "attn_q": (WIDTH, WIDTH),
-      "attn_k": (KV_HEADS * D_KV, WIDTH),
-      "attn_v": (KV_HEADS * D_KV, WIDTH),
-      "attn_output": (WIDTH, WIDTH),
-      "ffn_gate": (D_FF, WIDTH),
-      "ffn_up": (D_FF, WIDTH),
-      "ffn_down": (WIDTH, D_FF),
-    }.items():
-      shapes[f"blk.{layer}.{name}.weight"] = shape
-  return {
-    name: rng.standard_normal(shape).astype(np.float32)
-    for name, shape in shapes.items()
-  }
-
-
-def gpt2_tensors(rows: int, rng) -> dict[str, np.ndarray]:
-  shapes = {
-    "token_embd.weight": (rows, WIDTH),
-    "position_embd.weight": (64, WIDTH),
-    "output_norm.weight": (WIDTH,),
-    "output_norm.bias": (WIDTH,),
-  }
-  for layer in range(LAYERS):
-    for name, shape in {
-      "attn_norm": (WIDTH,),
-      "ffn_norm": (WIDTH,),
-      "attn_qkv": (3 * WIDTH, WIDTH),
-      "attn_output": (WIDTH, WIDTH),
-      "ffn_up": (D_FF, WIDTH),
-      "ffn_down": (WIDTH, D_FF),
-    }.items():
-      shapes[f"blk.{layer}.{name}.weight"] = shape
-      shapes[f"blk.{layer}.{name}.bias"] = shape[:1]
-  return {
-    name: rng.standard_normal(shape).astype(np.float32)
-    for name, shape in shapes.items()
-  }
-
-
-def write(
-  path, architecture, tensors, made, kinds=None, tokenizer=True, **metadata
-):
-  """Writes a file; `kinds` names the type of tensors that are not float32."""
-  writer = gguf.GGUFWriter(path, architecture)
-  writer.add_name("toy")
-  writer.add_block_count(LAYERS)
-  writer.add_context_length(64)
-  writer.add_embedding_length(WIDTH)
-  writer.add_feed_forward_length(D_FF)
-  writer.add_head_count(HEADS)
-  if architecture == "gpt2":
-    writer.add_layer_norm_eps(1e-5)
-  else:
-    writer.add_head_count_kv(KV_HEADS)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_freq_base(50_000.0)
-  for name, value in metadata.items():
-    name = f"{architecture}.{name.replace('__', '.')}"
-    add = writer.add_string if isinstance(value, str) else writer.add_float32
-    if isinstance(value, int):
-      add = writer.add_uint32
-    add(name, value)
-  if tokenizer:
-    writer.add_tokenizer_model("gpt2")
-    writer.add_tokenizer_pre(
-      {"gpt2": "gpt-2", "llama3": "llama-bpe"}.get(made.pattern, made.pattern)
-    )
-    writer.add_token_list(made.tokens)
-    writer.add_token_types([3] * 3 + [1] * (made.size - 3))
-    writer.add_token_merges(made.merges)
-    writer.add_bos_token_id(1)
-    writer.add_eos_token_id(0)
-    writer.add_pad_token_id(2)
-  for name, value in tensors.items():
-    kind = (kinds or {}).get(name)
-    if kind is None:
-      writer.add_tensor(name, value)
-    else:
-      stored = gguf.quants.quantize(value, kind)
-      writer.add_tensor(name, stored, raw_dtype=kind)
-  writer.write_header_to_file()
-  writer.write_kv_data_to_file()
-  writer.write_tensors_to_file()
-  writer.close()
 
 
 class GgufTest(parameterized.TestCase):
@@ -144,13 +28,15 @@ class GgufTest(parameterized.TestCase):
     self.rng = np.random.default_rng(0)
 
   def write(self, tensors, architecture="llama", made=None, **options):
-    write(self.path, architecture, tensors, made or self.made, **options)
+    gguf_files.write(
+      self.path, architecture, tensors, made or self.made, **options
+    )
 
   def stored(self, tensors):
     """Tensors of llama as the file has them."""
-    heads = {"attn_q": HEADS, "attn_k": KV_HEADS}
+    heads = {"attn_q": gguf_files.HEADS, "attn_k": gguf_files.KV_HEADS}
     return {
-      name: permuted(value, heads[name.split(".")[2]])
+      name: gguf_files.permuted(value, heads[name.split(".")[2]])
       if name.split(".")[-2] in heads
       else value
       for name, value in tensors.items()
@@ -158,24 +44,36 @@ class GgufTest(parameterized.TestCase):
 
   @parameterized.parameters(True, False)
   def test_llama(self, tied):
-    tensors = llama_tensors(self.made.size, self.rng, tied)
+    tensors = gguf_files.llama_tensors(self.made.size, self.rng, tied)
     self.write(self.stored(tensors))
     found = gguf_file.open_source(self.path)
     model = found.model
-    self.assertEqual((model.layers, model.d_model), (LAYERS, WIDTH))
-    self.assertEqual((model.heads, model.kv_heads), (HEADS, KV_HEADS))
+    self.assertEqual(
+      (model.layers, model.d_model), (gguf_files.LAYERS, gguf_files.WIDTH)
+    )
+    self.assertEqual(
+      (model.heads, model.kv_heads), (gguf_files.HEADS, gguf_files.KV_HEADS)
+    )
     self.assertEqual((model.vocab, model.pieces), (384, self.made.size))
     self.assertEqual((model.norm_epsilon, model.rotary_base), (1e-5, 50_000.0))
     self.assertEqual(model.shared_embedding, tied)
     self.assertEqual((found.context, found.row_length), (64, 64))
     read = {name: tensor.read() for name, tensor in found.tensors.items()}
-    q = tensors["blk.1.attn_q.weight"].T.reshape(WIDTH, HEADS, D_KV)
+    q = tensors["blk.1.attn_q.weight"].T.reshape(
+      gguf_files.WIDTH, gguf_files.HEADS, gguf_files.D_KV
+    )
     np.testing.assert_array_equal(read["layer_001/attention/q"], q)
-    k = tensors["blk.1.attn_k.weight"].T.reshape(WIDTH, KV_HEADS, D_KV)
+    k = tensors["blk.1.attn_k.weight"].T.reshape(
+      gguf_files.WIDTH, gguf_files.KV_HEADS, gguf_files.D_KV
+    )
     np.testing.assert_array_equal(read["layer_001/attention/k"], k)
-    v = tensors["blk.0.attn_v.weight"].T.reshape(WIDTH, KV_HEADS, D_KV)
+    v = tensors["blk.0.attn_v.weight"].T.reshape(
+      gguf_files.WIDTH, gguf_files.KV_HEADS, gguf_files.D_KV
+    )
     np.testing.assert_array_equal(read["layer_000/attention/v"], v)
-    o = tensors["blk.0.attn_output.weight"].T.reshape(HEADS, D_KV, WIDTH)
+    o = tensors["blk.0.attn_output.weight"].T.reshape(
+      gguf_files.HEADS, gguf_files.D_KV, gguf_files.WIDTH
+    )
     np.testing.assert_array_equal(read["layer_000/attention/o"], o)
     for ours, theirs in (("gate", "gate"), ("in", "up"), ("out", "down")):
       np.testing.assert_array_equal(
@@ -190,7 +88,7 @@ class GgufTest(parameterized.TestCase):
       self.assertFalse(read[ours][len(table) :].any())
 
   def test_gpt2(self):
-    tensors = gpt2_tensors(self.made.size, self.rng)
+    tensors = gguf_files.gpt2_tensors(self.made.size, self.rng)
     self.write(tensors, "gpt2")
     found = gguf_file.open_source(self.path)
     model = found.model
@@ -202,10 +100,11 @@ class GgufTest(parameterized.TestCase):
     for name, weight, bias in zip("qkv", (q, k, v), biases, strict=True):
       np.testing.assert_array_equal(
         read[f"layer_001/attention/{name}"],
-        weight.T.reshape(WIDTH, HEADS, D_KV),
+        weight.T.reshape(gguf_files.WIDTH, gguf_files.HEADS, gguf_files.D_KV),
       )
       np.testing.assert_array_equal(
-        read[f"layer_001/attention/{name}_bias"], bias.reshape(HEADS, D_KV)
+        read[f"layer_001/attention/{name}_bias"],
+        bias.reshape(gguf_files.HEADS, gguf_files.D_KV),
       )
     np.testing.assert_array_equal(
       read["position_embedding"], tensors["position_embd.weight"]
@@ -217,7 +116,7 @@ class GgufTest(parameterized.TestCase):
   @parameterized.parameters("F16", "BF16", "Q8_0", "Q4_0", "Q4_1", "Q5_0")
   def test_types(self, kind):
     kind = gguf.GGMLQuantizationType[kind]
-    tensors = self.stored(llama_tensors(self.made.size, self.rng))
+    tensors = self.stored(gguf_files.llama_tensors(self.made.size, self.rng))
     name = "blk.0.ffn_up.weight"
     self.write(tensors, kinds={name: kind})
     stored = gguf.quants.quantize(tensors[name], kind)
@@ -237,7 +136,9 @@ class GgufTest(parameterized.TestCase):
       ignore_merges=pattern == "llama3",
       normalizer="nfc" if pattern == "qwen2" else None,
     )
-    self.write(self.stored(llama_tensors(made.size, self.rng)), made=made)
+    self.write(
+      self.stored(gguf_files.llama_tensors(made.size, self.rng)), made=made
+    )
     found = gguf_file.open_source(self.path).vocabulary
     self.assertIsInstance(found, byte_pair.BytePairVocabulary)
     for name in ("bos_id", "eos_id", "pad_id", "start_id", "pattern", "size",
@@ -246,7 +147,8 @@ class GgufTest(parameterized.TestCase):
     for a, b in zip(found.encode(TEXTS), made.encode(TEXTS), strict=True):
       self.assertEqual(a.tolist(), b.tolist())
 
-  def test_sentencepiece(self):
+  @parameterized.parameters(None, True, False)
+  def test_sentencepiece(self, add_bos):
     made = vocabulary.Vocabulary.train(TEXTS * 20, 320)
     pieces = sentencepiece.SentencePieceProcessor(model_proto=made.model)
     types = []
@@ -262,6 +164,8 @@ class GgufTest(parameterized.TestCase):
     writer.add_eos_token_id(1)
     writer.add_pad_token_id(0)
     writer.add_unk_token_id(2)
+    if add_bos is not None:
+      writer.add_add_bos_token(add_bos)
     writer.add_tensor("x", np.zeros(1, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -270,14 +174,36 @@ class GgufTest(parameterized.TestCase):
     reader = gguf_file.Gguf(self.path)
     found = gguf_file.gguf_vocabulary.read(reader.metadata, self.path)
     self.assertEqual((found.size, found.eos_id), (made.size, made.eos_id))
-    self.assertEqual((found.pad_id, found.bos_id), (made.pad_id, made.bos_id))
+    self.assertEqual(found.has_start, add_bos is not False)
+    if found.has_start:
+      self.assertEqual((found.pad_id, found.bos_id), (made.pad_id, made.bos_id))
     texts = [*TEXTS, "  blanks  é 漢 😀\n\n", ""]
     for a, b in zip(found.encode(texts), made.encode(texts), strict=True):
       self.assertEqual(a.tolist(), b.tolist())
 
+  def test_chat_wrappers(self):
+    tensors = self.stored(gguf_files.llama_tensors(self.made.size, self.rng))
+    self.write(tensors)
+    found = gguf_file.open_source(self.path)
+    self.assertIn("No chat wrapper: the model brings no", found.describe())
+    template = (
+      "{% for m in messages %}{{ '<|start|>' + m['content'] + eos_token }}"
+      "{% endfor %}"
+    )
+    self.write(tensors, template=template)
+    found = gguf_file.open_source(self.path)
+    wrapper = "<|start|>{prompt}<|endoftext|><|start|>{answer}<|endoftext|>"
+    self.assertEqual(str(found.chat), wrapper)
+    # A vocabulary of one's own may lack its pieces.
+    lacking = vocabulary.Vocabulary.train(TEXTS * 20, 290)
+    found = gguf_file.open_source(self.path, lacking)
+    self.assertFalse(found.chat.given)
+    self.assertRegex(found.no_chat, r"has not: .*<\|start\|>")
+
   def test_a_vocabulary_of_ones_own(self):
     self.write(
-      self.stored(llama_tensors(self.made.size, self.rng)), tokenizer=False
+      self.stored(gguf_files.llama_tensors(self.made.size, self.rng)),
+      tokenizer=False,
     )
     with self.assertRaisesRegex(vocabulary.VocabularyError, "no tokenizer"):
       gguf_file.open_source(self.path)
@@ -285,15 +211,15 @@ class GgufTest(parameterized.TestCase):
     self.assertIs(found.vocabulary, self.made)
 
   def test_stretched_rotary(self):
-    tensors = self.stored(llama_tensors(self.made.size, self.rng))
+    tensors = self.stored(gguf_files.llama_tensors(self.made.size, self.rng))
     self.write(tensors, rope__scaling__type="linear", rope__scaling__factor=4.0)
     model = gguf_file.open_source(self.path).model
     self.assertEqual((model.rotary_scaling, model.rotary_factor), ("linear", 4))
     # As llama.cpp writes Llama 3.1's (base 500000, d_kv 8).
     base, low, high, length = 500_000.0, 8192 / 1.0, 8192 / 4.0, 8192
     divisors = []
-    for i in range(D_KV // 2):
-      wave = 2 * np.pi * base ** (2 * i / D_KV)
+    for i in range(gguf_files.D_KV // 2):
+      wave = 2 * np.pi * base ** (2 * i / gguf_files.D_KV)
       smooth = (length / wave - 1) / (4 - 1)
       middle = 1 / ((1 - smooth) / 8 + smooth)
       divisors.append(1 if wave < high else 8 if wave > low else middle)
@@ -310,7 +236,7 @@ class GgufTest(parameterized.TestCase):
     with self.assertRaisesRegex(source.SourceError, "There is no file .*toy"):
       gguf_file.open_source(self.path)
     path = pathlib.Path(self.path)
-    self.write(self.stored(llama_tensors(self.made.size, self.rng)))
+    self.write(self.stored(gguf_files.llama_tensors(self.made.size, self.rng)))
     whole = path.read_bytes()
     for content in (b"", b"no such file" * 99, whole[:1000], whole[:-2000]):
       path.write_bytes(content)
@@ -320,7 +246,7 @@ class GgufTest(parameterized.TestCase):
         gguf_file.open_source(self.path)
 
   def test_it_shrinks_while_it_is_read(self):
-    self.write(self.stored(llama_tensors(self.made.size, self.rng)))
+    self.write(self.stored(gguf_files.llama_tensors(self.made.size, self.rng)))
     found = gguf_file.open_source(self.path)
     os.truncate(self.path, 1000)
     with self.assertRaisesRegex(source.SourceError, "ends within token_embd"):
@@ -339,16 +265,18 @@ class GgufTest(parameterized.TestCase):
     ({"rope__dimension_count": 4}, "a part of each head"),
   )
   def test_options_that_are_not_known(self, metadata, message):
-    tensors = self.stored(llama_tensors(self.made.size, self.rng))
+    tensors = self.stored(gguf_files.llama_tensors(self.made.size, self.rng))
     self.write(tensors, **metadata)
     with self.assertRaisesRegex(source.SourceError, message):
       gguf_file.open_source(self.path)
 
   def test_tensors_that_do_not_fit(self):
-    whole = self.stored(llama_tensors(self.made.size, self.rng))
+    whole = self.stored(gguf_files.llama_tensors(self.made.size, self.rng))
     lacking = dict(whole)
     del lacking["blk.1.attn_k.weight"], lacking["output_norm.weight"]
-    extra = whole | {"blk.0.attn_q_norm.weight": np.ones(D_KV, np.float32)}
+    extra = whole | {
+      "blk.0.attn_q_norm.weight": np.ones(gguf_files.D_KV, np.float32)
+    }
     small = whole | {"blk.0.ffn_norm.weight": np.ones(8, np.float32)}
     for tensors, message in (
       (lacking, r"missing: (?s:.*)blk.N.attn_k.weight \(N = 1\)"),
@@ -360,7 +288,9 @@ class GgufTest(parameterized.TestCase):
         gguf_file.open_source(self.path)
 
   def test_a_tokenizer_of_another_model(self):
-    self.write(self.stored(llama_tensors(self.made.size - 9, self.rng)))
+    self.write(
+      self.stored(gguf_files.llama_tensors(self.made.size - 9, self.rng))
+    )
     size = self.made.size
     with self.assertRaisesRegex(
       source.SourceError, f"{size} pieces, .* {size - 9} rows"
@@ -368,16 +298,11 @@ class GgufTest(parameterized.TestCase):
       gguf_file.open_source(self.path)
 
   def test_types_that_are_not_known(self):
-    tensors = self.stored(llama_tensors(self.made.size, self.rng))
-    tensors["blk.0.ffn_norm.weight"] = np.ones(WIDTH, np.int32)
+    tensors = self.stored(gguf_files.llama_tensors(self.made.size, self.rng))
+    tensors["blk.0.ffn_norm.weight"] = np.ones(gguf_files.WIDTH, np.int32)
     self.write(tensors)
     with self.assertRaisesRegex(source.SourceError, "tensors of type I32"):
       gguf_file.open_source(self.path)
-
-  def test_without_the_package(self):
-    with mock.patch.dict(sys.modules, gguf=None):
-      with self.assertRaisesRegex(source.SourceError, r"flan-tf\[gguf\]"):
-        gguf_file.open_source(self.path)
 
 
 if __name__ == "__main__":

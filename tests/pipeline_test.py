@@ -11,7 +11,7 @@ import tempfile
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from flan_tf import fields
+from flan_tf import config, fields
 from flan_tf.data import (
   packing,
   pipeline,
@@ -61,6 +61,7 @@ MISSING = dataclasses.replace(
   REVIEWS, name="missing", source=Source("glue/mrpc", "2.0.0")
 )
 LIMITS = tokens.Limits(48, 16, 64)
+CHAT = config.ChatConfig("<user> ", "</s>\n<model>\n", "</s>")
 
 
 @functools.cache
@@ -202,24 +203,38 @@ class RequestsTest(parameterized.TestCase):
 
   @parameterized.parameters(*tokens.Separator)
   def test_tokens(self, separator):
-    limits = tokens.Limits(300, 100, 400, separator=separator)
+    limits = tokens.Limits(300, 100, 400, separator=separator, chat=CHAT)
+    wrapper = limits.wrapper(vocab())
+    before, between, after = (
+      part.tolist() for part in (wrapper.before, wrapper.between, wrapper.after)
+    )
     asked = requests.prompts_for(REVIEWS, self.read().rows, 0)
     made = requests.tokenize_requests(asked, vocab(), limits)
     for request in made:
-      for ids in (request.prompt, *request.options):
-        self.assertEqual(ids[-1] == vocab().eos_id, limits.ends == 1)
-      self.assertEqual(vocab().decode(request.prompt), request.request.prompt)
-      self.assertEqual(
-        [vocab().decode(ids) for ids in request.options],
-        ["negative", "positive"],
-      )
+      ids = request.prompt.tolist()
+      end = len(ids) - len(between)
+      self.assertEqual((ids[: len(before)], ids[end:]), (before, between))
+      text = vocab().decode(ids[len(before) : end])
+      self.assertEqual(text, request.request.prompt)
+      for ids, text in zip(
+        request.options, ("negative", "positive"), strict=True
+      ):
+        end = len(ids) - len(after)
+        self.assertEqual(ids[end:].tolist(), after)
+        self.assertEqual(vocab().decode(ids[:end]), text)
       self.assertFalse(request.trimmed)
 
   def test_training_and_evaluation_read_the_same_ids(self):
     task = dataclasses.replace(REVIEWS, templates=REVIEWS.templates[:1])
     ((planned,), _) = pipeline.plan_tasks([task], data_dir())
     part = planned.plan.test
-    for limits in (LIMITS, tokens.Limits(30, 16, 64)):
+    chat = {"separator": tokens.Separator.CHAT, "chat": CHAT}
+    for limits in (
+      LIMITS,
+      tokens.Limits(30, 16, 64),
+      tokens.Limits(300, 100, 400, **chat),
+      tokens.Limits(60, 16, 90, **chat),
+    ):
       table, _ = tokens.build_table(
         task, planned.dataset, part, vocab(), limits, 0
       )

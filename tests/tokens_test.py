@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
-from flan_tf import fields
+from flan_tf import config, fields
 from flan_tf.data import (
   language_model,
   prompts,
@@ -112,32 +112,53 @@ def parts(table, index):
   return vocab().decode(ids[:prompt]), vocab().decode(ids[prompt:])
 
 
+def wrapper_of(limits: tokens.Limits) -> tokens.Wrapper:
+  """As `limits.wrapper`; that of a chat has ids that tell its parts apart."""
+  if limits.separator is not tokens.Separator.CHAT:
+    return limits.wrapper(vocab())
+  before, between, after = map(np.int32, ([101, 102], [103], [104]))
+  return tokens.Wrapper(before, between, after, vocab())
+
+
+def limits_of(*lengths, separator=tokens.Separator.FLAN, **kwargs):
+  chat = config.ChatConfig("before", "between", "after")
+  return tokens.Limits(*lengths, separator=separator, chat=chat, **kwargs)
+
+
 def join_one(inputs, target, limits, counts):
   """`tokens.join` for one pair, step by step."""
-  most = min(limits.target_length, limits.row_length // 2) - limits.ends
+  before, between, after = {
+    tokens.Separator.FLAN: ([], [1], [1]),
+    tokens.Separator.PLAIN: ([], [], []),
+    tokens.Separator.NEWLINE: ([], [vocab().special_pieces["\n"]], []),
+    tokens.Separator.CHAT: ([101, 102], [103], [104]),
+  }[limits.separator]
+  most = min(limits.target_length, limits.row_length // 2) - len(after)
   kept = target[:most]
-  room = min(limits.input_length, limits.row_length - len(kept) - limits.ends)
-  head = tokens.cut(inputs, room - limits.ends, limits.overflow)
+  room = min(limits.input_length, limits.row_length - len(kept) - len(after))
+  room -= len(before) + len(between)
+  head = tokens.cut(inputs, room, limits.overflow)
   long_inputs, long_target = len(head) < len(inputs), len(kept) < len(target)
   if limits.overflow is tokens.Overflow.SKIP and (long_inputs or long_target):
     counts.too_long += 1
     return None
   counts.trimmed_inputs += long_inputs
   counts.trimmed_targets += long_target
-  eos = [1] * limits.ends
-  return [*head.tolist(), *eos, *kept.tolist(), *eos], len(head) + limits.ends
+  prompt = [*before, *head.tolist(), *between]
+  return [*prompt, *kept.tolist(), *after], len(prompt)
 
 
 class JoinTest(parameterized.TestCase):
   def join(self, inputs, target, **limits):
     """One pair: its ids and the length of its prompt, None if left out."""
     counts = tokens.Counts()
+    limits = limits_of(**{"row_length": 40, **limits})
     made = tokens.join(
       np.concatenate([np.arange(10, 10 + inputs), np.arange(60, 60 + target)]),
       np.array([[0], [inputs]]),
       np.array([[inputs], [target]]),
-      1,
-      tokens.Limits(**{"row_length": 40, **limits}),
+      wrapper_of(limits),
+      limits,
       counts,
     )
     if not made.fit[0]:
@@ -153,6 +174,19 @@ class JoinTest(parameterized.TestCase):
   def test_plain_has_none(self):
     (ids, prompt), _ = self.join(3, 2, separator=tokens.Separator.PLAIN)
     self.assertEqual((ids, prompt), ([10, 11, 12, 60, 61], 3))
+
+  def test_a_chat_stands_around_both(self):
+    (ids, prompt), _ = self.join(3, 2, separator=tokens.Separator.CHAT)
+    self.assertEqual(ids, [101, 102, 10, 11, 12, 103, 60, 61, 104])
+    self.assertEqual(prompt, 6)
+
+  def test_a_chat_stays_whole_when_the_prompt_is_cut(self):
+    (ids, prompt), counts = self.join(
+      10, 1, input_length=7, separator=tokens.Separator.CHAT
+    )
+    self.assertEqual(ids[:prompt], [101, 102, 10, 11, 18, 19, 103])
+    self.assertEqual(ids[prompt:], [60, 104])
+    self.assertEqual(counts.trimmed_inputs, 1)
 
   @parameterized.parameters(
     (tokens.Overflow.MIDDLE, [10, 11, 18, 19, 1]),
@@ -182,7 +216,8 @@ class JoinTest(parameterized.TestCase):
 
   def test_everything_fits_into_a_row(self):
     for separator in tokens.Separator:
-      for length in (4, 5, 9, 40):
+      chat = separator is tokens.Separator.CHAT
+      for length in (9, 40) if chat else (4, 5, 9, 40):
         for inputs in (0, 1, 3, 50):
           for target in (1, 2, 30):
             (ids, prompt), _ = self.join(
@@ -196,7 +231,7 @@ class JoinTest(parameterized.TestCase):
   )
   def test_many_at_once_are_like_one_by_one(self, separator, overflow, seed):
     rng = np.random.default_rng(seed)
-    limits = tokens.Limits(9, 6, 13, overflow, separator)
+    limits = limits_of(9, 6, 13, overflow, separator=separator)
     lengths = rng.integers(0, [[14], [9]], [2, 50])
     stops = np.cumsum(lengths).reshape(2, -1)
     ids = rng.integers(2, 99, stops[-1, -1]).astype(np.int32)
@@ -207,7 +242,8 @@ class JoinTest(parameterized.TestCase):
       )
       for n, m, stop, end in zip(*lengths, *stops, strict=True)
     ]
-    made = tokens.join(ids, stops - lengths, lengths, 1, limits, counts)
+    wrapper = wrapper_of(limits)
+    made = tokens.join(ids, stops - lengths, lengths, wrapper, limits, counts)
     self.assertEqual(made.fit.tolist(), [one is not None for one in expected])
     expected = [one for one in expected if one is not None]
     self.assertEqual(made.ids.tolist(), sum((one[0] for one in expected), []))
@@ -218,7 +254,12 @@ class JoinTest(parameterized.TestCase):
   def test_no_pairs(self):
     none = np.zeros([2, 0], np.int64)
     made = tokens.join(
-      np.zeros(0, np.int32), none, none, 1, LIMITS, tokens.Counts()
+      np.zeros(0, np.int32),
+      none,
+      none,
+      wrapper_of(LIMITS),
+      LIMITS,
+      tokens.Counts(),
     )
     self.assertEmpty(made.ids)
     self.assertEmpty(made.fit)
@@ -233,6 +274,12 @@ class JoinTest(parameterized.TestCase):
       tokens.Limits.of(9, 9, 9, "midle", "flan")
     with self.assertRaisesRegex(ValueError, "target_length is 1"):
       tokens.Limits(9, 1, 9)
+    with self.assertRaisesRegex(ValueError, "no chat wrapper.*--chat=chatml"):
+      tokens.Limits.of(9, 9, 9, "middle", "chat")
+    chat = config.ChatConfig("a long way before a prompt", "", "")
+    limits = tokens.Limits.of(9, 9, 20, "middle", "chat", chat)
+    with self.assertRaisesRegex(ValueError, "takes .* of a prompt's 9 and 0"):
+      limits.wrapper(vocab())
 
 
 class BuildTableTest(parameterized.TestCase):

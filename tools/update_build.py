@@ -27,6 +27,7 @@ PACKAGES = ("flan_tf", "tasks", "launch")
 # Import name -> distribution. All of setup.py's REQUIREMENTS are here.
 DISTRIBUTIONS = {
   "absl": "absl-py",
+  "gguf": "gguf",
   "h5py": "h5py",
   "importlib_resources": "importlib-resources",
   "jinja2": "jinja2",
@@ -54,7 +55,7 @@ DISTRIBUTIONS = {
 
 # Imported only where an extra is installed: not Bazel's to ask for.
 OPTIONAL = frozenset(
-  "gguf google IPython jax jaxlib lm_eval pandas psutil pytest seqio torch"
+  "google IPython jax jaxlib lm_eval pandas psutil pytest seqio torch"
   " transformers".split()
 )
 

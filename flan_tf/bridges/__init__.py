@@ -9,5 +9,7 @@ native_source       a checkpoint of ours, its adapters merged
 native              writes a source as a checkpoint, one tensor after another
 keras_hub_export    writes a source as a KerasHub preset; with
                     keras_hub_tokenizer
+saved_model         writes a source as a SavedModel, texts in, texts out; with
+                    text_model and row_programs
 model_card          what goes with a model: data, mixture, held out, results
 """

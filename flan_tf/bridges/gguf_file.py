@@ -20,10 +20,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import gguf
 import numpy as np
 
 from flan_tf import config, suggest
-from flan_tf.bridges import gguf_vocabulary
+from flan_tf.bridges import chat, gguf_vocabulary
 from flan_tf.bridges import source as source_lib
 from flan_tf.data import vocabulary as vocabulary_lib
 from flan_tf.model import attention
@@ -49,8 +50,7 @@ def open_source(
   Raises:
     SourceError: there is no such file, it is no whole GGUF file, the
       architecture or an option of it or a type of its tensors is not known
-      here, tensors are missing or of another shape, or the package `gguf` is
-      not installed.
+      here, or tensors are missing or of another shape.
     VocabularyError: it has no tokenizer that is known here.
   """
   reader = Gguf(os.path.expanduser(os.fspath(path)))
@@ -76,6 +76,11 @@ def open_source(
     tensors,
     f"GGUF file {reader.where} ({architecture}, {name})",
     settings.get("context_length", 0),
+    *chat.of_template(
+      reader.metadata.get("tokenizer.chat_template"),
+      vocabulary,
+      *gguf_vocabulary.special(reader.metadata),
+    ),
   )
 
 
@@ -88,15 +93,7 @@ class Gguf:
   """
 
   def __init__(self, path: str):
-    try:
-      import gguf
-    except ImportError as error:
-      raise source_lib.SourceError(
-        "GGUF files are read with the package gguf, which is not installed:"
-        " pip install 'flan-tf[gguf]', or pip install gguf."
-      ) from error
     self.where = path
-    self._gguf = gguf
     if not os.path.isfile(path):
       raise source_lib.SourceError(f"There is no file {path}.")
     try:
@@ -138,16 +135,16 @@ class Gguf:
     stored = np.fromfile(self.where, dtype, count, offset=offset)
     if len(stored) != count:
       raise source_lib.SourceError(f"{self.where} ends within {name}.")
-    value = self._gguf.quants.dequantize(stored.reshape(shape), kind)
+    value = gguf.quants.dequantize(stored.reshape(shape), kind)
     return value if columns is None else value[..., slice(*columns)]
 
   def _check_types(self) -> None:
     """Refuses types that cannot be dequantized, before anything is read."""
     refused = []
     for kind in {kind for kind, *_ in self._places.values()}:
-      _, size = self._gguf.GGML_QUANT_SIZES[kind]
+      _, size = gguf.GGML_QUANT_SIZES[kind]
       try:
-        self._gguf.quants.dequantize(np.zeros(size, np.uint8), kind)
+        gguf.quants.dequantize(np.zeros(size, np.uint8), kind)
       except NotImplementedError:
         refused.append(f"tensors of type {kind.name}")
     source_lib.refuse(self.where, sorted(refused))

@@ -29,7 +29,7 @@ _PATTERNS = {
   "llama-v3": "llama3",
   "qwen2": "qwen2",
 }
-_NORMAL, _UNKNOWN, _CONTROL, _BYTE = 1, 2, 3, 6
+_NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 _PREFIX = "tokenizer.ggml."
 
 
@@ -64,6 +64,26 @@ def read(metadata: Mapping[str, Any], where: str) -> vocabulary.AnyVocabulary:
         f" tokenizer.ggml.{name}."
       )
   return known[kind](values, where)
+
+
+def special(metadata: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
+  """What a chat template may write.
+
+  Returns:
+    ("bos_token" and "eos_token" by name; all special pieces).
+  """
+  tokens = metadata.get(f"{_PREFIX}tokens", [])
+  kinds = metadata.get(f"{_PREFIX}token_type", [])
+  ids = {
+    f"{role}_token": metadata.get(f"{_PREFIX}{role}_token_id", -1)
+    for role in ("bos", "eos")
+  }
+  names = {name: tokens[i] for name, i in ids.items() if 0 <= i < len(tokens)}
+  return names, [
+    token
+    for token, kind in zip(tokens, kinds, strict=False)
+    if kind in (_CONTROL, _USER_DEFINED)
+  ]
 
 
 def _byte_pairs(values: dict[str, Any], where: str):
@@ -133,4 +153,6 @@ def _sentence_pieces(values: dict[str, Any], where: str):
     values.get("remove_extra_whitespaces", False)
   )
   normalizer.escape_whitespaces = True
-  return vocabulary.Vocabulary(model.SerializeToString(), where)
+  made = vocabulary.Vocabulary(model.SerializeToString(), where)
+  # llama.cpp adds it where the file does not say.
+  return made if values.get("add_bos_token", True) else made.without_start()

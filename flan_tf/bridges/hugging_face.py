@@ -21,7 +21,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from flan_tf import config
-from flan_tf.bridges import hugging_face_config, safetensors_files
+from flan_tf.bridges import chat, hugging_face_config, safetensors_files
 from flan_tf.bridges import source as source_lib
 from flan_tf.data import byte_pair
 from flan_tf.data import vocabulary as vocabulary_lib
@@ -36,6 +36,8 @@ TOKENIZER_FILES = (
   "special_tokens_map.json",
   "vocab.json",
   "merges.txt",
+  "added_tokens.json",
+  chat.TEMPLATE_FILE,
 )
 
 
@@ -65,7 +67,14 @@ def open_source(
   note = f"Hugging Face folder {folder} ({settings.model_type})"
   if vocabulary is None:
     vocabulary = byte_pair.from_hugging_face(folder)
-  return source_lib.Source(model, vocabulary, tensors, note, context)
+  return source_lib.Source(
+    model,
+    vocabulary,
+    tensors,
+    note,
+    context,
+    *chat.of_folder(folder, vocabulary),
+  )
 
 
 def given_vocabulary(path: str) -> vocabulary_lib.AnyVocabulary:

@@ -77,7 +77,9 @@ def open_source(
   if vocabulary is None:
     vocabulary = keras_hub_files.read_vocabulary(folder)
   note = f"{where} ({family})"
-  return source_lib.Source(model, vocabulary, tensors, note, context)
+  return source_lib.Source(
+    model, vocabulary, tensors, note, context, no_chat="presets carry none"
+  )
 
 
 def fetch(preset: str) -> str:

@@ -1,24 +1,21 @@
 """The README.md beside a model that goes out: what it is, and how to ask it.
 
 Everything in it comes from the files of the checkpoint: run.json, data.json,
-and evaluation/results.json where there is one.
+and the results of an evaluation (`flan_tf.bridges.card_results`).
 """
 
 import json
-import math
-import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import tensorflow as tf
-from absl import logging
-
-from flan_tf import wordings
-from flan_tf.bridges import native_source
+from flan_tf import schema, wordings
+from flan_tf.bridges import card_results, native_source
 from flan_tf.bridges import source as source_lib
-from flan_tf.eval import results
+from flan_tf.mesh import checkpoint
+from flan_tf.train import run as run_lib
 
 FILE = "README.md"
+_LONGEST_LINE = 20  # runs, one starting from another; against a circle
 # A row of a table.
 Row = Sequence[Any]
 
@@ -39,7 +36,8 @@ def text(
   parts += ["## Use", *_prompting(source), how_to_run]
   if isinstance(source, native_source.NativeSource):
     parts += ["## Training", *_training(source)]
-    parts += ["## Data", *_data(source), "## Results", *_results(source)]
+    parts += ["## Data", *_data(source)]
+    parts += ["## Results", *card_results.section(source)]
   return "\n\n".join(parts) + "\n"
 
 
@@ -55,7 +53,9 @@ def _prompting(source: source_lib.Source) -> list[str]:
   data = source.run.data
   (end,) = vocabulary.pieces([vocabulary.eos_id])
   if data.objective == "instructions":
-    if data.separator == "flan":
+    if data.separator == "chat":
+      lines.append(f"Prompt and answer stand in {str(source.chat)!r}.")
+    elif data.separator == "flan":
       lines.append(
         f"End-of-text, `{end}` (id {vocabulary.eos_id}), stands between a"
         " prompt and its answer, and after the answer."
@@ -76,8 +76,9 @@ def _training(source: native_source.NativeSource) -> list[str]:
   train, adapter = run.train, run.adapter
   started = train.init_from or data.get("source") or ""
   started = data.get("base") or started or f"new weights, seed {run.seed}"
+  converted = bool(data.get("note"))
   rows: list[Row] = [
-    ("started from", started),
+    ("converted from" if converted else "started from", started),
     ("run", run.name),
     ("steps", data.get("step", 0)),
     ("rows in a step", f"{train.batch} of {run.data.length} tokens"),
@@ -97,7 +98,7 @@ def _training(source: native_source.NativeSource) -> list[str]:
       )
     )
   if not data.get("step"):
-    rows = [row for row in rows if row[0] in ("started from", "run")]
+    rows = rows[:2]
   return [_table(("setting", "value"), rows)]
 
 
@@ -127,6 +128,11 @@ def _data(source: native_source.NativeSource) -> list[str]:
         ],
       )
     )
+  parts += [
+    f"`{task['name']}` was read {'; '.join(task['notes'])}."
+    for task in found
+    if task["cluster"] == schema.FILES
+  ]
   names = {task["name"] for task in found}
   before = {
     name: cluster
@@ -139,62 +145,34 @@ def _data(source: native_source.NativeSource) -> list[str]:
       + ", ".join(f"{name} ({cluster})" for name, cluster in before.items())
       + "."
     )
-  if source.data.get("note"):
-    parts.append(source.data["note"])
-  return parts or ["It saw none of the project's data sets."]
-
-
-def _results(source: native_source.NativeSource) -> list[str]:
-  found = _read_results(source)
-  if found is None:
-    return ["Not evaluated."]
-  held_out = f", {found.held_out} held out" if found.held_out else ""
-  settings = ", ".join(
-    f"{name} {value}"
-    for name, value in found.settings.items()
-    if not isinstance(value, (dict, list)) and value is not None
-  )
-  rows = [
-    (
-      task.task,
-      task.cluster,
-      task.metric,
-      _number(task.mean),
-      _number(task.std),
-      _number(task.best_dev_test),
-      "" if task.majority is None else _number(task.majority),
-      task.examples,
+  if schema.FILES in before.values():
+    parts.append(
+      "What is of `files` came from files; nobody knows what those were made"
+      " from."
     )
-    for task in found.tasks
-  ]
-  header = (
-    *("task", "cluster", "metric", "mean", "std"),
-    *("best dev template", "majority", "rows"),
-  )
-  return [
-    f"Mean and standard deviation over templates{held_out}. Settings:"
-    f" {settings or 'as published'}.",
-    _table(header, rows),
-  ]
+  converted = _converted(source)
+  return [*parts, *converted] or ["It saw none of the project's data sets."]
 
 
-def _read_results(
-  source: native_source.NativeSource,
-) -> results.EvaluationResults | None:
-  """The evaluation of this very checkpoint."""
-  for folder in (source.path, source.asked):
-    path = os.path.join(folder, "evaluation", "results.json")
-    if not tf.io.gfile.exists(path):
-      continue
+def _converted(source: native_source.NativeSource) -> list[str]:
+  """What the weights were before the first run here, if they were converted."""
+  run, data = source.run, source.data
+  for _ in range(_LONGEST_LINE):
+    if data.get("note"):
+      return [
+        f"The weights were converted from {data['source']}.",
+        data["note"],
+      ]
+    before = data.get("base") or run.train.init_from
+    if not before:
+      return []
     try:
-      found = results.EvaluationResults.read(path)
-    except ValueError as error:  # Of another version: no reason not to export.
-      logging.warning("%s", error)
-      continue
-    # Of a workdir, it may be that of an earlier step.
-    if os.path.basename(found.checkpoint) == os.path.basename(source.path):
-      return found
-  return None
+      path = checkpoint.find(before)
+      run = run_lib.saved_config(path)
+      data = json.loads(checkpoint.read_file(path, run_lib.DATA_FILE))
+    except ValueError:  # It is not there any more.
+      return []
+  return []
 
 
 def of_checkpoint(source: native_source.NativeSource, target: str) -> str:
@@ -210,7 +188,3 @@ def _table(header: Row, rows: Iterable[Row]) -> str:
     "| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |"
     for line in lines
   )
-
-
-def _number(value: float) -> str:
-  return "" if math.isnan(value) else f"{value:.1f}"

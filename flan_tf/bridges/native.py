@@ -39,7 +39,8 @@ def write(
 
   The checkpoint saw no task of ours. Its run reads rows as long as the model
   can, and puts nothing between prompt and answer, as the model was trained
-  without our separator.
+  without our separator. The source's chat wrapper goes with it, for those who
+  ask for it.
 
   Args:
     source: the model.
@@ -154,9 +155,10 @@ def _check(what: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
     )
 
 
-def _side_files(source: source_lib.Source) -> dict[str, bytes]:
+def run_of(source: source_lib.Source) -> config.RunConfig:
+  """The run that a model from elsewhere is given; see `write`."""
   target_length = max(source.row_length // 5, 1)
-  run = config.RunConfig(
+  return config.RunConfig(
     name="converted",
     data=config.DataConfig(
       input_length=max(source.row_length - target_length, 1),
@@ -165,7 +167,11 @@ def _side_files(source: source_lib.Source) -> dict[str, bytes]:
       separator="plain",
     ),
     model=source.model,
+    chat=source.chat,
   )
+
+
+def _side_files(source: source_lib.Source) -> dict[str, bytes]:
   data = {
     "step": 0,
     "seen": {},
@@ -173,7 +179,7 @@ def _side_files(source: source_lib.Source) -> dict[str, bytes]:
     "note": "Converted weights: what they saw before, nobody here knows.",
   }
   return {
-    run_lib.RUN_FILE: config.to_json(run).encode(),
+    run_lib.RUN_FILE: config.to_json(run_of(source)).encode(),
     run_lib.DATA_FILE: json.dumps(data, indent=2).encode(),
     run_lib.VOCABULARY_FILE: source.vocabulary.model,
   }

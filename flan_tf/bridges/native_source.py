@@ -38,45 +38,56 @@ class NativeSource(source_lib.Source):
     asked: what it was found by: the folder, or its workdir.
     run: the run that wrote it.
     data: what the run had read by then.
+    soft_prompt: [prompt, d_model], if it has one and that was asked for.
   """
 
   path: str = ""
   asked: str = ""
   run: config.RunConfig = dataclasses.field(default_factory=config.RunConfig)
   data: dict[str, Any] = dataclasses.field(default_factory=dict)
+  soft_prompt: source_lib.Tensor | None = None
 
 
 def open_source(
-  path: str, vocabulary: vocabulary_lib.AnyVocabulary | None = None
+  path: str,
+  vocabulary: vocabulary_lib.AnyVocabulary | None = None,
+  soft_prompt: bool = False,
 ) -> NativeSource:
   """The model of a checkpoint or of a workdir's newest; no tensor is read yet.
 
   Args:
     path: a folder, local or gs://.
     vocabulary: instead of the checkpoint's.
+    soft_prompt: whether the caller can take a soft prompt with the model.
 
   Raises:
     CheckpointError: there is none, or a file of it is missing or cut short.
-    SourceError: it has a soft prompt, the model below its adapters is gone or
-      is another one, or tensors are missing.
+    SourceError: it has a soft prompt and nobody asked for one, the model below
+      its adapters is gone or is another one, or tensors are missing.
   """
   asked = os.path.expanduser(path)
   path = checkpoint.find(asked)
   run = run_lib.saved_config(path)
   data = json.loads(checkpoint.read_file(path, run_lib.DATA_FILE))
-  if run.adapter.soft_prompt:
+  if run.adapter.soft_prompt and not soft_prompt:
     raise source_lib.SourceError(
       f"{path} has a soft prompt of {run.adapter.soft_prompt} vectors, which"
       " are no tokens and cannot be merged into a model's weights. It can be"
-      " evaluated as it is; to take a tuned model elsewhere, tune it with"
-      " adapter.lora_rank or as a whole."
+      " evaluated as it is, or become a SavedModel; to take a tuned model"
+      " elsewhere, tune it with adapter.lora_rank or as a whole."
     )
   note = f"checkpoint {path} (step {data['step']})"
   tensors = _tensors(path, run.model)
-  if run.adapter.lora_rank:
+  prompt = None
+  if run.adapter.trains:
     base = _base(path, run, data)
+    if run.adapter.soft_prompt:
+      shape = run.adapter.soft_prompt, run.model.d_model
+      name = adapters.SOFT_PROMPT
+      prompt = _tensor(os.path.join(path, "state"), name, shape)
     tensors = _merged(run.adapter, _tensors(base, run.model), tensors)
-    note += f", its adapters merged into {base}"
+    how = "merged into" if run.adapter.lora_rank else "before the tokens of"
+    note += f", its adapters {how} {base}"
   return NativeSource(
     run.model,
     vocabulary or run_lib.saved_vocabulary(path),
@@ -87,6 +98,8 @@ def open_source(
     asked=asked,
     run=run,
     data=data,
+    chat=run.chat,
+    soft_prompt=prompt,
   )
 
 
@@ -96,7 +109,13 @@ def side_files(source: NativeSource) -> dict[str, bytes]:
   It says what the weights saw, as the one that they come from did; it has no
   adapters and no position in the data.
   """
-  run = dataclasses.replace(source.run, adapter=config.AdapterConfig())
+  run = dataclasses.replace(
+    source.run,
+    adapter=config.AdapterConfig(),
+    # Both may have been changed on the way.
+    model=source.model,
+    chat=source.chat,
+  )
   data = {k: v for k, v in source.data.items() if k != "next_batch"}
   data |= {"base": "", "source": source.note}
   return {

@@ -21,7 +21,7 @@ from flan_tf.model import dims as dims_lib
 from flan_tf.model import transformer
 
 _LONGEST_ROW = 1280  # tokens; what a run reads at most unless it says so
-_OF_VOCABULARY = ("embedding", "unembedding")  # their rows are padded
+OF_VOCABULARY = ("embedding", "unembedding")  # their rows are padded
 
 
 class SourceError(ValueError):
@@ -54,6 +54,8 @@ class Source:
     tensors: every weight of `transformer.weight_specs`, by name.
     note: where all this comes from, for people.
     context: tokens that it was trained to read at once; 0 if unknown.
+    chat: how it was talked to when it was trained, if anybody knows.
+    no_chat: why `chat` is empty, for people.
 
   Raises:
     SourceError: tensors are missing, unknown or of another shape than the
@@ -65,6 +67,8 @@ class Source:
   tensors: Mapping[str, Tensor]
   note: str
   context: int = 0
+  chat: config.ChatConfig = config.ChatConfig()
+  no_chat: str = ""
 
   def __post_init__(self):
     d = dims_lib.dims_for(self.model)
@@ -83,11 +87,15 @@ class Source:
       )
 
   def describe(self) -> str:
-    """One sentence on what this is."""
+    """What this is, in a sentence or two."""
+    if self.chat.given:
+      chat = f" Chat wrapper: {str(self.chat)!r}."
+    else:
+      chat = f" No chat wrapper: {self.no_chat}." if self.no_chat else ""
     size = sum(math.prod(tensor.shape) for tensor in self.tensors.values())
     return (
       f"{self.note}: {self.model.layers} layers, {size / 1e6:,.1f}M parameters,"
-      f" a vocabulary of {self.vocabulary.size}."
+      f" a vocabulary of {self.vocabulary.size}.{chat}"
     )
 
   @property
@@ -175,7 +183,7 @@ def bind(
       # Converted in its own precision: transposed as bfloat16, a tensor needs
       # half the memory.
       value = part.convert(value) if part.convert else value
-      if name in _OF_VOCABULARY:
+      if name in OF_VOCABULARY:
         return padded(value, shape)
       assert value.shape == shape, (name, value.shape, shape)
       return np.ascontiguousarray(value, np.float32)

@@ -42,6 +42,7 @@ from flan_tf.data import merging, pretokens, vocabulary
 KIND = "byte_pair"
 # The piece between two documents, in all of these families but Llama 3.
 _END_OF_TEXT = "<|endoftext|>"
+_TEKKEN = "tekken.json"
 _GPT2_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")
 
 
@@ -133,6 +134,19 @@ class BytePairVocabulary(vocabulary.AnyVocabulary):
     """The piece of each id in byte characters: "Ġthe", "Ċ"."""
     return [self.tokens[int(i)] for i in ids]
 
+  def with_special(self, pieces: Sequence[str]) -> "BytePairVocabulary":
+    new = range(self.size, self.size + len(pieces))
+    others = [*self.special.get("others", []), *new]
+    return self.make(
+      [*self.tokens, *pieces],
+      self.merges,
+      self.pattern,
+      {**self.special, "others": others},
+      self.has_start,
+      self.ignore_merges,
+      self.normalizer,
+    )
+
   def tokenize(self, texts: Any) -> Any:
     graph = self._graph
     # Bytes that are no UTF-8 become U+FFFD, as where Python reads a text.
@@ -142,6 +156,15 @@ class BytePairVocabulary(vocabulary.AnyVocabulary):
     words = pretokens.split(texts, self.pattern)
     ids = graph.tokenize_words(words.values)  # ragged [words, None]
     return words.with_values(ids).merge_dims(1, 2)
+
+  def detokenize(self, ids: Any) -> Any:
+    ids = vocabulary.without_special(self, ids)
+    texts = self._graph.spell(ids)
+    return tf.strings.unicode_transcode(texts, "UTF-8", "UTF-8")
+
+  @property
+  def resources(self) -> Any:
+    return self._graph
 
   def _read(self, values: dict[str, Any]) -> None:
     self.tokens: list[str] = values["tokens"]
@@ -164,6 +187,7 @@ class BytePairVocabulary(vocabulary.AnyVocabulary):
     if roles["eos"] is None:
       raise ValueError("no end-of-text piece; set special.eos to its id")
     self._special_ids = frozenset(ids)
+    self.special_pieces = {self.tokens[i]: i for i in sorted(ids)}
     self.eos_id = roles["eos"]
     self.pad_id = self.eos_id if roles["pad"] is None else roles["pad"]
     self.bos_id = self._start(roles["bos"])
@@ -219,7 +243,7 @@ class BytePairVocabulary(vocabulary.AnyVocabulary):
     ]
     # Made outside of any graph: tf.data captures its tables.
     with tf.init_scope():
-      return merging.Merger(words, of_byte, merges, self.size)
+      return merging.Merger(words, of_byte, merges, self._bytes)
 
 
 def from_hugging_face(
@@ -239,7 +263,7 @@ def from_hugging_face(
   path = os.path.join(folder, "tokenizer.json")
   if not os.path.exists(path):
     if os.path.exists(os.path.join(folder, "tokenizer.model")):
-      return vocabulary.load(os.path.join(folder, "tokenizer.model"))
+      return _sentencepiece(folder)
     spec, path = _gpt2_files(folder), os.path.join(folder, "merges.txt")
   else:
     spec = _json(path)
@@ -248,7 +272,7 @@ def from_hugging_face(
   kind = model.get("type", "BPE")
   if kind != "BPE" or pattern is None:
     if os.path.exists(os.path.join(folder, "tokenizer.model")):
-      return vocabulary.load(os.path.join(folder, "tokenizer.model"))
+      return _sentencepiece(folder)
     raise vocabulary.VocabularyError(
       f"{path} cuts texts in a way that is not known here: model {kind},"
       f" pre_tokenizer {json.dumps(spec.get('pre_tokenizer'))}. Known: byte"
@@ -272,6 +296,28 @@ def from_hugging_face(
     normalizer="nfc" if spec.get("normalizer") else None,
     where=path,
   )
+
+
+def _sentencepiece(folder: str) -> vocabulary.AnyVocabulary:
+  """The tokenizer.model of a folder, and what other files say of it.
+
+  That is pieces behind those of the model, as far as the embedding has rows for
+  them, and that no start is added.
+  """
+  found = vocabulary.Vocabulary.load(os.path.join(folder, "tokenizer.model"))
+  settings = _json(os.path.join(folder, "tokenizer_config.json"), {})
+  rows = _json(os.path.join(folder, "config.json"), {}).get("vocab_size", 0)
+  ids = _json(os.path.join(folder, "added_tokens.json"), {})
+  names = {i: name for name, i in ids.items()}
+  for i, token in settings.get("added_tokens_decoder", {}).items():
+    names[int(i)] = token["content"]
+  last = max((i for i in names if i < rows), default=-1)
+  behind = range(found.size, last + 1)
+  if behind:
+    found = found.with_special([names.get(i, f"<unused {i}>") for i in behind])
+  if settings.get("add_bos_token") is False:
+    return found.without_start()
+  return found
 
 
 def _refuse_options(path: str, spec: Mapping[str, Any]) -> None:
@@ -334,6 +380,14 @@ def _roles(folder: str, ids: Mapping[str, int]) -> dict[str, int | None]:
 def _gpt2_files(folder: str) -> dict[str, Any]:
   """vocab.json and merges.txt as a tokenizer.json says it."""
   merges = os.path.join(folder, "merges.txt")
+  if os.path.exists(os.path.join(folder, _TEKKEN)) and not os.path.exists(
+    merges
+  ):
+    raise vocabulary.VocabularyError(
+      f"{folder} has Mistral's {_TEKKEN} only, which is not read here. Put the"
+      " tokenizer.json of the same model beside it, or name a folder that has"
+      " one as --vocabulary."
+    )
   if not os.path.exists(merges):
     raise vocabulary.VocabularyError(
       f"{folder} has no tokenizer: expected tokenizer.json (byte pairs),"

@@ -86,7 +86,7 @@ def with_exemplars(
 
 def _fitting(asked, drawn, markers, vocabulary, limits):
   """Exemplars without the last ones of each prompt that is too long."""
-  room = limits.input_length - limits.ends
+  room = limits.input_length - limits.wrapper(vocabulary).of_prompt
   drawn = [list(exemplars) for exemplars in drawn]
   open_ = [i for i, exemplars in enumerate(drawn) if exemplars]
   while open_:

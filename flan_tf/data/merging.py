@@ -27,7 +27,7 @@ class Merger(tf.Module):
     words: Mapping[bytes, int],
     of_byte: Sequence[int],
     merges: Sequence[tuple[int, int, int]],
-    size: int,
+    spelt: Sequence[bytes],
   ):
     """Makes the tables.
 
@@ -35,15 +35,17 @@ class Merger(tf.Module):
       words: the words that are one piece -> its id.
       of_byte: the id of each byte, -1 for a byte without a piece.
       merges: two ids and the id of both together; the first is done first.
-      size: more than any id.
+      spelt: the bytes that each id stands for.
     """
     super().__init__()
+    size = len(spelt)
     # A table needs an entry; no word is empty, and no pair is -1.
     self._words = _table({b"": -1, **words}, tf.string)
     pairs = {a * size + b: rank for rank, (a, b, _) in enumerate(merges)}
     self._ranks = _table({-1: -1, **pairs}, tf.int64)
     self._merged = tf.constant([ab for _, _, ab in merges] or [0], tf.int32)
     self._of_byte = tf.constant(of_byte, tf.int32)
+    self._spelt = tf.constant(spelt, tf.string)
     self._size = size
 
   def tokenize_words(self, words: Any) -> Any:
@@ -65,6 +67,13 @@ class Merger(tf.Module):
     )
     order = tf.dynamic_stitch(places, [tf.range(count), count + index])
     return tf.gather(pieces, order)
+
+  def spell(self, ids: Any) -> Any:
+    """The bytes of each row: ragged int32 [n, None] -> strings [n]."""
+    pieces = tf.gather(self._spelt, ids.values)
+    return tf.strings.unsorted_segment_join(
+      pieces, ids.value_rowids(), ids.nrows()
+    )
 
   def _merge(self, words: Any) -> Any:
     """Merges the bytes of each word, whether or not it is a piece."""

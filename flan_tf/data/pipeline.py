@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import logging
 
-from flan_tf import mixing, schema
+from flan_tf import config, mixing, schema
 from flan_tf.data import batches as batches_lib
 from flan_tf.data import language_model, rows, split_plan, tokens
 from flan_tf.data import vocabulary as vocabulary_lib
@@ -150,6 +150,7 @@ def load_training_tables(
   target_length: int = 256,
   row_length: int = 1280,
   separator: str = "flan",
+  chat: config.ChatConfig | None = None,
   overflow: str = "middle",
   mixing_cap: int = mixing.MIXING_CAP,
   train_cap: int = split_plan.TRAIN_CAP,
@@ -169,6 +170,7 @@ def load_training_tables(
     target_length: see tokens.Limits.
     row_length: see tokens.Limits.
     separator: see tokens.Limits.
+    chat: see tokens.Limits.
     overflow: see tokens.Limits.
     mixing_cap: a task's rate is its number of training rows, this at most.
     train_cap: training rows of a task at most.
@@ -190,7 +192,7 @@ def load_training_tables(
       f" {LANGUAGE_MODEL!r}."
     )
   limits = tokens.Limits.of(
-    input_length, target_length, row_length, overflow, separator
+    input_length, target_length, row_length, overflow, separator, chat
   )
   readable, left_out = plan_tasks(tasks, data_dir, train_cap)
   planned = []

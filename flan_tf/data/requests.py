@@ -63,7 +63,7 @@ class Request:
 
 @dataclasses.dataclass(frozen=True)
 class TokenRequest:
-  """A request as ids, EOS included where the separator has one.
+  """A request as ids, with what the separator puts around its parts.
 
   Attributes:
     request: what it was made from.
@@ -199,11 +199,11 @@ def tokenize_requests(
   overflow = limits.overflow
   if overflow is tokens.Overflow.SKIP:
     overflow = tokens.Overflow.MIDDLE
-  eos = np.full(limits.ends, vocabulary.eos_id, np.int32)
-  longest_target = min(limits.target_length, limits.row_length // 2)
-  prompts_ids = vocabulary.encode([request.prompt for request in requests])
+  wrapper = limits.wrapper(vocabulary)
+  most = limits.longest_target - len(wrapper.after)
+  prompts_ids = wrapper.encode([request.prompt for request in requests])
   texts = sorted({text for request in requests for text in request.options})
-  ids_of = dict(zip(texts, vocabulary.encode(texts), strict=True))
+  ids_of = dict(zip(texts, wrapper.encode(texts, targets=True), strict=True))
   out = []
   for request, ids in zip(requests, prompts_ids, strict=True):
     options = []
@@ -214,14 +214,13 @@ def tokenize_requests(
           f" ranked. Options: {list(request.options)}."
           f"\n  prompt: {request.prompt[-200:]!r}"
         )
-      kept = ids_of[text][: longest_target - limits.ends]
-      options.append(np.concatenate([kept, eos]))
-    longest = max(map(len, options), default=longest_target)
-    room = min(limits.input_length, limits.row_length - longest) - limits.ends
-    prompt = np.concatenate([tokens.cut(ids, room, overflow), eos])
+      options.append(np.concatenate([ids_of[text][:most], wrapper.after]))
+    longest = max(map(len, options), default=limits.longest_target)
+    room = min(limits.input_length, limits.row_length - longest)
+    room -= wrapper.of_prompt
+    prompt = wrapper.prompt(tokens.cut(ids, room, overflow))
     trimmed = len(ids) > room or any(
-      len(ids_of[text]) > longest_target - limits.ends
-      for text in request.options
+      len(ids_of[text]) > most for text in request.options
     )
     out.append(TokenRequest(request, prompt, tuple(options), trimmed))
   return out

@@ -1,4 +1,4 @@
-"""Reads prepared TFDS directories: always the same rows in the same order.
+"""Reads prepared TFDS directories, and files: always the same rows in order.
 
 Nothing is downloaded. A directory may hold another version of a data set than
 the tasks were written against; it is read, and the difference is said.
@@ -18,7 +18,7 @@ from tensorflow_datasets.core import file_adapters
 from tensorflow_datasets.core.utils import conversion_utils
 
 from flan_tf import schema, suggest
-from flan_tf.data import split_plan
+from flan_tf.data import prompt_file, split_plan
 
 ROW_INDEX = "row_index"
 
@@ -42,7 +42,8 @@ class Dataset:
     version: that version.
     counts: rows of each split that is there.
     notes: what a person should know, e.g. that the version differs.
-    builder: of TFDS.
+    builder: of TFDS; None for a file of prompts and answers.
+    columns: all that such a file has, by feature.
   """
 
   source: schema.Source
@@ -52,10 +53,13 @@ class Dataset:
   counts: dict[str, int]
   notes: tuple[str, ...]
   builder: Any = dataclasses.field(repr=False, compare=False)
+  columns: dict[str, list[bytes]] = dataclasses.field(
+    default_factory=dict, repr=False, compare=False
+  )
 
 
 def open_dataset(source: schema.Source, data_dir: str) -> Dataset:
-  """Finds a data set in a directory (local or gs://).
+  """Finds a data set in a directory (local or gs://), or reads a file.
 
   The version that the task was written against is preferred, then the newest.
   Where TFDS's own copy is not there, one that it made from the Hugging Face hub
@@ -63,7 +67,11 @@ def open_dataset(source: schema.Source, data_dir: str) -> Dataset:
 
   Raises:
     NotPreparedError: it is not there, with the command that prepares it.
+    ValueError: a file of prompts has a line that cannot be used, or another
+      version than the source.
   """
+  if source.file:
+    return _open_file(source)
   data_dir = os.path.expanduser(os.fspath(data_dir))
   name = source.name
   versions = _versions(os.path.join(data_dir, name))
@@ -128,17 +136,21 @@ def read_rows(
     convert: makes something else of each row, with TensorFlow ops. It shares
       the graph that decodes: tracing one more takes as long as a thousand rows.
   """
-  split, features = row_range.split, dataset.builder.info.features
+  split = row_range.split
   if split not in dataset.counts and len(row_range):
     raise ValueError(
       f"{dataset.source.name}: "
       + suggest.unknown("split", split, dataset.counts)
     )
 
+  parse = dict
+  if dataset.builder is not None:
+    parse = dataset.builder.info.features.deserialize_example
+
   # AutoGraph would take longer than the rest of tracing, and finds nothing.
   @tf.autograph.experimental.do_not_convert
   def decode(index, record):
-    row = {**features.deserialize_example(record), ROW_INDEX: index}
+    row = {**parse(record), ROW_INDEX: index}
     return convert(row) if convert else row
 
   return (
@@ -151,11 +163,18 @@ def read_rows(
 def _records(
   dataset: Dataset, row_range: split_plan.RowRange
 ) -> tf.data.Dataset:
-  """Serialized rows, one file after the other.
+  """Serialized rows, one file after the other; of a file the rows themselves.
 
   TFDS's own `as_dataset` interleaves files and parses in graphs of its own,
   which take longer to build than a small data set to read.
   """
+  if dataset.columns:
+    part = slice(row_range.start, row_range.stop)
+    columns: Any = {
+      name: tf.constant(column[part], tf.string)
+      for name, column in dataset.columns.items()
+    }
+    return tf.data.Dataset.from_tensor_slices(columns)
   if len(row_range) <= 0:
     return tf.data.Dataset.from_tensor_slices(tf.zeros([0], tf.string))
   info = dataset.builder.info
@@ -199,6 +218,8 @@ def naming_corrupt_files(dataset: Dataset, split: str) -> Iterator[None]:
 
 def _first_broken_file(dataset: Dataset, split: str) -> str | None:
   """Reads the files of a split one by one; says what is wrong with which."""
+  if dataset.builder is None:
+    return None
   info = dataset.builder.info
   shards = info.splits[split]
   for path, expected in zip(
@@ -218,6 +239,22 @@ def _first_broken_file(dataset: Dataset, split: str) -> str | None:
     if record != expected:
       return f"{path} holds {record} records where {expected} are expected."
   return None
+
+
+def _open_file(source: schema.Source) -> Dataset:
+  """A file of prompts and answers as a data set of one split."""
+  found = prompt_file.read(source.file)
+  prompt_file.check_fingerprint(found, source.version)
+  return Dataset(
+    source=source,
+    data_dir=os.path.dirname(source.file),
+    path=source.file,
+    version=found.fingerprint,
+    counts={source.splits.train: len(found)},
+    notes=found.notes,
+    builder=None,
+    columns=found.columns,
+  )
 
 
 def _versions(folder: str) -> list[str]:

@@ -135,12 +135,13 @@ def text(shown: dict[str, Any]) -> str:
 
 
 def _tokens(prompt, target, vocabulary, limits) -> dict[str, Any]:
-  pair = vocabulary.encode([prompt, target])
+  wrapper = limits.wrapper(vocabulary)
+  pair = wrapper.encode([prompt]) + wrapper.encode([target], targets=True)
   lengths = np.array([[len(ids)] for ids in pair])  # [2, 1]
   starts = np.stack([np.zeros_like(lengths[0]), lengths[0]])
   counts = tokens.Counts()
   joined = tokens.join(
-    np.concatenate(pair), starts, lengths, vocabulary.eos_id, limits, counts
+    np.concatenate(pair), starts, lengths, wrapper, limits, counts
   )
   if not joined.fit.all():  # limits.overflow is "skip"
     raise ValueError(

@@ -3,6 +3,12 @@
     separator   ids of one example                       loss on
     flan        prompt ids, EOS, target ids, EOS         target ids, last EOS
     plain       prompt ids, target ids                   target ids
+    newline     prompt ids, a new line, target ids       target ids
+    chat        before, prompt ids, between,             target ids, after
+                target ids, after
+
+The parts of a chat are the model's own (`config.ChatConfig`), special pieces
+among them. They stay whole whatever is cut, and count in all lengths.
 
 A prompt that is too long loses its middle: instructions and options stand at
 its ends. Everything that is cut or left out is counted.
@@ -10,13 +16,13 @@ its ends. Everything that is cut or left out is counted.
 
 import dataclasses
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from flan_tf import schema, suggest
+from flan_tf import config, schema, suggest
 from flan_tf.data import prompts, rows, split_plan
 from flan_tf.data import vocabulary as vocabulary_lib
 
@@ -24,10 +30,12 @@ _BATCH = 256  # texts tokenized at once: seven times faster than one by one
 
 
 class Separator(enum.Enum):
-  """What stands between a prompt and its target, and behind it."""
+  """What stands around a prompt and its target."""
 
   FLAN = "flan"
   PLAIN = "plain"
+  NEWLINE = "newline"
+  CHAT = "chat"
 
 
 class Overflow(enum.Enum):
@@ -39,8 +47,57 @@ class Overflow(enum.Enum):
 
 
 @dataclasses.dataclass(frozen=True)
+class Wrapper:
+  """What stands around prompts and targets, and what tokenizes them.
+
+  Attributes:
+    before: int32 ids before a prompt.
+    between: int32 ids between prompt and target.
+    after: int32 ids after a target.
+    vocabulary: tokenizes prompts and targets.
+    leads: what goes before the text of a prompt, and of a target: a blank, or
+      nothing. A blank at the end of `before` is one token with the first word
+      of the prompt, as it was where the model was trained.
+  """
+
+  before: np.ndarray
+  between: np.ndarray
+  after: np.ndarray
+  vocabulary: vocabulary_lib.AnyVocabulary
+  leads: tuple[str, str] = ("", "")
+
+  @property
+  def of_prompt(self) -> int:
+    """Tokens that come with a prompt."""
+    return len(self.before) + len(self.between)
+
+  @property
+  def ends(self) -> tuple[int, ...]:
+    """Ids at which an answer is over: end of text, and what begins `after`."""
+    return (self.vocabulary.eos_id, *map(int, self.after[:1]))
+
+  def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
+    """Prompts and targets [2, n] to ids [2 n, None]; empty texts stay empty."""
+    if any(self.leads):
+      led = tf.constant(self.leads)[:, tf.newaxis] + texts
+      texts = tf.where(tf.equal(texts, ""), "", led)
+    return self.vocabulary.tokenize(tf.reshape(texts, [-1]))
+
+  def encode(
+    self, texts: Sequence[str], targets: bool = False
+  ) -> list[np.ndarray]:
+    """Prompts, or targets, to ids; empty texts stay empty."""
+    lead = self.leads[targets]
+    return self.vocabulary.encode([text and lead + text for text in texts])
+
+  def prompt(self, ids: np.ndarray) -> np.ndarray:
+    """The ids of a prompt with what belongs to it."""
+    return np.concatenate([self.before, ids, self.between])
+
+
+@dataclasses.dataclass(frozen=True)
 class Limits:
-  """Lengths in tokens, EOS included.
+  """Lengths in tokens, with what the separator puts around a text.
 
   Attributes:
     input_length: of a prompt.
@@ -49,6 +106,7 @@ class Limits:
       takes half of it at most, a prompt what its target leaves.
     overflow: see Overflow.
     separator: see Separator.
+    chat: what the separator "chat" puts around a prompt and its target.
   """
 
   input_length: int = 1024
@@ -56,6 +114,7 @@ class Limits:
   row_length: int = 1280
   overflow: Overflow = Overflow.MIDDLE
   separator: Separator = Separator.FLAN
+  chat: config.ChatConfig = config.ChatConfig()
 
   def __post_init__(self):
     for name, least in (
@@ -67,6 +126,13 @@ class Limits:
         raise ValueError(
           f"{name} is {getattr(self, name)}; it must be {least} or more."
         )
+    if self.separator is Separator.CHAT and not self.chat.given:
+      raise ValueError(
+        'The separator is "chat", but there is no chat wrapper: the model came'
+        " with none. Convert it again with launch.convert --chat=chatml (or"
+        " another), set --config.chat.before, .between and .after for training,"
+        ' or take the separator "plain" or "flan".'
+      )
 
   @classmethod
   def of(
@@ -76,6 +142,7 @@ class Limits:
     row_length: int,
     overflow: str,
     separator: str,
+    chat: config.ChatConfig | None = None,
   ) -> "Limits":
     """Limits from plain values, as a configuration has them."""
     return cls(
@@ -84,12 +151,40 @@ class Limits:
       row_length,
       _member(Overflow, "overflow", overflow),
       _member(Separator, "separator", separator),
+      chat or config.ChatConfig(),
     )
 
   @property
-  def ends(self) -> int:
-    """EOS pieces behind a prompt, and behind a target."""
-    return 1 if self.separator is Separator.FLAN else 0
+  def longest_target(self) -> int:
+    """Most tokens of a target, with what comes after it."""
+    return min(self.target_length, self.row_length // 2)
+
+  def wrapper(self, vocabulary: vocabulary_lib.AnyVocabulary) -> Wrapper:
+    """What the separator puts around prompts and targets.
+
+    Raises:
+      ValueError: it leaves no room for them.
+    """
+    none = np.zeros(0, np.int32)
+    if self.separator is Separator.PLAIN:
+      return Wrapper(none, none, none, vocabulary)
+    if self.separator is Separator.NEWLINE:
+      # The last one: SentencePiece may put a blank before it.
+      newline = vocabulary.encode(["\n"])[0][-1:]
+      return Wrapper(none, newline, none, vocabulary)
+    if self.separator is Separator.FLAN:
+      eos = np.array([vocabulary.eos_id], np.int32)
+      return Wrapper(none, eos, eos, vocabulary)
+    made = _chat_wrapper(self.chat, vocabulary)
+    room = min(self.input_length, self.row_length - self.longest_target)
+    if made.of_prompt >= room or len(made.after) >= self.longest_target:
+      raise ValueError(
+        f"The chat wrapper takes {made.of_prompt} tokens of a prompt's {room}"
+        f" and {len(made.after)} of an answer's {self.longest_target}, so that"
+        " nothing else fits. Raise data.input_length, data.target_length or"
+        " data.length, or shorten chat.before."
+      )
+    return made
 
 
 @dataclasses.dataclass
@@ -207,6 +302,7 @@ def build_table(
     rows.DataCorruptionError: a file cannot be read.
   """
   counts, writer = Counts(), TableWriter()
+  wrapper = limits.wrapper(vocabulary)
   with rows.naming_corrupt_files(dataset, row_range.split):
     for batch in slot_batches(task, dataset, row_range, seed, shuffle_labels):
       numbers, keep = batch[rows.ROW_INDEX].numpy(), batch[prompts.KEEP].numpy()
@@ -220,7 +316,7 @@ def build_table(
       )
       texts = tf.stack(prompts.render(task, batch, index))  # [2, batch]
       texts = tf.boolean_mask(texts, known, axis=1)
-      pieces = vocabulary.tokenize(tf.reshape(texts, [-1]))
+      pieces = wrapper.tokenize(texts)
       ids, splits = pieces.values.numpy(), pieces.row_splits.numpy()
 
       starts = splits[:-1].reshape(2, -1)
@@ -231,7 +327,7 @@ def build_table(
         ids,
         starts[:, answered],
         lengths[:, answered],
-        vocabulary.eos_id,
+        wrapper,
         limits,
         counts,
       )
@@ -314,25 +410,24 @@ def join(
   ids: np.ndarray,
   starts: np.ndarray,
   lengths: np.ndarray,
-  eos_id: int,
+  wrapper: Wrapper,
   limits: Limits,
   counts: Counts,
 ) -> Joined:
   """Prompts and targets become examples; see the drawing of this module.
 
   Args:
-    ids: int32 [tokens], all prompts and targets, without EOS.
+    ids: int32 [tokens], all prompts and targets, with nothing around them.
     starts: int64 [2, pairs]: where each prompt starts, and its target.
     lengths: int64 [2, pairs], their tokens.
-    eos_id: of the vocabulary.
+    wrapper: of the limits.
     limits: see Limits.
     counts: trimmed and skipped examples are added here.
   """
-  ends = limits.ends
-  most = min(limits.target_length, limits.row_length // 2) - ends
-  target = np.minimum(lengths[1], most)
-  room = limits.row_length - target - ends
-  prompt = np.minimum(lengths[0], np.minimum(limits.input_length, room) - ends)
+  after = len(wrapper.after)
+  target = np.minimum(lengths[1], limits.longest_target - after)
+  room = np.minimum(limits.input_length, limits.row_length - target - after)
+  prompt = np.minimum(lengths[0], room - wrapper.of_prompt)
   cut_prompt, cut_target = prompt < lengths[0], target < lengths[1]
   fit = np.ones(len(target), bool)
   if limits.overflow is Overflow.SKIP:
@@ -346,17 +441,55 @@ def join(
   prompt, target = prompt[fit], target[fit]
   prompt_start, target_start = starts[:, fit]
   prompt_stop = prompt_start + lengths[0, fit]
-  total = prompt + target + 2 * ends
+  of_prompt = prompt + wrapper.of_prompt
+  total = of_prompt + target + after
   begin = np.cumsum(total) - total
-  # EOS everywhere, then all but the ends is written over.
-  out = np.full(np.sum(total), eos_id, np.int32)
+  first = begin + len(wrapper.before)  # of the prompt's own ids
+  out = np.empty(np.sum(total), np.int32)
   for to, start, count in (
-    (begin, prompt_start, prompt - tail),
-    (begin + prompt - tail, prompt_stop - tail, tail),
-    (begin + prompt + ends, target_start, target),
+    (first, prompt_start, prompt - tail),
+    (first + prompt - tail, prompt_stop - tail, tail),
+    (begin + of_prompt, target_start, target),
   ):
     out[_spans(to, count)] = ids[_spans(start, count)]
-  return Joined(out, total, prompt + ends, fit)
+  for to, part in (
+    (begin, wrapper.before),
+    (first + prompt, wrapper.between),
+    (begin + total - after, wrapper.after),
+  ):
+    out[to[:, None] + np.arange(len(part))] = part
+  return Joined(out, total, of_prompt, fit)
+
+
+def _chat_wrapper(
+  chat: config.ChatConfig, vocabulary: vocabulary_lib.AnyVocabulary
+) -> Wrapper:
+  """Its texts as ids.
+
+  A blank at the end of a part goes to the text behind it. Where texts of a
+  vocabulary start with a blank (SentencePiece), the whole has one too.
+  """
+  verbatim = vocabulary.verbatim
+  before, between = chat.before, chat.between
+  if verbatim is not vocabulary and not _starts_special(before, vocabulary):
+    before = f" {before}"
+  return Wrapper(
+    vocabulary.encode_special(before.removesuffix(" ")),
+    vocabulary.encode_special(between.removesuffix(" ")),
+    vocabulary.encode_special(chat.after),
+    verbatim,
+    (_last_blank(before), _last_blank(between)),
+  )
+
+
+def _last_blank(text: str) -> str:
+  return " " if text.endswith(" ") else ""
+
+
+def _starts_special(
+  text: str, vocabulary: vocabulary_lib.AnyVocabulary
+) -> bool:
+  return text.startswith(tuple(vocabulary.special_pieces))
 
 
 def _spans(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,13 @@ import sentencepiece
 import tensorflow as tf
 import tensorflow_text
 from absl import logging
+from sentencepiece import sentencepiece_model_pb2
+
+# It makes its classes when it is imported, where pyright cannot see them.
+_MESSAGES: Any = sentencepiece_model_pb2
 
 PAD, EOS, UNK = 0, 1, 2  # of the models trained here
+_NONE = "<none>"  # the name of a piece that no model has
 # SentencePiece leaves out longer lines; training cuts them into such parts.
 _LONGEST_LINE = 4_000
 
@@ -44,6 +49,9 @@ class AnyVocabulary(abc.ABC):
     bos_id: starts a segment.
     has_start: whether every text starts with `bos_id`. Where it does not, its
       first token is read and not predicted.
+    special_pieces: the ids of pieces that people spell around texts, by how
+      they are spelt. A text gives none of them, but for those that a
+      SentencePiece model calls user-defined, which it finds everywhere.
     fingerprint: 16 hex digits that name the model.
   """
 
@@ -53,6 +61,7 @@ class AnyVocabulary(abc.ABC):
   eos_id: int
   bos_id: int
   has_start: bool = True
+  special_pieces: Mapping[str, int]
   fingerprint: str
 
   @property
@@ -60,9 +69,43 @@ class AnyVocabulary(abc.ABC):
     """The input before the first token of a text, if there is one."""
     return self.bos_id if self.has_start else None
 
+  @property
+  def verbatim(self) -> "AnyVocabulary":
+    """The same pieces; a text is taken as it is, with no blank before it."""
+    return self
+
+  def encode_special(self, text: str) -> np.ndarray:
+    """The ids of a text in which special pieces are spelt: int32 [n].
+
+    Only for what people write around texts, never for the texts of others. Of
+    two pieces that start alike the longer one is taken; what is between pieces
+    is encoded verbatim.
+    """
+    longest_first = sorted(self.special_pieces, key=len, reverse=True)
+    spelt = "|".join(map(re.escape, longest_first))
+    parts = re.split(f"({spelt})", text) if spelt else [text]
+    texts = self.verbatim.encode(parts[::2])
+    ids: list[np.ndarray] = [texts[0]]
+    for piece, part in zip(parts[1::2], texts[1:], strict=True):
+      ids += [np.array([self.special_pieces[piece]], np.int32), part]
+    return np.concatenate(ids)
+
+  @abc.abstractmethod
+  def with_special(self, pieces: Sequence[str]) -> "AnyVocabulary":
+    """The same pieces and new ones behind them, which no text gives."""
+
   @abc.abstractmethod
   def tokenize(self, texts: Any) -> Any:
     """Tokenizes a batch in the graph: strings [n] -> ragged int32 [n, None]."""
+
+  @abc.abstractmethod
+  def detokenize(self, ids: Any) -> Any:
+    """As `decode`, in the graph: ragged int32 [n, None] -> strings [n]."""
+
+  @property
+  @abc.abstractmethod
+  def resources(self) -> Any:
+    """What both graphs look things up in; it is saved with a `tf.Module`."""
 
   @abc.abstractmethod
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
@@ -118,6 +161,8 @@ class Vocabulary(AnyVocabulary):
     pad_id: 0 where the model names none.
     bos_id: the padding id where the model has no start piece (models trained
       here have none, as T5's and FLAN's do not).
+    has_start: whether it has a start piece or padding. One with neither is for
+      a model that reads nothing before a text; `bos_id` is the end of text.
   """
 
   def __init__(self, model: bytes, where: str = "the given bytes"):
@@ -146,7 +191,9 @@ class Vocabulary(AnyVocabulary):
     self.size = processor.GetPieceSize()
     self.eos_id = processor.eos_id()
     self.pad_id = max(processor.pad_id(), 0)
-    self.bos_id = processor.bos_id() if processor.bos_id() >= 0 else self.pad_id
+    starts = [i for i in (processor.bos_id(), processor.pad_id()) if i >= 0]
+    self.has_start = bool(starts)
+    self.bos_id = starts[0] if starts else self.eos_id
     self.fingerprint = hashlib.sha256(model).hexdigest()[:16]
 
   @classmethod
@@ -224,8 +271,53 @@ class Vocabulary(AnyVocabulary):
       vocabulary.save(path)
     return vocabulary
 
+  def without_start(self) -> "Vocabulary":
+    """The same pieces, for a model that reads no start piece before texts."""
+    proto = self._proto()
+    # SentencePiece finds both by name, and takes these for absent.
+    proto.trainer_spec.bos_piece = proto.trainer_spec.pad_piece = _NONE
+    proto.trainer_spec.bos_id = proto.trainer_spec.pad_id = -1
+    return Vocabulary(proto.SerializeToString())
+
+  def with_special(self, pieces: Sequence[str]) -> "Vocabulary":
+    proto = self._proto()
+    for piece in pieces:
+      kind = _MESSAGES.ModelProto.SentencePiece.CONTROL
+      proto.pieces.add(piece=piece, score=0.0, type=kind)
+    proto.trainer_spec.vocab_size = len(proto.pieces)
+    return Vocabulary(proto.SerializeToString())
+
+  @functools.cached_property
+  def verbatim(self) -> "Vocabulary":
+    proto = self._proto()
+    if not proto.normalizer_spec.add_dummy_prefix:
+      return self
+    proto.normalizer_spec.add_dummy_prefix = False
+    return Vocabulary(proto.SerializeToString())
+
+  @functools.cached_property
+  def special_pieces(self) -> dict[str, int]:
+    kinds = _MESSAGES.ModelProto.SentencePiece
+    return {
+      piece.piece: i
+      for i, piece in enumerate(self._proto().pieces)
+      if piece.type in (kinds.CONTROL, kinds.USER_DEFINED)
+    }
+
+  def _proto(self) -> Any:
+    proto = _MESSAGES.ModelProto()
+    proto.ParseFromString(self.model)
+    return proto
+
   def tokenize(self, texts: Any) -> Any:
     return self._tokenizer.tokenize(texts)
+
+  def detokenize(self, ids: Any) -> Any:
+    return self._tokenizer.detokenize(without_special(self, ids))
+
+  @property
+  def resources(self) -> Any:
+    return self._tokenizer
 
   def encode(self, texts: Sequence[str]) -> list[np.ndarray]:
     ids = self._processor.encode(list(texts))
@@ -247,6 +339,14 @@ class Vocabulary(AnyVocabulary):
     with tf.init_scope():
       out_type: Any = tf.int32
       return tensorflow_text.SentencepieceTokenizer(self.model, out_type)
+
+
+def without_special(vocabulary: AnyVocabulary, ids: Any) -> Any:
+  """Ragged ids without padding, start and end, and without ids of no piece."""
+  left_out = [vocabulary.pad_id, vocabulary.eos_id, vocabulary.bos_id]
+  special = tf.reduce_any(ids.values[:, tf.newaxis] == left_out, axis=1)
+  kept = ~special & (ids.values < vocabulary.size)
+  return tf.ragged.boolean_mask(ids, ids.with_values(kept))
 
 
 def _read(path: str) -> bytes:

@@ -2,7 +2,11 @@
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+import logging
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +15,14 @@ import tensorflow as tf
 from flan_tf import wordings, writers
 from flan_tf.data import requests
 from flan_tf.eval import protocol
-from flan_tf.eval.model import Example, Model
+from flan_tf.eval.model import Model
+
+_log = logging.getLogger(__name__)
+_LOG_EVERY = 30.0  # seconds, where no terminal shows a bar
+_ROW = 4_096  # characters that fill a row, about: prompts to rank share rows
+
+# Answers prompts; of each, the texts that it may be answered with, or none.
+AnswerBatch = Callable[[list[str], list[tuple[str, ...]]], list["Answer"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,12 +31,13 @@ class Answer:
 
   Attributes:
     prompt: as it was given.
-    text: the greedy continuation.
-    log_prob: sum of the log-probabilities of its tokens, and of the end of text
-      if the model came to it.
+    text: the greedy continuation, or the best of the prompt's options.
+    log_prob: sum of the log-probabilities of its tokens, and of what ended it
+      (end of text, or in a chat the end of a turn) if the model came to it.
     tokens: how many these are.
-    ended: whether it came to the end of text, or was cut at the limit.
+    ended: whether the model ended it, or it was cut at the limit.
     trimmed: whether the prompt was too long, and lost a part.
+    scores: of each option its log-probability; empty where none was given.
   """
 
   prompt: str
@@ -34,108 +46,201 @@ class Answer:
   tokens: int
   ended: bool
   trimmed: bool
+  scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+  @property
+  def probability(self) -> float:
+    """Of the best option, where the options are all that may be said."""
+    odds = [math.exp(x - self.log_prob) for x in self.scores.values()]
+    return 1 / sum(odds)
 
   def as_line(self) -> dict[str, Any]:
     """What a line of an answered file gains."""
     value = dataclasses.asdict(self)
     del value["prompt"]
+    if self.scores:
+      value["probability"] = self.probability
+    else:
+      del value["scores"]
     return {"answer": value.pop("text"), **value}
 
 
 def answer(
-  model: Model, prompts: Sequence[str], max_new: int = 0, markers: str = ""
+  model: Model,
+  prompts: Sequence[str],
+  max_new: int = 0,
+  markers: str = "",
+  options: Sequence[Sequence[str]] = (),
 ) -> list[Answer]:
-  """Continues each prompt with the most likely tokens.
+  """Continues each prompt with the most likely tokens, or ranks its options.
+
+  Options are ranked as the evaluation ranks them: by the log-probability of
+  all their tokens, the first one of equals.
 
   Args:
-    model: what answers. Prompts get the separator it was trained with.
+    model: what answers. Prompts get the separator of its run.
     prompts: texts.
     max_new: most new tokens; 0 for the target length of the model's run.
     markers: what stands around a prompt, as `wordings.markers` takes it; empty
       for what the model was trained with.
+    options: for each prompt the texts that it may be answered with, or none;
+      empty where no prompt has any.
+
+  Raises:
+    ValueError: an option has no tokens.
   """
   around = wordings.markers(markers or model.run.data.markers)
   limits = protocol.limits_of(model)
-  longest = min(limits.target_length, limits.row_length // 2)
-  longest = min(max_new, longest) if max_new else longest
+  longest = min(max_new or limits.longest_target, limits.longest_target)
+  ends = limits.wrapper(model.vocabulary).ends
+  offered = options or [()] * len(prompts)
   asked = [
-    requests.Request(number, around.join(prompt), (), -1, (prompt,))
-    for number, prompt in enumerate(prompts)
+    requests.Request(number, around.join(prompt), tuple(texts), -1, (prompt,))
+    for number, (prompt, texts) in enumerate(zip(prompts, offered, strict=True))
   ]
   tokenized = requests.tokenize_requests(asked, model.vocabulary, limits)
-  made = model.generate([item.prompt for item in tokenized], longest)
-  ended = [len(ids) < longest for ids in made]
-  eos = np.array([model.vocabulary.eos_id], np.int32)
-  scored = [
-    np.concatenate([ids, eos]) if end else ids
-    for ids, end in zip(made, ended, strict=True)
-  ]
-  log_probs = model.score(
-    [
-      Example(np.concatenate([item.prompt, ids]), len(ids))
-      for item, ids in zip(tokenized, scored, strict=True)
-    ]
-  )
-  return [
-    Answer(
-      prompt,
-      model.vocabulary.decode(ids),
-      float(log_prob),
-      len(counted),
-      end,
-      item.trimmed,
+  free = [i for i, item in enumerate(tokenized) if not item.options]
+  new = model.continuations([tokenized[i].prompt for i in free], longest, ends)
+  made = dict(zip(free, new, strict=True))
+  ranked = [item.options or [made[i]] for i, item in enumerate(tokenized)]
+  log_probs = model.score_options([item.prompt for item in tokenized], ranked)
+  found = []
+  for item, answers, scores in zip(tokenized, ranked, log_probs, strict=True):
+    best, texts = int(np.argmax(scores)), item.request.options
+    ids, ended = answers[best], True
+    if texts:
+      text = texts[best]
+    else:
+      ended = bool(np.isin(ids[-1:], ends).any())
+      text = model.vocabulary.decode(ids[:-1] if ended else ids)
+    found.append(
+      Answer(
+        prompts[item.request.row],
+        text,
+        float(scores[best]),
+        len(ids),
+        ended,
+        item.trimmed,
+        dict(zip(texts, scores.tolist(), strict=False)),
+      )
     )
-    for prompt, item, ids, counted, end, log_prob in zip(
-      prompts, tokenized, made, scored, ended, log_probs, strict=True
-    )
-  ]
+  return found
 
 
 def answer_file(
-  answer_batch: Callable[[list[str]], list[Answer]],
-  source: str,
-  target: str,
-  batch: int = 8,
+  answer_batch: AnswerBatch, source: str, target: str, batch: int = 8
 ) -> tuple[int, int]:
   """Answers the prompts of a file of JSON lines; goes on where it was stopped.
 
   Args:
     answer_batch: gives the answers to prompts.
-    source: lines with "prompt"; what else a line holds is kept.
+    source: lines with "prompt" and, if they are to be ranked, "options"; what
+      else a line holds is kept.
     target: the same lines with "answer", "log_prob", "tokens", "ended" and
-      "trimmed"; written batch by batch. May be gs://.
-    batch: prompts answered at once.
+      "trimmed"; one with options has their "scores", too, and the
+      "probability" of the best among them. Written batch by batch; may be
+      gs://.
+    batch: prompts continued at once. Of those to be ranked there are more: as
+      many as fill so many rows.
 
   Returns:
     (lines answered now, lines that were answered before).
 
   Raises:
     FileNotFoundError: there is no source.
-    ValueError: a line has no prompt, or the target answers other prompts.
+    ValueError: a line has no prompt or options that cannot be ranked, or the
+      target answers other prompts.
   """
   if not tf.io.gfile.exists(source):
     raise FileNotFoundError(f"There is no file {source} of prompts.")
   lines = writers.read_jsonl(source)
-  for number, line in enumerate(lines, 1):
-    if not isinstance(line, dict) or not isinstance(line.get("prompt"), str):
-      raise ValueError(
-        f'{source}, line {number}: expected an object with a "prompt", got'
-        f" {str(line)[:80]}."
-      )
+  options = [
+    _options(f"{source}, line {number}", line)
+    for number, line in enumerate(lines, 1)
+  ]
   done = writers.read_jsonl(target)
   for number, (old, line) in enumerate(zip(done, lines, strict=False), 1):
-    if old.get("prompt") != line["prompt"]:
+    if any(old.get(key) != line.get(key) for key in ("prompt", "options")):
       raise ValueError(
         f"{target}, line {number} answers another prompt than {source}. Remove"
         " it, or choose another --output."
       )
+  progress = _progress(len(lines) - len(done), target)
   with tf.io.gfile.GFile(target, "w") as file:
     # Anew, in one write: a line that was cut short is dropped.
     file.write("".join(json.dumps(line) + "\n" for line in done))
-    for start in range(len(done), len(lines), batch):
-      part = lines[start : start + batch]
-      answers = answer_batch([line["prompt"] for line in part])
-      for line, found in zip(part, answers, strict=True):
+    prompts = [line["prompt"] for line in lines]
+    for part in _parts(prompts, options, len(done), batch):
+      answers = answer_batch(prompts[part], options[part])
+      for line, found in zip(lines[part], answers, strict=True):
         file.write(json.dumps({**line, **found.as_line()}) + "\n")
       file.flush()
+      progress(len(answers))
   return max(len(lines) - len(done), 0), len(done)
+
+
+def _parts(
+  prompts: Sequence[str],
+  options: Sequence[tuple[str, ...]],
+  begin: int,
+  batch: int,
+) -> Iterator[slice]:
+  """Prompts from `begin` on, in parts that are answered and written at once."""
+  free = characters = 0
+  for number, (prompt, texts) in enumerate(zip(prompts, options, strict=True)):
+    if number < begin:
+      continue
+    if texts:
+      characters += len(prompt)
+    else:
+      free += 1
+    is_last = number + 1 == len(prompts)
+    if free == batch or characters >= batch * _ROW or is_last:
+      yield slice(begin, number + 1)
+      begin, free, characters = number + 1, 0, 0
+
+
+def _options(where: str, line: Any) -> tuple[str, ...]:
+  """The options of a line, () if it has none; ValueError if it is not one."""
+  if not isinstance(line, dict) or not isinstance(line.get("prompt"), str):
+    raise ValueError(
+      f'{where}: expected an object with a "prompt", got {str(line)[:80]}.'
+    )
+  options = line.get("options") or []
+  texts = isinstance(options, list) and all(
+    isinstance(text, str) and text for text in options
+  )
+  if not texts or len(options) == 1 or len(set(options)) < len(options):
+    raise ValueError(
+      f'{where}: expected "options" to be two or more different texts, none'
+      f" empty, got {json.dumps(options)[:80]}. Without them the prompt is"
+      " continued freely."
+    )
+  return tuple(options)
+
+
+def _progress(number: int, target: str) -> Callable[[int], None]:
+  """A function that counts prompts answered, on a terminal as a bar."""
+  start = logged = time.perf_counter()
+  done, bar = 0, None
+  if sys.stdout.isatty() and number > 0:
+    import keras
+
+    bar = keras.utils.Progbar(
+      number, stateful_metrics=["prompts/s"], unit_name="prompt"
+    )
+
+  def add(count: int) -> None:
+    nonlocal done, logged
+    done, now = done + count, time.perf_counter()
+    rate = done / max(now - start, 1e-9)
+    if bar is not None:
+      bar.update(done, [("prompts/s", rate)])
+    elif now - logged > _LOG_EVERY:
+      logged = now
+      _log.info(
+        "%s: %d of %d prompts answered, %.1f a second",
+        *(target, done, number, rate),
+      )
+
+  return add

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from flan_tf import config
-from flan_tf.data import packing
 from flan_tf.data import vocabulary as vocabulary_lib
+from flan_tf.eval import option_rows
 from flan_tf.mesh import checkpoint, program, state
 from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh import strategy as strategy_lib
@@ -68,6 +69,8 @@ class Model:
     # What soft prompts take the place of.
     soft_prompt = run.adapter.soft_prompt
     self._before = np.full([soft_prompt], vocabulary.pad_id, np.int32)
+    # A soft prompt is at positions 1, 2, ...: something must come before it.
+    self._starts = vocabulary.has_start or soft_prompt > 0
     self._dtype = tf.as_dtype(mesh.precision)
     d = dims_lib.dims_for(run.model, batch, run.data.length)
     self._layout.check(d.tokens)
@@ -75,10 +78,7 @@ class Model:
     self.weights = state.State(self._devices, self._layout, specs)
     adapted = adapters.specs(run.model, run.adapter, d)
     self.adapters = state.State(self._devices, self._layout, adapted)
-    self._score = program.Program(
-      self._devices, self._layout, self._score_step(d)
-    )
-    self._score_dims = d
+    self._scorers: dict[option_rows.Shape, tuple] = {}
     self._decoders: dict[tuple[int, int], tuple] = {}
 
   @classmethod
@@ -134,37 +134,78 @@ class Model:
     Raises:
       ValueError: an example is empty or does not fit into a row.
     """
-    d, out = self._score_dims, np.zeros(len(examples))
-    if not examples:
-      return out
-    examples = [
-      dataclasses.replace(e, ids=np.concatenate([self._before, e.ids]))
-      for e in examples
-    ]
-    lengths = np.array([len(example.ids) for example in examples])
-    rows = packing.plan_rows(lengths, d.length.size)
-    for start in range(0, len(rows), self._batch):
-      of_batch = rows[start : start + self._batch]
-      features, places = self._fill(examples, of_batch)
-      feeds = [self._score.split(f, d.tokens) for f in features]
-      log_probs = self._score.join(self._score(*feeds), d.tokens)
-      for index, row, end in places:
-        scored = log_probs[row, end - examples[index].scored : end]
-        out[index] = scored.astype(np.float64).sum()
+    found = self.score_options(
+      [e.ids[: len(e.ids) - e.scored] for e in examples],
+      [[e.ids[len(e.ids) - e.scored :]] for e in examples],
+    )
+    return np.array([log_prob for (log_prob,) in found])
+
+  def score_options(
+    self,
+    prompts: Sequence[np.ndarray],
+    options: Sequence[Sequence[np.ndarray]],
+  ) -> list[np.ndarray]:
+    """Log-probabilities of all options of each prompt.
+
+    The model reads a prompt once for all of its options, where they fit into
+    a row together. That changes no score.
+
+    Args:
+      prompts: token ids; a prompt and one option are at most `run.data.length`
+        tokens long, less those of a soft prompt.
+      options: the ids of each prompt's options.
+
+    Returns:
+      For each prompt float64 [options].
+
+    Raises:
+      ValueError: prompt and option are empty or do not fit into a row.
+    """
+    out = [np.zeros(len(of_prompt)) for of_prompt in options]
+    calls = option_rows.plan(
+      [self._trunk(ids) for ids in prompts],
+      options,
+      self.run.data.length,
+      self._batch,
+      self._layout.parts("batch"),
+    )
+    for call in calls:
+      step, shapes = self._scorer(call.shape)
+      features, places = call.fill()
+      feeds = [
+        step.split(feature, shape)
+        for feature, shape in zip(features, shapes, strict=True)
+      ]
+      log_probs = step.join(step(*feeds), shapes[-1]).astype(np.float64)
+      for place in places:
+        found = log_probs[place.row, place.begin : place.end]
+        out[place.prompt][place.option] = found.sum()
     return out
 
   def generate(
-    self, prompts: list[np.ndarray], max_new: int
+    self, prompts: list[np.ndarray], max_new: int, ends: Sequence[int] = ()
   ) -> list[np.ndarray]:
-    """The most likely continuations, up to end-of-text or `max_new` tokens.
+    """As `continuations`, without what ended them."""
+    ends = tuple(ends) or (self.vocabulary.eos_id,)
+    return [
+      ids[:-1] if len(ids) and ids[-1] in ends else ids
+      for ids in self.continuations(prompts, max_new, ends)
+    ]
+
+  def continuations(
+    self, prompts: list[np.ndarray], max_new: int, ends: Sequence[int] = ()
+  ) -> list[np.ndarray]:
+    """The most likely continuations, up to their end or `max_new` tokens.
 
     Args:
       prompts: token ids.
       max_new: most new tokens.
+      ends: ids that end a continuation; by default end-of-text.
 
     Returns:
-      The new ids of each prompt, without end-of-text.
+      The new ids of each prompt, the one that ended them included.
     """
+    ends = tuple(ends) or (self.vocabulary.eos_id,)
     out: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
     prompts = [np.concatenate([self._before, ids]) for ids in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
@@ -174,10 +215,10 @@ class Model:
       columns = _SHORTEST_PROMPT
       while columns < longest:
         columns *= 2
-      new = self._decode([prompts[i] for i in chosen], columns, max_new)
+      new = self._decode([prompts[i] for i in chosen], columns, max_new, ends)
       for i, ids in zip(chosen, new, strict=False):
-        ends = np.flatnonzero(ids == self.vocabulary.eos_id)
-        out[i] = ids[: ends[0]] if len(ends) else ids
+        ended = np.flatnonzero(np.isin(ids, ends))
+        out[i] = ids[: ended[0] + 1] if len(ended) else ids
     return out
 
   def _read(self, core: program.CoreProgram):
@@ -186,48 +227,39 @@ class Model:
     weights = {**core.read(self.weights), **added}
     return transformer.cast_weights(weights, self._dtype)
 
-  def _score_step(self, d):
-    def step(core: program.CoreProgram, *features):
-      fed = [core.feed(x, d.tokens) for x in features]
-      inputs, targets, segment_ids, positions = fed
-      weights = self._read(core)
-      tokens = transformer.Tokens(inputs, segment_ids, positions)
-      hidden = transformer.hidden_states(self.run.model, d, weights, tokens)
-      log_probs = transformer.log_probs(
-        self.run.model, d, weights, hidden, targets
-      )
-      core.lower()
-      return core.value(log_probs)
+  def _scorer(self, shape: option_rows.Shape):
+    """A program for calls of a shape, and the shapes of what it takes."""
+    if shape not in self._scorers:
+      model = self.run.model
+      d = dims_lib.dims_for(model, shape.rows, shape.length)
+      scored = mtf.Shape([d.batch, mtf.Dimension("scored", shape.scored)])
+      shapes = [d.tokens] * 4 + [scored] * 2
 
-    return step
+      def step(core: program.CoreProgram, *features):
+        *tokens, columns, targets = (
+          core.feed(x, dims) for x, dims in zip(features, shapes, strict=True)
+        )
+        weights = self._read(core)
+        hidden = transformer.hidden_states(
+          model, d, weights, transformer.Tokens(*tokens)
+        )
+        hidden = transformer.at_columns(d, hidden, columns)
+        log_probs = transformer.log_probs(model, d, weights, hidden, targets)
+        core.lower()
+        return core.value(log_probs)
 
-  def _fill(self, examples, rows):
-    """Packed inputs, targets, segment_ids, positions; and who is where."""
-    shape = [self._batch, self._score_dims.length.size]
-    inputs, targets, segment_ids, positions = np.zeros([4, *shape], np.int32)
-    places = []
-    for row, indices in enumerate(rows):
-      begin = 0
-      for segment, index in enumerate(indices, start=1):
-        ids = examples[index].ids
-        end = begin + len(ids)
-        targets[row, begin:end] = ids
-        inputs[row, begin] = self.vocabulary.bos_id
-        inputs[row, begin + 1 : end] = ids[:-1]
-        segment_ids[row, begin:end] = segment
-        positions[row, begin:end] = np.arange(len(ids))
-        if not self._starts(examples[index]):
-          segment_ids[row, begin] = 0
-          positions[row, begin + 1 : end] -= 1
-        places.append((index, row, end))
-        begin = end
-    return (inputs, targets, segment_ids, positions), places
+      made = program.Program(self._devices, self._layout, step)
+      self._scorers[shape] = made, shapes
+    return self._scorers[shape]
 
-  def _starts(self, example: Example) -> bool:
-    """Whether its first input is BOS: what is scored needs some input."""
-    return self.vocabulary.has_start or example.scored == len(example.ids)
+  def _trunk(self, prompt: np.ndarray) -> np.ndarray:
+    """Inputs that all options of a prompt have before their first target."""
+    ids = np.concatenate([self._before, prompt])
+    # What is scored needs some input before it.
+    start = [self.vocabulary.bos_id] if self._starts or not len(ids) else []
+    return np.concatenate([start, ids]).astype(np.int32)
 
-  def _decode(self, prompts, columns: int, max_new: int) -> np.ndarray:
+  def _decode(self, prompts, columns: int, max_new: int, ends) -> np.ndarray:
     """int32 [batch, <= max_new], whatever comes after the end included."""
     if (columns, max_new) not in self._decoders:
       self._decoders[columns, max_new] = self._build_decoder(columns, max_new)
@@ -239,7 +271,7 @@ class Model:
       begin = columns - 1 - len(ids)
       inputs[row, begin] = self.vocabulary.bos_id
       inputs[row, begin + 1 :] = ids
-      no_start = len(ids) and not self.vocabulary.has_start
+      no_start = len(ids) and not self._starts
       start[row] = begin + 1 if no_start else begin
     rows = mtf.Shape([d.batch])
     starts = first.split(start, rows)
@@ -250,7 +282,7 @@ class Model:
       if len(found) % _LOOK_EVERY == 0 or len(found) == max_new:
         for ids in found[-_LOOK_EVERY:]:
           joined = first.join(first.local(ids), rows)
-          ended |= joined == self.vocabulary.eos_id
+          ended |= np.isin(joined, ends)
         if ended[: len(prompts)].all() or len(found) == max_new:
           break
       tokens, cache = more.start(

@@ -18,7 +18,7 @@ import numpy as np
 from flan_tf import schema, wordings
 from flan_tf.data import few_shot, pipeline, requests, split_plan, tokens
 from flan_tf.eval import metrics, results
-from flan_tf.eval.model import Example, Model
+from flan_tf.eval.model import Model
 
 _log = logging.getLogger(__name__)
 
@@ -96,6 +96,8 @@ def evaluate(
     else:
       found.append(result)
   data = model.run.data
+  # Where nothing is said of it, there was none.
+  chat = {"chat": str(limits.chat)} if data.separator == "chat" else {}
   return results.EvaluationResults(
     checkpoint=checkpoint,
     label=label,
@@ -103,8 +105,11 @@ def evaluate(
     held_out=model.run.held_out,
     not_read=not_read,
     seed=settings.seed,
+    # Only models that were tuned to answer come with a chat wrapper.
+    tuned_start=model.run.chat.given,
     settings={
       "separator": data.separator,
+      **chat,
       "precision": model.run.mesh.precision,
       "max_examples": settings.max_examples,
       "row_length": data.length,
@@ -130,23 +135,24 @@ def predict(
   """
   tokenized = requests.tokenize_requests(asked, model.vocabulary, limits)
   if task.kind is schema.Kind.CLASSIFICATION:
-    examples = [
-      Example(np.concatenate([item.prompt, option]), len(option))
-      for item in tokenized
-      for option in item.options
-    ]
-    log_probs = iter(model.score(examples).tolist())
+    log_probs = model.score_options(
+      [item.prompt for item in tokenized],
+      [item.options for item in tokenized],
+    )
     answered = []
-    for item in tokenized:
-      scores = tuple(next(log_probs) for _ in item.options)
+    for item, found in zip(tokenized, log_probs, strict=True):
+      scores = tuple(found.tolist())
       choice = int(np.argmax(scores))
       text = item.request.options[choice]
       answered.append(
         Prediction(item.request, text, item.trimmed, choice, scores)
       )
     return answered
-  longest = min(limits.target_length, limits.row_length // 2)
-  new = model.generate([item.prompt for item in tokenized], longest)
+  new = model.generate(
+    [item.prompt for item in tokenized],
+    limits.longest_target,
+    limits.wrapper(model.vocabulary).ends,
+  )
   return [
     Prediction(
       item.request, _until(model.vocabulary.decode(ids), stops), item.trimmed
@@ -291,7 +297,7 @@ def _templates(task: schema.Task, settings: Settings) -> tuple[int, ...]:
 
 
 def limits_of(model: Model) -> tokens.Limits:
-  """The lengths and the separator that a model was trained with."""
+  """The lengths and the separator of a model's run."""
   data = model.run.data
   return tokens.Limits(
     input_length=data.input_length,
@@ -299,6 +305,7 @@ def limits_of(model: Model) -> tokens.Limits:
     row_length=data.length - model.run.adapter.soft_prompt,
     overflow=tokens.Overflow(data.overflow),
     separator=tokens.Separator(data.separator),
+    chat=model.run.chat,
   )
 
 

@@ -19,6 +19,10 @@ _TEMPLATE = """\
 
 {{ table(tables.models(evaluations)) }}
 
+{% if tuned_start %}
+> **An already instruction-tuned start:** {{ escape(tuned_start) }}
+
+{% endif %}
 {% for difference in differences %}
 > **Not like with like:** {{ escape(difference) }}.
 
@@ -172,6 +176,7 @@ def markdown(evaluations: compare.Evaluations, plot_file: str = "") -> str:
     labels=compare.labels(evaluations),
     rows=compare.rows(evaluations),
     undefined=_undefined(evaluations),
+    tuned_start=_tuned_start(evaluations),
     about=_about(evaluations),
     sources=_sources(evaluations),
     tables=tables,
@@ -191,6 +196,8 @@ def text(evaluations: compare.Evaluations) -> str:
     lines += ["", tables.to_text(tables.clusters(evaluations))]
   not_read = tables.not_read(evaluations)[1:]
   missing = [f"not read: {task}: {why}" for task, why in not_read]
+  if about_start := _tuned_start(evaluations):
+    missing.append(f"an already instruction-tuned start: {about_start}")
   missing += [
     f"not like with like: {line}" for line in compare.differences(evaluations)
   ]
@@ -230,6 +237,24 @@ def _summary(evaluations: compare.Evaluations) -> str:
     f"{counted} {tuned} is above {base} on {ahead} of"
     f" {_count(len(gains), 'task')}, by {sum(gains) / len(gains):+.1f} points"
     " on average over tasks."
+  )
+
+
+def _tuned_start(evaluations: compare.Evaluations) -> str:
+  """What to know of weights that others have tuned before; empty if none."""
+  labels = [
+    label
+    for label, evaluation in zip(
+      compare.labels(evaluations), evaluations, strict=True
+    )
+    if evaluation.tuned_start
+  ]
+  if not labels:
+    return ""
+  return (
+    f"the weights of {' and '.join(labels)} came with a chat wrapper, so"
+    " others had tuned them on instructions before, on data that is not known"
+    " here. Held out means that our own tuning did not see it."
   )
 
 

@@ -214,6 +214,8 @@ class EvaluationResults:
     not_read: task -> why its data could not be read.
     seed: of the choice of rows.
     settings: anything else that one must know to repeat it; JSON values.
+    tuned_start: whether the weights that all began with were tuned on
+      instructions already, by others.
 
   Raises:
     ValueError: two results for one task, or settings that JSON cannot hold.
@@ -226,6 +228,7 @@ class EvaluationResults:
   not_read: Mapping[str, str] = dataclasses.field(default_factory=dict)
   seed: int = 0
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  tuned_start: bool = False
 
   def __post_init__(self):
     names = [result.task for result in self.tasks]
@@ -262,6 +265,7 @@ class EvaluationResults:
       "held_out": self.held_out,
       "seed": self.seed,
       "settings": dict(self.settings),
+      "tuned_start": self.tuned_start,
       "clusters": {name: _null(mean) for name, mean in self.clusters.items()},
       "tasks": [result.to_json() for result in self.tasks],
       "not_read": dict(self.not_read),
@@ -283,6 +287,7 @@ class EvaluationResults:
         not_read=dict(value["not_read"]),
         seed=value["seed"],
         settings=value["settings"],
+        tuned_start=value.get("tuned_start", False),
       )
     except KeyError as error:
       raise ValueError(

@@ -34,6 +34,27 @@ def packed_mask(segment_ids_BL: tf.Tensor, window: int = 0) -> tf.Tensor:
   return tf.where(allowed, 0.0, MASKED)[:, tf.newaxis]
 
 
+def branched_mask(
+  segment_ids_BL: tf.Tensor,
+  positions_BL: tf.Tensor,
+  branches_BL: tf.Tensor,
+  window: int = 0,
+) -> tf.Tensor:
+  """As `packed_mask`, where segments branch: float32 [B, 1, L, L].
+
+  Branch 0 of a segment, its trunk, is what all of its branches have before
+  them; no branch sees another.
+  """
+  branch_of_key = branches_BL[:, tf.newaxis, :]
+  own = branches_BL[:, :, tf.newaxis] == branch_of_key
+  allowed = tf.logical_or(own, branch_of_key == 0)
+  if window:
+    # Columns do not tell how far back a key is, positions do.
+    allowed &= _distances(positions_BL) < window
+  mask = packed_mask(segment_ids_BL)
+  return tf.where(allowed[:, tf.newaxis], mask, MASKED)
+
+
 def attend(
   q_BLHK: tf.Tensor,
   k_BMGK: tf.Tensor,
@@ -54,7 +75,7 @@ def attend(
     k_BMGK: keys.
     v_BMGK: values.
     mask_B1LM: 0 where a query may look, else MASKED.
-    bias_HLM: added to the logits.
+    bias_HLM: added to the logits; may have a batch as well.
     scale: of the queries; 0 for d_kv ** -0.5.
     cap: logits x become cap tanh(x / cap); 0 for never.
   """
@@ -62,7 +83,7 @@ def attend(
   q_BHLK, k_BGMK, v_BGMK = (
     tf.transpose(x, [0, 2, 1, 3]) for x in (q_BLHK, k_BMGK, v_BMGK)
   )
-  batch, heads, length, width = q_BHLK.shape
+  batch, heads, length, width = (_size(q_BHLK, axis) for axis in range(4))
   groups, memory = _size(k_BGMK, 1), _size(k_BGMK, 2)
   shared = [batch, groups, heads // groups * length]
   if groups != heads:
@@ -139,6 +160,19 @@ def relative_bias(
   """A learned bias for each head and bucket of distances: [H, L, M]."""
   buckets = relative_bucket(distance_LM, _size(table_HR, 1), max_distance)
   return tf.gather(tf.cast(table_HR, tf.float32), buckets, axis=1)
+
+
+def branched_relative_bias(
+  table_HR: tf.Tensor, positions_BL: tf.Tensor, max_distance: int
+) -> tf.Tensor:
+  """The same by positions, which segments that branch need: [B, H, L, L]."""
+  bias_HBLM = relative_bias(table_HR, _distances(positions_BL), max_distance)
+  return tf.transpose(bias_HBLM, [1, 0, 2, 3])
+
+
+def _distances(positions_BL: tf.Tensor) -> tf.Tensor:
+  """Position of the query minus that of the key: [B, L, L]."""
+  return positions_BL[:, :, tf.newaxis] - positions_BL[:, tf.newaxis, :]
 
 
 def causal_distance(length: int) -> tf.Tensor:

@@ -59,11 +59,15 @@ class Tokens:
     inputs: the token before each target.
     segment_ids: 1, 2, ... for the examples of a row, 0 for padding.
     positions: counted from 0 in each segment.
+    branches: if given, 0 for a segment's trunk, and 1, 2, ... for what goes on
+      behind it, each without the others: the options of one prompt. Positions
+      go on from the trunk's in each branch.
   """
 
   inputs: mtf.Tensor
   segment_ids: mtf.Tensor
   positions: mtf.Tensor
+  branches: mtf.Tensor | None = None
 
 
 def gated(model: config.ModelConfig) -> bool:
@@ -189,9 +193,14 @@ def hidden_states(
   """
 
   def mask(window: int) -> mtf.Tensor:
+    build: Callable = attention.packed_mask
+    inputs = [tokens.segment_ids]
+    if tokens.branches is not None:
+      build = attention.branched_mask
+      inputs += [tokens.positions, tokens.branches]
     return ops.local(
-      lambda segment_ids: attention.packed_mask(segment_ids, window),
-      [tokens.segment_ids],
+      lambda *inputs: build(*inputs, window),
+      inputs,
       mtf.Shape([d.batch, mtf.Dimension("one", 1), d.length, d.memory]),
       splittable=[d.batch],
       dtype=tf.float32,
@@ -202,7 +211,7 @@ def hidden_states(
   # What every layer's attention reads besides q, k, v and its mask.
   shared = [tokens.positions]
   if model.positions == "t5":
-    shared.append(_relative_bias(model, d, weights))
+    shared.append(_relative_bias(model, d, weights, tokens))
   names = names_in_a_layer(weights)
 
   def layer(x, *rest):
@@ -262,6 +271,21 @@ def _with_soft_prompt(
   soft = ops.embed(rows, table, prompt)
   splittable = [d.batch, d.d_model]
   return ops.local(choose, [x, soft, positions], x.shape, splittable)
+
+
+def at_columns(d: Dims, hidden: mtf.Tensor, columns: mtf.Tensor) -> mtf.Tensor:
+  """Some columns of [batch, length, d_model], int32 [batch, n] says which.
+
+  Returns:
+    [batch, n, d_model].
+  """
+  return ops.local(
+    lambda x, at: tf.gather(x, at, batch_dims=1),
+    [hidden, columns],
+    mtf.Shape([*columns.shape, d.d_model]),
+    [d.batch],
+    name="at_columns",
+  )
 
 
 def log_probs(
@@ -366,17 +390,26 @@ def packed_attention(
 
 
 def _relative_bias(
-  model: config.ModelConfig, d: Dims, weights: Weights
+  model: config.ModelConfig, d: Dims, weights: Weights, tokens: Tokens
 ) -> mtf.Tensor:
-  def on_core(table):
+  """[heads, length, memory]; of segments that branch, with the batch first."""
+
+  def on_core(table, positions=None):
+    if positions is not None:
+      return attention.branched_relative_bias(
+        table, positions, model.relative_max_distance
+      )
     distance = attention.causal_distance(d.length.size)
     return attention.relative_bias(table, distance, model.relative_max_distance)
 
+  inputs, batch = [weights["relative_bias"]], []
+  if tokens.branches is not None:
+    inputs, batch = [*inputs, tokens.positions], [d.batch]
   return ops.local(
     on_core,
-    [weights["relative_bias"]],
-    mtf.Shape([d.heads, d.length, d.memory]),
-    splittable=[d.heads],
+    inputs,
+    mtf.Shape([*batch, d.heads, d.length, d.memory]),
+    splittable=[*batch, d.heads],
     dtype=tf.float32,
     name="relative_bias",
   )

@@ -124,6 +124,7 @@ def resolve(run: config.RunConfig, workdir: str) -> Resolved:
   if checkpoint.steps(workdir):
     path = checkpoint.find(workdir)
     saved = saved_config(path)
+    run = _with_chat(run, saved)
     _check_resume(run, saved, path)
     run = dataclasses.replace(run, model=saved.model)
     return Resolved(run, _vocabulary(run, path), path, True)
@@ -137,7 +138,7 @@ def resolve(run: config.RunConfig, workdir: str) -> Resolved:
       )
     _check_model(run.model, saved.model, path)
     _check_held_out(run.held_out, saved_tasks(path), path)
-    run = dataclasses.replace(run, model=saved.model)
+    run = dataclasses.replace(_with_chat(run, saved), model=saved.model)
     return Resolved(run, _vocabulary(run, path), path, False)
   if run.adapter.trains:
     raise ValueError(
@@ -200,6 +201,7 @@ def load_tables(
     target_length=data.target_length,
     row_length=data.length - soft_prompt,
     separator=data.separator,
+    chat=resolved.config.chat,
     overflow=data.overflow,
     mixing_cap=data.mixing_cap,
     train_cap=data.train_cap,
@@ -295,6 +297,13 @@ def open_run(
   )
 
 
+def _with_chat(
+  run: config.RunConfig, saved: config.RunConfig
+) -> config.RunConfig:
+  """The run with a checkpoint's chat wrapper, unless it names its own."""
+  return run if run.chat.given else dataclasses.replace(run, chat=saved.chat)
+
+
 def _absolute(path: str) -> str:
   return path if "://" in path else os.path.abspath(path)
 
@@ -368,9 +377,7 @@ def _check_model(
   # What a run leaves as it is by default is no wish.
   default = config.ModelConfig()
   wishes = {name for name, *_ in _differences(wanted, default, "model.")}
-  differs = [
-    d for d in _differences(wanted, saved, "model.") if d[0] in wishes
-  ]
+  differs = [d for d in _differences(wanted, saved, "model.") if d[0] in wishes]
   if differs:
     raise ValueError(
       "The configuration conflicts with the checkpoint"

@@ -4,7 +4,7 @@
 #   source tools/python/environment.sh          what flan_tf needs
 #   source tools/python/environment.sh dev      and what its tests need
 #
-# Any extra of setup.py may be named: dev, bench, gguf, tpu. The first call
+# Any extra of setup.py may be named: dev, bench, tpu. The first call
 # makes .venv and installs the versions of constraints.txt, once and from the
 # network; later calls compare a stamp and use no network. The project itself is
 # not installed: it runs from the checkout by way of PYTHONPATH, so that an edit
@@ -84,7 +84,7 @@ _flan_environment() {
   local argument lists="base" name=".venv" constraints="constraints.txt" venv
   for argument in "$@"; do
     case "$argument" in
-      dev | bench | gguf) lists="$lists $argument" ;;
+      dev | bench) lists="$lists $argument" ;;
       tpu)
         lists="tpu${lists#base}"
         name=".venv-tpu"
@@ -92,7 +92,7 @@ _flan_environment() {
         ;;
       -* | *=*) ;;  # A script that sources us bare lends us its own flags.
       *)
-        _flan_fail "unknown extra '$argument'. Known: dev, bench, gguf, tpu."
+        _flan_fail "unknown extra '$argument'. Known: dev, bench, tpu."
         return
         ;;
     esac

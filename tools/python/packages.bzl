@@ -3,6 +3,7 @@
 # Written by tools/update_build.py from the tree: run it, do not edit.
 PACKAGES = [
     "absl-py",
+    "gguf",
     "h5py",
     "jinja2",
     "keras",

@@ -1,0 +1,211 @@
+"""Options that share one prompt: read once, scored as if each stood alone."""
+
+import dataclasses
+import functools
+import typing
+from typing import Any
+
+import numpy as np
+import toys
+from absl.testing import absltest, parameterized
+
+from flan_tf import config
+from flan_tf.eval import model as model_lib
+from flan_tf.eval import option_rows
+
+MODELS = {"t5": toys.MODEL, **toys.FAMILIES}
+
+
+def setUpModule():
+  toys.open_cores()
+
+
+@functools.cache
+def model(family: str, mesh: str = "", has_start: bool = True, **adapter):
+  run = toys.run_config(mesh)
+  run = dataclasses.replace(
+    run,
+    model=MODELS[family],
+    adapter=config.AdapterConfig(**adapter),
+  )
+  vocabulary = toys.Vocabulary(eos_id=-1, has_start=has_start)
+  devices = toys.mesh(mesh)[0]
+  made = model_lib.Model(run, typing.cast(Any, vocabulary), 4, devices)
+  for weights in (made.weights, made.adapters):
+    toys.assign(weights, toys.random_weights(weights.specs))
+  return made
+
+
+def requests(seed: int = 0, prompts: int = 12, shortest: int = 0):
+  """Prompts of any length, each with two to five options of any length."""
+  rng = np.random.default_rng(seed)
+
+  def ids(size) -> np.ndarray:
+    return rng.integers(2, toys.PIECES, size)
+
+  return (
+    [ids(shortest + number % 9) for number in range(prompts)],
+    [
+      [ids(1 + rng.integers(4)) for _ in range(2 + number % 4)]
+      for number in range(prompts)
+    ],
+  )
+
+
+def alone(model: model_lib.Model, prompts, options) -> list[np.ndarray]:
+  """Each option behind a copy of its prompt, in a call of its own."""
+  return [
+    np.concatenate(
+      [
+        model.score([model_lib.Example(np.append(ids, o), len(o))])
+        for o in of_prompt
+      ]
+    )
+    for ids, of_prompt in zip(prompts, options, strict=True)
+  ]
+
+
+class ScoringTest(parameterized.TestCase):
+  def assert_same(self, found, wanted, **tolerance):
+    self.assertLen(found, len(wanted))
+    for one, other in zip(found, wanted, strict=True):
+      np.testing.assert_allclose(one, other, rtol=1e-5, **tolerance)
+
+  @parameterized.parameters(*MODELS)
+  def test_sharing_a_prompt_changes_no_score(self, family):
+    asked = requests()
+    self.assert_same(
+      model(family).score_options(*asked), alone(model(family), *asked)
+    )
+
+  @parameterized.parameters("llama3", "gpt2")
+  def test_nor_where_texts_have_no_start(self, family):
+    asked = requests()
+    made = model(family, has_start=False)
+    self.assert_same(made.score_options(*asked), alone(made, *asked))
+
+  @parameterized.parameters("llama3", "t5")
+  def test_nor_behind_a_soft_prompt(self, family):
+    asked = requests()
+    for has_start in (True, False):
+      made = model(family, has_start=has_start, soft_prompt=3)
+      found = made.score_options(*asked)
+      self.assert_same(found, alone(made, *asked))
+      # Something is before the soft prompt either way.
+      with_start = model(family, soft_prompt=3).score_options(*asked)
+      self.assert_same(found, with_start)
+
+  @parameterized.product(family=["gemma2", "t5"], mesh=["data:2;model:2"])
+  def test_no_mesh_changes_a_score(self, family, mesh):
+    asked = requests(1)
+    found = model(family, mesh).score_options(*asked)
+    self.assert_same(found, model(family).score_options(*asked), atol=1e-4)
+
+  def test_log_probabilities_of_all_tokens_add_up_to_one(self):
+    """An oracle of its own: every piece as an option."""
+    made = model("gpt2")
+    every = [np.array([i]) for i in range(toys.PIECES)]
+    (found,) = made.score_options([np.array([5, 6, 7])], [every])
+    self.assertAlmostEqual(np.exp(found).sum(), 1.0, places=4)
+
+  def test_an_option_is_the_product_of_its_tokens(self):
+    made = model("t5")
+    prompt, option = np.array([5, 6, 7]), np.array([8, 9, 10])
+    steps = [
+      made.score([model_lib.Example(np.append(prompt, option[:n]), 1)])[0]
+      for n in (1, 2, 3)
+    ]
+    ((found,),) = made.score_options([prompt], [[option]])
+    self.assertAlmostEqual(found, sum(steps), places=4)
+
+  def test_options_that_fill_several_rows(self):
+    made = model("llama3")
+    length = made.run.data.length
+    prompts, options = requests(2, prompts=1, shortest=length // 2)
+    options = [options[0] * length]
+    found = made.score_options(prompts, options)
+    self.assert_same(found, alone(made, prompts, options))
+
+  def test_a_row_full_to_the_last_token(self):
+    made = model("llama3")
+    prompt = np.arange(2, made.run.data.length + 1, dtype=int)
+    options = [[np.array([3]), np.array([4])]]
+    found = made.score_options([prompt], options)
+    self.assert_same(found, alone(made, [prompt], options))
+
+  def test_what_does_not_fit_is_refused(self):
+    made = model("llama3")
+    prompt = np.full([made.run.data.length], 2, np.int32)
+    with self.assertRaisesRegex(ValueError, "do not fit into rows of"):
+      made.score_options([prompt], [[np.array([3])]])
+
+  def test_no_prompts_have_no_scores(self):
+    self.assertEmpty(model("llama3").score_options([], []))
+
+
+class PlanTest(parameterized.TestCase):
+  """What is scored in which call."""
+
+  def plan(self, lengths, row_length=1024, batch=2, **rest):
+    trunks = [np.full([n], 3) for n in lengths]
+    options = [[np.array([4]), np.array([5, 6])] for _ in lengths]
+    return list(option_rows.plan(trunks, options, row_length, batch, **rest))
+
+  @parameterized.parameters(1, 2)
+  def test_every_option_is_scored_once(self, unit):
+    lengths = np.random.default_rng(0).integers(1, 900, 300)
+    calls = self.plan(lengths, unit=unit)
+    seen = []
+    for call in calls:
+      self.assertLen(call.trees, min(call.shape.rows, len(call.trees)))
+      self.assertEqual(call.shape.rows % unit, 0)
+      (inputs, segments, positions, branches, columns, targets), places = (
+        call.fill()
+      )
+      self.assertEqual(inputs.shape, call.shape[:2])
+      self.assertEqual(targets.shape, (call.shape.rows, call.shape.scored))
+      for place in places:
+        seen.append((place.prompt, place.option))
+        at = columns[place.row, place.begin : place.end]
+        self.assertEqual(
+          targets[place.row, place.begin : place.end].tolist(),
+          [[4], [5, 6]][place.option],
+        )
+        # The last token of the trunk is what the first target comes behind.
+        self.assertEqual(inputs[place.row, at[0]], 3)
+        self.assertEqual(positions[place.row, at[0]], lengths[place.prompt] - 1)
+        self.assertLen(set(segments[place.row, at]), 1)
+        self.assertEqual(set(branches[place.row, at]), {place.option + 1})
+    wanted = {(i, o) for i in range(300) for o in (0, 1)}
+    self.assertLen(seen, len(wanted))
+    self.assertEqual(set(seen), wanted)
+
+  def test_few_short_prompts_are_few_short_rows(self):
+    (call,) = self.plan([20, 30])
+    self.assertEqual(call.shape, (1, 128, 16))
+
+  def test_short_and_long_prompts_have_rows_of_their_own(self):
+    calls = self.plan([40] * 100 + [800] * 4)
+    self.assertEqual(
+      [call.shape[:2] for call in calls], [(16, 128)] * 3 + [(2, 1024)] * 2
+    )
+
+  def test_few_short_prompts_go_with_the_long_ones(self):
+    calls = self.plan([40] * 4 + [800] * 4)
+    self.assertEqual({call.shape.length for call in calls}, {1024})
+
+  def test_few_shapes(self):
+    rng = np.random.default_rng(1)
+    shapes = {
+      call.shape
+      for _ in range(40)
+      for call in self.plan(rng.integers(5, 700, rng.integers(1, 400)))
+    }
+    self.assertLess(len(shapes), 20)
+
+  def test_nothing_to_score(self):
+    self.assertEmpty(self.plan([]))
+
+
+if __name__ == "__main__":
+  absltest.main()
