@@ -4,6 +4,7 @@
   python -m launch.bench --what=data --against=seqio --tfds_data_dir=DIR
   python -m launch.bench --what=score --against=lm_eval --tfds_data_dir=DIR \
       --checkpoint=CHECKPOINT --peer_model=FOLDER_OR_GGUF --tasks=rte,anli_r1
+  python -m launch.bench --what=convert --gigabytes=5
 
 Prints one JSON object a line: what, system, peer, value, unit, peer_value,
 ratio_to_peer (above 1: ours is faster), share_of_peak, precision, size, and
@@ -21,7 +22,12 @@ from absl import flags
 from flan_tf import config
 from launch import cli
 
-_PEERS = {"train": "keras_hub", "data": "seqio", "score": "lm_eval"}
+_PEERS = {
+  "train": "keras_hub",
+  "data": "seqio",
+  "score": "lm_eval",
+  "convert": "nothing",  # What is measured is the memory it takes.
+}
 _WHAT = flags.DEFINE_enum("what", "train", list(_PEERS), "What to measure.")
 _AGAINST = flags.DEFINE_enum(
   "against", None, list(_PEERS.values()), "The peer; each --what has its own."
@@ -65,6 +71,9 @@ _SEPARATOR = flags.DEFINE_enum(
   "separator", "newline", ["newline", "plain"], "Between prompt and option."
 )
 _MAX = flags.DEFINE_integer("max_examples", 20, "Most test rows of a task.", 1)
+_GIGABYTES = flags.DEFINE_float(
+  "gigabytes", 5.0, "--what=convert: size of the model in float32.", 0.3
+)
 _TEMPLATES = flags.DEFINE_integer("templates", 2, "Templates of a task.", 1)
 
 
@@ -74,7 +83,13 @@ def main() -> None:
     raise ValueError(
       f"--what={what} is measured against {_PEERS[what]}, not {_AGAINST.value}."
     )
-  for line in {"train": _train, "data": _data, "score": _score}[what]():
+  measure = {
+    "train": _train,
+    "data": _data,
+    "score": _score,
+    "convert": _convert,
+  }[what]
+  for line in measure():
     print(json.dumps(line), flush=True)
 
 
@@ -126,6 +141,14 @@ def _score() -> Iterator[dict[str, Any]]:
   )
   for precision in _PRECISIONS.value:
     yield from score.compare(work, precision)
+
+
+def _convert() -> Iterator[dict[str, Any]]:
+  from launch import own_rows
+  from launch.benches import convert
+
+  vocabulary = _VOCABULARY.value or own_rows.vocabulary()
+  yield from convert.measure(_GIGABYTES.value, vocabulary)
 
 
 def run() -> None:

@@ -543,6 +543,27 @@ class NativeTest(ExportTest):
       made = self.run_card(self.path("preset"), prompt)
       self.assertStartsWith(made, expected.text)
 
+  @parameterized.parameters("chat", "newline", "plain")
+  def test_the_code_of_the_card_asks_as_the_model_was_trained(self, separator):
+    from flan_tf.eval import answering
+
+    workdir = self.train(
+      ("sst2",),
+      model__positions="rotary",
+      data__separator=separator,
+      chat__before="Q: ",
+      chat__between="\nA: ",
+      chat__after="</s>",
+    )
+    keras_hub_export.write(
+      native_source.open_source(workdir), self.path("preset")
+    )
+    prompt = "What is it?"
+    model = Model.load(workdir, batch=1)
+    (expected,) = answering.answer(model, [prompt], 64, markers="|||")
+    made = self.run_card(self.path("preset"), prompt)
+    self.assertStartsWith(made, expected.text)
+
   def test_the_command(self):
     workdir = self.train(model__positions="rotary", train__steps=1)
     for target in ("native", "keras_hub"):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import byte_pairs
 import numpy as np
 import tiny
 import toys
@@ -68,6 +69,23 @@ class TrainingTest(parameterized.TestCase):
     inside = (features["positions"] < 3) & (features["segment_ids"] > 0)
     self.assertTrue(inside.any())
     self.assertEqual(features["loss_weights"][inside].sum(), 0)
+
+  def test_texts_without_a_start_have_one_before_the_prompt(self):
+    made = byte_pairs.train(["It is so. It is not so."] * 9, size=300)
+    self.assertFalse(made.has_start)
+    vocabulary = self.create_tempfile("byte_pairs.json").full_path
+    made.save(vocabulary)
+    base = self.create_tempdir().full_path
+    changes = {"data__vocabulary": vocabulary}
+    TINY.train(TINY.run(train__steps=1, **changes), base)
+    changes |= {"train__init_from": base} | SOFT
+    run = TINY.open_run(TINY.run(**changes), self.create_tempdir().full_path)
+    features = next(run.batches).features
+    first = features["segment_ids"] * (features["positions"] == 0) > 0
+    self.assertTrue(first.any())
+    self.assertEqual(set(features["inputs"][first]), {made.bos_id})
+    inside = (features["positions"] > 0) & (features["positions"] <= 3)
+    self.assertEqual(set(features["inputs"][inside]), {made.pad_id})
 
   @parameterized.parameters("data:2", "model:2")
   def test_no_mesh_changes_training(self, mesh):

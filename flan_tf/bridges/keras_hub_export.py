@@ -37,7 +37,7 @@ from flan_tf.bridges import (
   native_source,
 )
 from flan_tf.bridges import source as source_lib
-from flan_tf.data import byte_pair
+from flan_tf.data import byte_pair, tokens
 
 # As KerasHub's own `save_to_preset`: files of no more than 10 GB.
 SHARD_BYTES = 10 << 30
@@ -358,12 +358,22 @@ def _metadata(source: source_lib.Source) -> dict[str, Any]:
 def _code(source: source_lib.Source) -> str:
   """Asks the model just as it was trained, token by token."""
   vocabulary = source.vocabulary
-  eos = vocabulary.eos_id
-  before = f"[{vocabulary.bos_id}] + " if vocabulary.has_start else ""
-  ends = False
+  limits = tokens.Limits(separator=tokens.Separator.PLAIN)
   if isinstance(source, native_source.NativeSource):
     data = source.run.data
-    ends = data.objective == "instructions" and data.separator == "flan"
+    if data.objective == "instructions":
+      separator = tokens.Separator(data.separator)
+      limits = dataclasses.replace(
+        limits, separator=separator, chat=source.chat
+      )
+  wrapper = limits.wrapper(vocabulary)
+  start = [vocabulary.bos_id] if vocabulary.has_start else []
+  before = [*start, *map(int, wrapper.before)]
+  before = f"{before} + " if before else ""
+  between = [int(i) for i in wrapper.between]
+  between = f" + {between}" if between else ""
+  lead = f"{wrapper.leads[0]!r} + " if wrapper.leads[0] else ""
+  ends = list(dict.fromkeys(wrapper.ends))
   return f"""With FOLDER the folder of this file, and PROMPT a text:
 
 ```python
@@ -374,17 +384,18 @@ model = keras_hub.models.CausalLM.from_preset(FOLDER)
 tokenizer = model.preprocessor.tokenizer
 model.preprocessor = None  # Ids go in as they are.
 model.compile(sampler="greedy")
-ids = {before}[int(i) for i in tokenizer(PROMPT)]{f" + [{eos}]" if ends else ""}
+ids = {before}[int(i) for i in tokenizer({lead}PROMPT)]{between}
 length = len(ids) + 64
 made = model.generate(
   {{
     "token_ids": np.array([ids + [0] * (length - len(ids))], "int32"),
     "padding_mask": np.arange(length)[np.newaxis] < len(ids),
   }},
-  stop_token_ids=[{eos}],
+  stop_token_ids={ends},
 )
 answer = [int(i) for i in np.array(made["token_ids"])[0, len(ids) :]]
-answer = answer[: answer.index({eos})] if {eos} in answer else answer
+ends = [at for at, i in enumerate(answer) if i in {ends}]
+answer = answer[: ends[0]] if ends else answer
 print(tokenizer.detokenize(answer))
 ```"""
 

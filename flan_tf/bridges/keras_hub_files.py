@@ -189,7 +189,7 @@ def read_vocabulary(folder: str) -> vocabulary_lib.AnyVocabulary:
   for token, i in ids.items():
     tokens[i] = token
   special = {
-    role: ids.get(token) for role, token in (("bos", bos), ("eos", eos))
+    role: ids.get(token or "") for role, token in (("bos", bos), ("eos", eos))
   }
   others = [
     i for i, token in enumerate(tokens) if re.fullmatch(r"<\|.*\|>", token)

@@ -15,8 +15,15 @@ signatures take strings [n], and give values [n]:
 They give the answers and numbers of `flan_tf.eval.answering` and of an
 evaluation, by the same model code (`flan_tf.bridges.text_model`).
 
-The weights are variables, assigned one tensor after another; TensorFlow's saver
-wants all of them at once. So this takes memory for the model in float32.
+What stands around a prompt (separator, chat, markers, soft prompt) and all
+lengths are those of the run. TensorFlow Serving can batch requests to
+`serving_default` and `score`, as all of their inputs are [n].
+
+The weights are variables, assigned one tensor after another, as TensorFlow's
+saver wants all of them at once. So this takes memory for the model in float32,
+and some 3 GB for the graphs of 30 layers: there is a program for each of six
+shapes (`flan_tf.bridges.row_programs`). Whoever loads the folder waits for
+these, too, and at the first request; ask it once before it serves.
 """
 
 import contextlib
@@ -92,7 +99,7 @@ def write(
   card = model_card.text(
     source,
     f"{run.name}: a SavedModel",
-    _CODE.format(target=os.path.basename(target)),
+    _CODE.format(target=target),
     _NOTES,
   )
   with _renamed_at_the_end(target) as part:

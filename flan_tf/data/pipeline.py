@@ -274,15 +274,20 @@ def training_batches(
   row_length: int,
   seed: int,
   state: batches_lib.BatchState | None = None,
+  starts: bool = False,
 ) -> batches_lib.Batches:
-  """The batches of a run, from `state` on."""
+  """The batches of a run, from `state` on.
+
+  With `starts` every example has `bos_id` before it, whether or not the texts
+  of the vocabulary have.
+  """
   return batches_lib.Batches(
     tables,
     report.rates,
     batch_rows,
     row_length,
     seed,
-    bos_id=vocabulary.start_id,
+    bos_id=vocabulary.bos_id if starts else vocabulary.start_id,
     pad_id=vocabulary.pad_id,
     state=state,
   )

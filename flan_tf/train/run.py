@@ -228,6 +228,8 @@ def open_batches(
     row_length=run.data.length,
     seed=run.seed,
     state=state,
+    # A soft prompt is at positions 1, 2, ...: something must come before it.
+    starts=run.adapter.soft_prompt > 0,
   )
 
 
