@@ -128,6 +128,7 @@ class Source:
     hub: its name on the Hugging Face hub, where TFDS can fetch it from there.
     file: of prompts and answers (`flan_tf.data.prompt_file`), which is read
       instead of a data set; local or gs://.
+    made_from: what lines of it name as their origin: (task, cluster) each.
   """
 
   name: str
@@ -138,6 +139,7 @@ class Source:
   broken: str = ""
   hub: str = ""
   file: str = ""
+  made_from: tuple[tuple[str, str], ...] = ()
 
   def __str__(self) -> str:
     return f"{self.name}:{self.version}"

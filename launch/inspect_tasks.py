@@ -138,7 +138,7 @@ def _show(known: registry.TaskRegistry):
   worded = wordings.reword(task, _WORDING.value)
   markers = wordings.markers(_MARKERS.value)
   data_dir = _data_dir()
-  from flan_tf.data import pipeline, show, tokens
+  from flan_tf.data import pipeline, show, wrapping
 
   planned, missing = pipeline.plan_tasks([task], data_dir)
   if missing:
@@ -147,7 +147,7 @@ def _show(known: registry.TaskRegistry):
     planned[0],
     worded,
     _vocabulary(),
-    tokens.Limits(),
+    wrapping.Limits(),
     template=_TEMPLATE.value,
     row=_ROW.value,
     part=_PART.value,

@@ -10,7 +10,7 @@ from absl.testing import absltest, parameterized
 
 import tasks
 from flan_tf import registry
-from flan_tf.data import samples, tokens, vocabulary
+from flan_tf.data import samples, vocabulary, wrapping
 from launch.benches import turns
 
 KEYS = {
@@ -64,7 +64,7 @@ class DataTest(parameterized.TestCase):
       str(path),
       rounds=1,
       steady_rows=steady_rows,
-      limits=tokens.Limits(448, 64, 512),
+      limits=wrapping.Limits(448, 64, 512),
     )
 
   def test_an_absent_peer_names_its_extra(self):

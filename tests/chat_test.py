@@ -28,6 +28,7 @@ from flan_tf.data import (
   requests,
   tokens,
   vocabulary,
+  wrapping,
 )
 from flan_tf.eval import answering, protocol
 from flan_tf.eval import model as model_lib
@@ -104,8 +105,10 @@ def sentencepiece_vocabulary(
     return vocabulary.Vocabulary.load(f"{folder}/m.model")
 
 
-def chat_limits(wrapper: config.ChatConfig, *lengths: int) -> tokens.Limits:
-  return tokens.Limits(*lengths, separator=tokens.Separator.CHAT, chat=wrapper)
+def chat_limits(wrapper: config.ChatConfig, *lengths: int) -> wrapping.Limits:
+  return wrapping.Limits(
+    *lengths, separator=wrapping.Separator.CHAT, chat=wrapper
+  )
 
 
 def ids_of(prompt: str, answer: str, made, wrapper) -> tuple[list, list]:
@@ -305,7 +308,7 @@ class IdsTest(parameterized.TestCase):
   def test_what_ends_an_answer(self):
     limits = chat_limits(CHATML_WRAPPER)
     self.assertEqual(limits.wrapper(self.byte_pairs).ends, (0, 4))
-    limits = tokens.Limits()
+    limits = wrapping.Limits()
     self.assertEqual(limits.wrapper(self.byte_pairs).ends, (0, 0))
 
 

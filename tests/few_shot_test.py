@@ -5,7 +5,7 @@ from absl.testing import absltest
 
 import tasks
 from flan_tf import registry, wordings
-from flan_tf.data import few_shot, pipeline, requests, show, tokens
+from flan_tf.data import few_shot, pipeline, requests, show, wrapping
 from flan_tf.data import vocabulary as vocabulary_lib
 
 TINY = tiny.Tiny()
@@ -29,7 +29,7 @@ class FewShotTest(absltest.TestCase):
     cls.asked = requests.prompts_for(cls.task, found.rows, 0)
 
   def ask(self, asked, shots=2, markers="plain", length=4096, seed=0, **more):
-    limits = tokens.Limits(input_length=length, row_length=2 * length)
+    limits = wrapping.Limits(input_length=length, row_length=2 * length)
     return few_shot.with_exemplars(
       self.task,
       asked,
@@ -141,7 +141,7 @@ class ShowTest(absltest.TestCase):
       self.item,
       self.task,
       self.vocabulary,
-      limits or tokens.Limits(input_length=900, row_length=1200),
+      limits or wrapping.Limits(input_length=900, row_length=1200),
       **keywords,
     )
 
@@ -164,12 +164,14 @@ class ShowTest(absltest.TestCase):
     self.assertNotIn(found["target"], ("yes", "no"))
 
   def test_fewer_exemplars_than_asked_for_are_told(self):
-    found = self.show(tokens.Limits(input_length=400, row_length=600), shots=9)
+    found = self.show(
+      wrapping.Limits(input_length=400, row_length=600), shots=9
+    )
     self.assertLess(found["shots"], found["shots_asked"])
     self.assertIn(f"{found['shots']} of 9 exemplars", show.text(found))
 
   def test_cut(self):
-    found = self.show(tokens.Limits(input_length=10, row_length=40))
+    found = self.show(wrapping.Limits(input_length=10, row_length=40))
     self.assertTrue(found["trimmed"])
     self.assertLen(found["prompt_tokens"], 10)
     self.assertIn("was cut", show.text(found))

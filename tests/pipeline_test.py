@@ -20,6 +20,7 @@ from flan_tf.data import (
   samples,
   tokens,
   vocabulary,
+  wrapping,
 )
 from flan_tf.schema import Kind, Source, Splits, Task, Template
 
@@ -60,7 +61,7 @@ REPEAT = dataclasses.replace(
 MISSING = dataclasses.replace(
   REVIEWS, name="missing", source=Source("glue/mrpc", "2.0.0")
 )
-LIMITS = tokens.Limits(48, 16, 64)
+LIMITS = wrapping.Limits(48, 16, 64)
 CHAT = config.ChatConfig("<user> ", "</s>\n<model>\n", "</s>")
 
 
@@ -201,9 +202,9 @@ class RequestsTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, r"template 1 cannot.*\[0\]"):
       requests.prompts_for(REVIEWS, self.read().rows, 1)
 
-  @parameterized.parameters(*tokens.Separator)
+  @parameterized.parameters(*wrapping.Separator)
   def test_tokens(self, separator):
-    limits = tokens.Limits(300, 100, 400, separator=separator, chat=CHAT)
+    limits = wrapping.Limits(300, 100, 400, separator=separator, chat=CHAT)
     wrapper = limits.wrapper(vocab())
     before, between, after = (
       part.tolist() for part in (wrapper.before, wrapper.between, wrapper.after)
@@ -228,12 +229,12 @@ class RequestsTest(parameterized.TestCase):
     task = dataclasses.replace(REVIEWS, templates=REVIEWS.templates[:1])
     ((planned,), _) = pipeline.plan_tasks([task], data_dir())
     part = planned.plan.test
-    chat = {"separator": tokens.Separator.CHAT, "chat": CHAT}
+    chat = {"separator": wrapping.Separator.CHAT, "chat": CHAT}
     for limits in (
       LIMITS,
-      tokens.Limits(30, 16, 64),
-      tokens.Limits(300, 100, 400, **chat),
-      tokens.Limits(60, 16, 90, **chat),
+      wrapping.Limits(30, 16, 64),
+      wrapping.Limits(300, 100, 400, **chat),
+      wrapping.Limits(60, 16, 90, **chat),
     ):
       table, _ = tokens.build_table(
         task, planned.dataset, part, vocab(), limits, 0
@@ -247,7 +248,7 @@ class RequestsTest(parameterized.TestCase):
         )
 
   def test_long_prompts_leave_room_for_options(self):
-    limits = tokens.Limits(100, 8, 24, tokens.Overflow.SKIP)
+    limits = wrapping.Limits(100, 8, 24, wrapping.Overflow.SKIP)
     asked = requests.prompts_for(REVIEWS, self.read().rows, 0)
     for request in requests.tokenize_requests(asked, vocab(), limits):
       longest = max(map(len, request.options))

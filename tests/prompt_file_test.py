@@ -204,6 +204,21 @@ class HeldOutTest(FileTestCase):
       task = self.open_task(self.write("a.jsonl", *nli, *others))
       self.assertEqual(task.cluster, cluster)
 
+  def test_a_checkpoint_remembers_what_the_lines_were_made_from(self):
+    task = self.open_task(
+      self.write(
+        "mine.jsonl",
+        *lines(1),
+        *lines(1, task="rte"),
+        *lines(1, cluster="misc"),
+        *lines(1, task="cb", cluster="nli"),
+      )
+    )
+    self.assertEqual(
+      dict(task.source.made_from),
+      {"rte": "nli", "mine: misc": "misc", "cb": "nli"},
+    )
+
   def test_lines_of_unknown_origin_are_told(self):
     path = self.write("a.jsonl", *lines(2), *lines(1, cluster="nli"))
     where, unknown = prompt_file.read(path).notes
@@ -217,14 +232,14 @@ class TableTest(FileTestCase):
   """What trains, as ids; the rows of a data set are the reference."""
 
   def table(self, task: schema.Task, stop: int, data_dir: str = "", **limits):
-    from flan_tf.data import rows, tokens
+    from flan_tf.data import rows, tokens, wrapping
 
     return tokens.build_table(
       task,
       rows.open_dataset(task.source, data_dir),
       split_plan.RowRange("train", 0, stop),
       self.vocabulary,
-      tokens.Limits(**limits),
+      wrapping.Limits(**limits),
       seed=3,
     )
 
@@ -311,7 +326,7 @@ class TableTest(FileTestCase):
       rows.read_rows(dataset, split_plan.RowRange("test", 0, 1))
 
   def test_what_is_skipped_is_counted(self):
-    from flan_tf.data import tokens
+    from flan_tf.data import wrapping
 
     path = self.write(
       "a.jsonl",
@@ -325,7 +340,7 @@ class TableTest(FileTestCase):
     self.assertEqual((counts.rows, counts.examples), (5, 4))
     self.assertEqual(counts.empty_target, 1)
     self.assertEqual((counts.trimmed_inputs, counts.trimmed_targets), (1, 1))
-    skip = tokens.Overflow.SKIP
+    skip = wrapping.Overflow.SKIP
     _, counts = self.table(self.open_task(path), 5, overflow=skip, **limits)
     self.assertEqual((counts.examples, counts.too_long), (2, 2))
 

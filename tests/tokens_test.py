@@ -20,6 +20,7 @@ from flan_tf.data import (
   split_plan,
   tokens,
   vocabulary,
+  wrapping,
 )
 from flan_tf.schema import Kind, Source, Splits, Task, Template
 
@@ -98,7 +99,7 @@ def dataset():
 
 
 TRAIN = split_plan.RowRange("train", 0, len(SENTENCES))
-LIMITS = tokens.Limits(64, 32, 128)
+LIMITS = wrapping.Limits(64, 32, 128)
 
 
 def build(task=REVIEWS, limits=LIMITS, seed=0, **kwargs):
@@ -112,34 +113,34 @@ def parts(table, index):
   return vocab().decode(ids[:prompt]), vocab().decode(ids[prompt:])
 
 
-def wrapper_of(limits: tokens.Limits) -> tokens.Wrapper:
+def wrapper_of(limits: wrapping.Limits) -> wrapping.Wrapper:
   """As `limits.wrapper`; that of a chat has ids that tell its parts apart."""
-  if limits.separator is not tokens.Separator.CHAT:
+  if limits.separator is not wrapping.Separator.CHAT:
     return limits.wrapper(vocab())
   before, between, after = map(np.int32, ([101, 102], [103], [104]))
-  return tokens.Wrapper(before, between, after, vocab())
+  return wrapping.Wrapper(before, between, after, vocab())
 
 
-def limits_of(*lengths, separator=tokens.Separator.FLAN, **kwargs):
+def limits_of(*lengths, separator=wrapping.Separator.FLAN, **kwargs):
   chat = config.ChatConfig("before", "between", "after")
-  return tokens.Limits(*lengths, separator=separator, chat=chat, **kwargs)
+  return wrapping.Limits(*lengths, separator=separator, chat=chat, **kwargs)
 
 
 def join_one(inputs, target, limits, counts):
   """`tokens.join` for one pair, step by step."""
   before, between, after = {
-    tokens.Separator.FLAN: ([], [1], [1]),
-    tokens.Separator.PLAIN: ([], [], []),
-    tokens.Separator.NEWLINE: ([], [vocab().special_pieces["\n"]], []),
-    tokens.Separator.CHAT: ([101, 102], [103], [104]),
+    wrapping.Separator.FLAN: ([], [1], [1]),
+    wrapping.Separator.PLAIN: ([], [], []),
+    wrapping.Separator.NEWLINE: ([], [vocab().special_pieces["\n"]], []),
+    wrapping.Separator.CHAT: ([101, 102], [103], [104]),
   }[limits.separator]
   most = min(limits.target_length, limits.row_length // 2) - len(after)
   kept = target[:most]
   room = min(limits.input_length, limits.row_length - len(kept) - len(after))
   room -= len(before) + len(between)
-  head = tokens.cut(inputs, room, limits.overflow)
+  head = wrapping.cut(inputs, room, limits.overflow)
   long_inputs, long_target = len(head) < len(inputs), len(kept) < len(target)
-  if limits.overflow is tokens.Overflow.SKIP and (long_inputs or long_target):
+  if limits.overflow is wrapping.Overflow.SKIP and (long_inputs or long_target):
     counts.too_long += 1
     return None
   counts.trimmed_inputs += long_inputs
@@ -172,25 +173,25 @@ class JoinTest(parameterized.TestCase):
     self.assertEqual(counts, tokens.Counts())
 
   def test_plain_has_none(self):
-    (ids, prompt), _ = self.join(3, 2, separator=tokens.Separator.PLAIN)
+    (ids, prompt), _ = self.join(3, 2, separator=wrapping.Separator.PLAIN)
     self.assertEqual((ids, prompt), ([10, 11, 12, 60, 61], 3))
 
   def test_a_chat_stands_around_both(self):
-    (ids, prompt), _ = self.join(3, 2, separator=tokens.Separator.CHAT)
+    (ids, prompt), _ = self.join(3, 2, separator=wrapping.Separator.CHAT)
     self.assertEqual(ids, [101, 102, 10, 11, 12, 103, 60, 61, 104])
     self.assertEqual(prompt, 6)
 
   def test_a_chat_stays_whole_when_the_prompt_is_cut(self):
     (ids, prompt), counts = self.join(
-      10, 1, input_length=7, separator=tokens.Separator.CHAT
+      10, 1, input_length=7, separator=wrapping.Separator.CHAT
     )
     self.assertEqual(ids[:prompt], [101, 102, 10, 11, 18, 19, 103])
     self.assertEqual(ids[prompt:], [60, 104])
     self.assertEqual(counts.trimmed_inputs, 1)
 
   @parameterized.parameters(
-    (tokens.Overflow.MIDDLE, [10, 11, 18, 19, 1]),
-    (tokens.Overflow.END, [10, 11, 12, 13, 1]),
+    (wrapping.Overflow.MIDDLE, [10, 11, 18, 19, 1]),
+    (wrapping.Overflow.END, [10, 11, 12, 13, 1]),
   )
   def test_long_prompt(self, overflow, expected):
     (ids, prompt), counts = self.join(10, 1, input_length=5, overflow=overflow)
@@ -209,14 +210,14 @@ class JoinTest(parameterized.TestCase):
       target,
       input_length=6,
       target_length=5,
-      overflow=tokens.Overflow.SKIP,
+      overflow=wrapping.Overflow.SKIP,
     )
     self.assertIsNone(joined)
     self.assertEqual(counts.too_long, 1)
 
   def test_everything_fits_into_a_row(self):
-    for separator in tokens.Separator:
-      chat = separator is tokens.Separator.CHAT
+    for separator in wrapping.Separator:
+      chat = separator is wrapping.Separator.CHAT
       for length in (9, 40) if chat else (4, 5, 9, 40):
         for inputs in (0, 1, 3, 50):
           for target in (1, 2, 30):
@@ -227,7 +228,9 @@ class JoinTest(parameterized.TestCase):
             self.assertLess(prompt, len(ids))
 
   @parameterized.product(
-    separator=[*tokens.Separator], overflow=[*tokens.Overflow], seed=[0, 1, 2]
+    separator=[*wrapping.Separator],
+    overflow=[*wrapping.Overflow],
+    seed=[0, 1, 2],
   )
   def test_many_at_once_are_like_one_by_one(self, separator, overflow, seed):
     rng = np.random.default_rng(seed)
@@ -265,19 +268,19 @@ class JoinTest(parameterized.TestCase):
     self.assertEmpty(made.fit)
 
   def test_cut(self):
-    cut = tokens.cut(np.arange(10), 5, tokens.Overflow.MIDDLE)
+    cut = wrapping.cut(np.arange(10), 5, wrapping.Overflow.MIDDLE)
     self.assertEqual(cut.tolist(), [0, 1, 2, 8, 9])
-    self.assertLen(tokens.cut(np.arange(10), 0, tokens.Overflow.MIDDLE), 0)
+    self.assertLen(wrapping.cut(np.arange(10), 0, wrapping.Overflow.MIDDLE), 0)
 
   def test_bad_limits(self):
     with self.assertRaisesRegex(ValueError, "overflow.*Did you mean 'middle'"):
-      tokens.Limits.of(9, 9, 9, "midle", "flan")
+      wrapping.Limits.of(9, 9, 9, "midle", "flan")
     with self.assertRaisesRegex(ValueError, "target_length is 1"):
-      tokens.Limits(9, 1, 9)
+      wrapping.Limits(9, 1, 9)
     with self.assertRaisesRegex(ValueError, "no chat wrapper.*--chat=chatml"):
-      tokens.Limits.of(9, 9, 9, "middle", "chat")
+      wrapping.Limits.of(9, 9, 9, "middle", "chat")
     chat = config.ChatConfig("a long way before a prompt", "", "")
-    limits = tokens.Limits.of(9, 9, 20, "middle", "chat", chat)
+    limits = wrapping.Limits.of(9, 9, 20, "middle", "chat", chat)
     with self.assertRaisesRegex(ValueError, "takes .* of a prompt's 9 and 0"):
       limits.wrapper(vocab())
 
@@ -302,10 +305,10 @@ class BuildTableTest(parameterized.TestCase):
     _, shouted = build(SHOUT)
     self.assertEqual(shouted.left_out, 36)
     self.assertEqual(shouted.empty_target, 1)
-    _, short = build(limits=tokens.Limits(64, 6, 20))
+    _, short = build(limits=wrapping.Limits(64, 6, 20))
     self.assertGreater(short.trimmed_inputs, 0)
     self.assertGreater(short.trimmed_targets, 0)
-    skip = tokens.Limits(64, 6, 20, tokens.Overflow.SKIP)
+    skip = wrapping.Limits(64, 6, 20, wrapping.Overflow.SKIP)
     _, skipped = build(limits=skip)
     self.assertGreater(skipped.too_long, 0)
     for made in (counts, shouted, short, skipped):

@@ -37,7 +37,7 @@ from flan_tf.bridges import (
   native_source,
 )
 from flan_tf.bridges import source as source_lib
-from flan_tf.data import byte_pair, tokens
+from flan_tf.data import byte_pair, wrapping
 
 # As KerasHub's own `save_to_preset`: files of no more than 10 GB.
 SHARD_BYTES = 10 << 30
@@ -358,11 +358,11 @@ def _metadata(source: source_lib.Source) -> dict[str, Any]:
 def _code(source: source_lib.Source) -> str:
   """Asks the model just as it was trained, token by token."""
   vocabulary = source.vocabulary
-  limits = tokens.Limits(separator=tokens.Separator.PLAIN)
+  limits = wrapping.Limits(separator=wrapping.Separator.PLAIN)
   if isinstance(source, native_source.NativeSource):
     data = source.run.data
     if data.objective == "instructions":
-      separator = tokens.Separator(data.separator)
+      separator = wrapping.Separator(data.separator)
       limits = dataclasses.replace(
         limits, separator=separator, chat=source.chat
       )

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from flan_tf import config, wordings
 from flan_tf.bridges import row_programs
-from flan_tf.data import tokens as tokens_lib
 from flan_tf.data import vocabulary as vocabulary_lib
+from flan_tf.data import wrapping as tokens_lib
 
 # What str.rstrip takes off.
 _BLANKS = (
@@ -172,7 +172,7 @@ class TextModel(tf.Module):
     return tf.concat([start, asked], axis=1), trimmed
 
   def _tokenize(self, texts, target: bool) -> Any:
-    """As `tokens.Wrapper.encode`."""
+    """As `wrapping.Wrapper.encode`."""
     led = tf.strings.join([self._wrapper.leads[target], texts])
     texts = tf.where(texts == "", "", led)
     return self._wrapper.vocabulary.tokenize(texts)
@@ -199,7 +199,7 @@ def _marked(markers: str, prompts: Any) -> Any:
 
 
 def _cut(ids: Any, room: Any, middle: bool) -> Any:
-  """Ragged ids, each cut to `room` [n]: see `flan_tf.data.tokens.cut`."""
+  """Ragged ids, each cut to `room` [n]: see `flan_tf.data.wrapping.cut`."""
   lengths = tf.cast(ids.row_lengths(), tf.int32)
   tail = room // 2 if middle else tf.zeros_like(room)
   rows, starts = ids.value_rowids(), tf.cast(ids.row_starts(), tf.int32)

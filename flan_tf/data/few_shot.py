@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from flan_tf import schema, wordings
-from flan_tf.data import mixture, requests, rows, split_plan, tokens
+from flan_tf.data import mixture, requests, rows, split_plan, wrapping
 from flan_tf.data import vocabulary as vocabulary_lib
 
 # Training rows that exemplars are drawn from; more are seldom told apart.
@@ -42,7 +42,7 @@ def with_exemplars(
   shots: int,
   markers: wordings.Markers,
   vocabulary: vocabulary_lib.AnyVocabulary,
-  limits: tokens.Limits,
+  limits: wrapping.Limits,
   seed: int,
   same_split: bool = False,
 ) -> list[requests.Request]:

@@ -19,7 +19,7 @@ from absl import logging
 
 from flan_tf import config, mixing, schema
 from flan_tf.data import batches as batches_lib
-from flan_tf.data import language_model, rows, split_plan, tokens
+from flan_tf.data import language_model, rows, split_plan, tokens, wrapping
 from flan_tf.data import vocabulary as vocabulary_lib
 
 INSTRUCTIONS = "instructions"
@@ -166,12 +166,12 @@ def load_training_tables(
     vocabulary: what tokenizes.
     seed: of the templates.
     objective: "instructions" or "language_model".
-    input_length: see tokens.Limits.
-    target_length: see tokens.Limits.
-    row_length: see tokens.Limits.
-    separator: see tokens.Limits.
-    chat: see tokens.Limits.
-    overflow: see tokens.Limits.
+    input_length: see wrapping.Limits.
+    target_length: see wrapping.Limits.
+    row_length: see wrapping.Limits.
+    separator: see wrapping.Limits.
+    chat: see wrapping.Limits.
+    overflow: see wrapping.Limits.
     mixing_cap: a task's rate is its number of training rows, this at most.
     train_cap: training rows of a task at most.
     shuffle_labels: see tokens.build_table.
@@ -191,7 +191,7 @@ def load_training_tables(
       f"objective is {objective!r}; expected {INSTRUCTIONS!r} or"
       f" {LANGUAGE_MODEL!r}."
     )
-  limits = tokens.Limits.of(
+  limits = wrapping.Limits.of(
     input_length, target_length, row_length, overflow, separator, chat
   )
   readable, left_out = plan_tasks(tasks, data_dir, train_cap)

@@ -119,7 +119,7 @@ def open_tasks(
       check_fingerprint(file, wanted)
     _refuse_held_out(file, known, held_out)
   return (
-    tuple(_task(name, file) for name, file in found.items()),
+    tuple(_task(name, file, known) for name, file in found.items()),
     ",".join(f"{file.path}@{file.fingerprint}" for file in found.values()),
   )
 
@@ -233,8 +233,16 @@ def _refuse_held_out(
         )
 
 
-def _task(name: str, file: PromptFile) -> schema.Task:
+def _task(
+  name: str, file: PromptFile, known: registry.TaskRegistry
+) -> schema.Task:
   """A file as a task; its last rows are held back like those of any other."""
+  cluster_of = {task.name: task.cluster for task in known}
+  made_from = tuple(
+    (task or f"{name}: {cluster}", cluster or cluster_of.get(task, ""))
+    for task, cluster in sorted(file.origins)
+    if task or cluster
+  )
   rows_for_dev = min(200, len(file) // 10)
   return schema.Task(
     name=name,
@@ -247,6 +255,7 @@ def _task(name: str, file: PromptFile) -> schema.Task:
       # No row is for testing: such a task is not evaluated.
       schema.Splits(dev_rows=rows_for_dev, test="train", test_rows=0),
       file=file.path,
+      made_from=made_from,
     ),
     fields=_fields,
     slots=(_PROMPT, _REPLY),

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from flan_tf import schema
-from flan_tf.data import mixture, prompts, split_plan, tokens
+from flan_tf.data import mixture, prompts, split_plan, wrapping
 from flan_tf.data import rows as rows_lib
 from flan_tf.data import vocabulary as vocabulary_lib
 
@@ -186,7 +186,7 @@ def render_rows(
 def tokenize_requests(
   requests: Sequence[Request],
   vocabulary: vocabulary_lib.AnyVocabulary,
-  limits: tokens.Limits,
+  limits: wrapping.Limits,
 ) -> list[TokenRequest]:
   """Requests as ids; nothing is left out, whatever `limits.overflow` says.
 
@@ -197,8 +197,8 @@ def tokenize_requests(
     ValueError: an option has no tokens, so it has no probability.
   """
   overflow = limits.overflow
-  if overflow is tokens.Overflow.SKIP:
-    overflow = tokens.Overflow.MIDDLE
+  if overflow is wrapping.Overflow.SKIP:
+    overflow = wrapping.Overflow.MIDDLE
   wrapper = limits.wrapper(vocabulary)
   most = limits.longest_target - len(wrapper.after)
   prompts_ids = wrapper.encode([request.prompt for request in requests])
@@ -218,7 +218,7 @@ def tokenize_requests(
     longest = max(map(len, options), default=limits.longest_target)
     room = min(limits.input_length, limits.row_length - longest)
     room -= wrapper.of_prompt
-    prompt = wrapper.prompt(tokens.cut(ids, room, overflow))
+    prompt = wrapper.prompt(wrapping.cut(ids, room, overflow))
     trimmed = len(ids) > room or any(
       len(ids_of[text]) > most for text in request.options
     )

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from flan_tf import schema, wordings
-from flan_tf.data import few_shot, pipeline, requests, tokens
+from flan_tf.data import few_shot, pipeline, requests, tokens, wrapping
 from flan_tf.data import vocabulary as vocabulary_lib
 
 PARTS = ("test", "dev", "train")
@@ -15,7 +15,7 @@ def show(
   item: pipeline.PlannedTask,
   task: schema.Task,
   vocabulary: vocabulary_lib.AnyVocabulary,
-  limits: tokens.Limits,
+  limits: wrapping.Limits,
   *,
   template: int = 0,
   row: int = 0,

@@ -16,7 +16,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from flan_tf import schema, wordings
-from flan_tf.data import few_shot, pipeline, requests, split_plan, tokens
+from flan_tf.data import (
+  few_shot,
+  pipeline,
+  requests,
+  split_plan,
+  wrapping,
+)
 from flan_tf.eval import metrics, results
 from flan_tf.eval.model import Model
 
@@ -125,7 +131,7 @@ def predict(
   model: Model,
   task: schema.Task,
   asked: Sequence[requests.Request],
-  limits: tokens.Limits,
+  limits: wrapping.Limits,
   stops: Sequence[str] = (),
 ) -> list[Prediction]:
   """Answers requests: the best option, or a greedy continuation.
@@ -296,15 +302,15 @@ def _templates(task: schema.Task, settings: Settings) -> tuple[int, ...]:
   return tuple(t for t in chosen if t in task.forward_templates)
 
 
-def limits_of(model: Model) -> tokens.Limits:
+def limits_of(model: Model) -> wrapping.Limits:
   """The lengths and the separator of a model's run."""
   data = model.run.data
-  return tokens.Limits(
+  return wrapping.Limits(
     input_length=data.input_length,
     target_length=data.target_length,
     row_length=data.length - model.run.adapter.soft_prompt,
-    overflow=tokens.Overflow(data.overflow),
-    separator=tokens.Separator(data.separator),
+    overflow=wrapping.Overflow(data.overflow),
+    separator=wrapping.Separator(data.separator),
     chat=model.run.chat,
   )
 

@@ -257,7 +257,7 @@ def open_run(
   devices = strategy_lib.open_devices(layout.cores, run.mesh.platform)
   resolved = resolve(run, workdir)
   run = resolved.config
-  before = saved_tasks(resolved.checkpoint) if resolved.checkpoint else {}
+  seen = saved_tasks(resolved.checkpoint) if resolved.checkpoint else {}
   tables, report = load_tables(resolved, tasks, data_dir)
   train_step = step_lib.TrainStep(devices, layout, run)
   step, state, base = 0, None, ""
@@ -294,7 +294,7 @@ def open_run(
     step=step,
     train_step=train_step,
     started_from=started_from,
-    seen=before | {task.name: task.cluster for task in report.tasks},
+    seen=seen | _seen(tasks, report),
     base=base,
   )
 
@@ -304,6 +304,18 @@ def _with_chat(
 ) -> config.RunConfig:
   """The run with a checkpoint's chat wrapper, unless it names its own."""
   return run if run.chat.given else dataclasses.replace(run, chat=saved.chat)
+
+
+def _seen(
+  tasks: Sequence[schema.Task], report: pipeline.Report
+) -> dict[str, str]:
+  """The tasks of a mixture, and what files of them were made from."""
+  names = {task.name for task in report.tasks}
+  found = {task.name: task.cluster for task in report.tasks}
+  for task in tasks:
+    if task.name in names:
+      found |= dict(task.source.made_from)
+  return found
 
 
 def _absolute(path: str) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 
 from flan_tf import schema
 from flan_tf.data import batches as batches_lib
-from flan_tf.data import pipeline, tokens
+from flan_tf.data import pipeline, wrapping
 from flan_tf.data import vocabulary as vocabulary_lib
 from launch.benches import seqio_mixture
 
@@ -71,7 +71,7 @@ def compare(
   vocabulary_path: str,
   rounds: int,
   steady_rows: int,
-  limits: tokens.Limits | None = None,
+  limits: wrapping.Limits | None = None,
 ) -> dict[str, Any]:
   """Measures both in turn.
 
@@ -85,7 +85,7 @@ def compare(
     limits: lengths; by default those of the paper.
   """
   seqio_mixture.require()
-  limits = limits or tokens.Limits()
+  limits = limits or wrapping.Limits()
   vocabulary = vocabulary_lib.load(vocabulary_path)
   planned, _ = pipeline.plan_tasks(tasks, data_dir)
   planned = [item for item in planned if len(item.plan.train)]
@@ -153,7 +153,7 @@ def _our_pass(
   tasks: Sequence[schema.Task],
   data_dir: str,
   vocabulary: vocabulary_lib.AnyVocabulary,
-  limits: tokens.Limits,
+  limits: wrapping.Limits,
 ) -> tuple[Pass, batches_lib.Batches]:
   made, start = Pass(), time.perf_counter()
   tables, report = pipeline.load_training_tables(
@@ -207,7 +207,7 @@ def _draw_on(stream: batches_lib.Batches, rows: int) -> dict[str, Any]:
 def _peer_pass(
   planned: Sequence[pipeline.PlannedTask],
   vocabulary: str,
-  limits: tokens.Limits,
+  limits: wrapping.Limits,
 ) -> Pass:
   made, start = Pass(), time.perf_counter()
   mixture = seqio_mixture.mixture(planned, vocabulary, limits, _SEED)
@@ -221,7 +221,7 @@ def _peer_pass(
 def _peer_goes_on(
   planned: Sequence[pipeline.PlannedTask],
   vocabulary: str,
-  limits: tokens.Limits,
+  limits: wrapping.Limits,
   rows: int,
 ) -> float:
   """Tokens a second of an epoch's rows, from the first packed one on.

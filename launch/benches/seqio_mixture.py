@@ -19,7 +19,7 @@ from typing import Any
 import tensorflow as tf
 
 from flan_tf import mixing
-from flan_tf.data import pipeline, prompts, tokens
+from flan_tf.data import pipeline, prompts, wrapping
 
 _NUMBER = itertools.count()  # SeqIO's registry wants a new name every time.
 
@@ -36,7 +36,7 @@ def require() -> None:
 def mixture(
   planned: Sequence[pipeline.PlannedTask],
   vocabulary_path: str,
-  limits: tokens.Limits,
+  limits: wrapping.Limits,
   seed: int,
   epochs: int | None = 1,
 ) -> tf.data.Dataset:
