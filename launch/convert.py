@@ -34,6 +34,7 @@ import sys
 
 from absl import flags
 
+from flan_tf import config
 from launch import cli
 
 SOURCES = ("keras_hub", "hugging_face", "gguf", "native")
@@ -65,6 +66,13 @@ _CHAT = flags.DEFINE_string(
   " gemma, mistral, or spelt out with {prompt} and {answer}, e.g."
   " '<|user|>\\n{prompt}<|end|>\\n<|model|>\\n{answer}{eos}'.",
 )
+_SEPARATOR = flags.DEFINE_enum(
+  "separator",
+  "",
+  ["", *config.SEPARATORS],
+  "How the target puts prompts to the model: chat for an instruct model. By"
+  " default as the source was trained; plain if that is not known.",
+)
 _VOCAB = flags.DEFINE_integer(
   "vocab", 0, "Rows of the embedding, e.g. a multiple that a mesh splits.", 0
 )
@@ -82,7 +90,13 @@ def main() -> None:
     from flan_tf.bridges import card_results
 
     source = card_results.with_results(source, _RESULTS.value)
-  source = changed(source, _VOCAB.value, _ADD_PIECES.value, _CHAT.value)
+  source = changed(
+    source,
+    _VOCAB.value,
+    _ADD_PIECES.value,
+    _CHAT.value,
+    _SEPARATOR.value,
+  )
   print(source.describe(), flush=True)
   write(source, target_kind, target)
   print(f"Written: {target}")
@@ -123,16 +137,23 @@ def open_source(
   return keras_hub_preset.open_source(where, given)
 
 
-def changed(source, vocab: int, add_pieces: list[str], chat: str):
-  """The source with another vocabulary or chat wrapper, as the flags say."""
+def changed(
+  source, vocab: int, add_pieces: list[str], chat: str, separator: str = ""
+):
+  """The source with another vocabulary or wrapper, as the flags say."""
   from flan_tf.bridges import chat as chat_lib
   from flan_tf.bridges import resize
+  from flan_tf.data import wrapping
 
   if vocab or add_pieces:
     source = resize.resized(source, vocab, add_pieces)
   if chat:
     wrapper = chat_lib.parse(chat, source.vocabulary)
     source = dataclasses.replace(source, chat=wrapper, no_chat="")
+  if separator:
+    source = dataclasses.replace(source, separator=separator)
+    # Refuses "chat" without a wrapper.
+    wrapping.Limits.of(1280, 256, 1280, "middle", separator, source.chat)
   return source
 
 

@@ -624,6 +624,29 @@ class RunsTest(absltest.TestCase):
     self.assertFalse(saved.chat.given)
     self.assertEqual(saved.data.separator, "plain")
 
+  def test_convert_says_how_the_target_is_asked(self):
+    from launch import convert
+
+    TINY.train(TINY.run(train__steps=1), self.path("base"))
+    opened = convert.open_source("native", self.path("base"), "")
+    self.assertEqual(opened.separator, "flan")
+    with self.assertRaisesRegex(ValueError, "there is no chat wrapper"):
+      convert.changed(opened, 0, [], "", "chat")
+    spelt = "Q:{prompt} A:{answer}"
+    for separator, given in (("newline", ""), ("chat", spelt)):
+      changed = convert.changed(opened, 0, [], given, separator)
+      convert.write(changed, "native", self.path(separator))
+      saved = run_lib.saved_config(self.path(separator))
+      self.assertEqual(saved.data.separator, separator)
+      card = pathlib.Path(self.path(separator), "README.md").read_text()
+      self.assertIn(
+        {
+          "newline": "A new line stands between a prompt and its answer.",
+          "chat": "Prompt and answer stand in 'Q:{prompt} A:{answer}'.",
+        }[separator],
+        card,
+      )
+
 
 if __name__ == "__main__":
   absltest.main()

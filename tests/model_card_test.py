@@ -256,9 +256,8 @@ class DataTest(ModelCardTestCase):
 
   def test_a_chat_wrapper(self):
     source = self.source(TUNED)
-    run = config.replace(source.run, "data", separator="chat")
     chat = config.ChatConfig("<user>", "<model>", "<end>")
-    source = dataclasses.replace(source, run=run, chat=chat)
+    source = dataclasses.replace(source, separator="chat", chat=chat)
     self.assertIn(
       "stand in '<user>{prompt}<model>{answer}<end>'.", self.card(source)
     )

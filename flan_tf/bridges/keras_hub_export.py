@@ -358,14 +358,11 @@ def _metadata(source: source_lib.Source) -> dict[str, Any]:
 def _code(source: source_lib.Source) -> str:
   """Asks the model just as it was trained, token by token."""
   vocabulary = source.vocabulary
-  limits = wrapping.Limits(separator=wrapping.Separator.PLAIN)
+  separator = wrapping.Separator(source.separator)
   if isinstance(source, native_source.NativeSource):
-    data = source.run.data
-    if data.objective == "instructions":
-      separator = wrapping.Separator(data.separator)
-      limits = dataclasses.replace(
-        limits, separator=separator, chat=source.chat
-      )
+    if source.run.data.objective == "language_model":
+      separator = wrapping.Separator.PLAIN
+  limits = wrapping.Limits(separator=separator, chat=source.chat)
   wrapper = limits.wrapper(vocabulary)
   start = [vocabulary.bos_id] if vocabulary.has_start else []
   before = [*start, *map(int, wrapper.before)]

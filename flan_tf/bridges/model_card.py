@@ -48,20 +48,12 @@ def _prompting(source: source_lib.Source) -> list[str]:
   if vocabulary.has_start:
     (start,) = vocabulary.pieces([vocabulary.bos_id])
     lines.append(f"A prompt starts with `{start}` (id {vocabulary.bos_id}).")
-  if not isinstance(source, native_source.NativeSource):
-    return [" ".join(lines)] if lines else []
+  native = isinstance(source, native_source.NativeSource)
+  if not native or source.run.data.objective == "instructions":
+    lines.append(_separator(source))
+  if not native:
+    return [" ".join(lines)]
   data = source.run.data
-  (end,) = vocabulary.pieces([vocabulary.eos_id])
-  if data.objective == "instructions":
-    if data.separator == "chat":
-      lines.append(f"Prompt and answer stand in {str(source.chat)!r}.")
-    elif data.separator == "flan":
-      lines.append(
-        f"End-of-text, `{end}` (id {vocabulary.eos_id}), stands between a"
-        " prompt and its answer, and after the answer."
-      )
-    else:
-      lines.append("Nothing stands between a prompt and its answer.")
   around = wordings.markers(data.markers)
   lines.append(f"A prompt's text is {around.join('PROMPT')!r}.")
   lines.append(
@@ -69,6 +61,20 @@ def _prompting(source: source_lib.Source) -> list[str]:
     f" of up to {data.target_length}."
   )
   return [" ".join(lines)]
+
+
+def _separator(source: source_lib.Source) -> str:
+  vocabulary = source.vocabulary
+  if source.separator == "chat":
+    return f"Prompt and answer stand in {str(source.chat)!r}."
+  if source.separator == "flan":
+    (end,) = vocabulary.pieces([vocabulary.eos_id])
+    return (
+      f"End-of-text, `{end}` (id {vocabulary.eos_id}), stands between a prompt"
+      " and its answer, and after the answer."
+    )
+  between = "A new line" if source.separator == "newline" else "Nothing"
+  return f"{between} stands between a prompt and its answer."
 
 
 def _training(source: native_source.NativeSource) -> list[str]:

@@ -164,7 +164,7 @@ def run_of(source: source_lib.Source) -> config.RunConfig:
       input_length=max(source.row_length - target_length, 1),
       target_length=target_length,
       length=source.row_length,
-      separator="plain",
+      separator=source.separator,
     ),
     model=source.model,
     chat=source.chat,

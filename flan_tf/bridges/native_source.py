@@ -47,6 +47,12 @@ class NativeSource(source_lib.Source):
   data: dict[str, Any] = dataclasses.field(default_factory=dict)
   soft_prompt: source_lib.Tensor | None = None
 
+  @property
+  def run_now(self) -> config.RunConfig:
+    """The run, with what may have been changed on the way."""
+    run = config.replace(self.run, "data", separator=self.separator)
+    return dataclasses.replace(run, model=self.model, chat=self.chat)
+
 
 def open_source(
   path: str,
@@ -96,6 +102,7 @@ def open_source(
     context=run.data.length,
     path=path,
     asked=asked,
+    separator=run.data.separator,
     run=run,
     data=data,
     chat=run.chat,
@@ -109,13 +116,7 @@ def side_files(source: NativeSource) -> dict[str, bytes]:
   It says what the weights saw, as the one that they come from did; it has no
   adapters and no position in the data.
   """
-  run = dataclasses.replace(
-    source.run,
-    adapter=config.AdapterConfig(),
-    # Both may have been changed on the way.
-    model=source.model,
-    chat=source.chat,
-  )
+  run = dataclasses.replace(source.run_now, adapter=config.AdapterConfig())
   data = {k: v for k, v in source.data.items() if k != "next_batch"}
   data |= {"base": "", "source": source.note}
   return {

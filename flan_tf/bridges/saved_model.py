@@ -27,7 +27,6 @@ these, too, and at the first request; ask it once before it serves.
 """
 
 import contextlib
-import dataclasses
 import math
 import os
 from collections.abc import Callable, Iterator
@@ -111,8 +110,7 @@ def write(
 def run_of(source: source_lib.Source) -> config.RunConfig:
   """The run of a checkpoint; of other models, what a checkpoint would say."""
   if isinstance(source, native_source.NativeSource):
-    # Both may have been changed on the way.
-    return dataclasses.replace(source.run, model=source.model, chat=source.chat)
+    return source.run_now
   return native.run_of(source)
 
 

@@ -56,6 +56,7 @@ class Source:
     context: tokens that it was trained to read at once; 0 if unknown.
     chat: how it was talked to when it was trained, if anybody knows.
     no_chat: why `chat` is empty, for people.
+    separator: how the model is to be asked, one of config.SEPARATORS.
 
   Raises:
     SourceError: tensors are missing, unknown or of another shape than the
@@ -69,6 +70,7 @@ class Source:
   context: int = 0
   chat: config.ChatConfig = config.ChatConfig()
   no_chat: str = ""
+  separator: str = "plain"
 
   def __post_init__(self):
     d = dims_lib.dims_for(self.model)
