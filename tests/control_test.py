@@ -89,6 +89,18 @@ class ControlTest(absltest.TestCase):
     self.assertTrue(even.can_beat_majority)
     self.assertFalse(even.beats_chance)
 
+  def test_a_gain_over_what_was_known_before(self):
+    def found(accuracy):
+      return control.HeldBack("sst2", accuracy, 50.0, 9.8, 0.9, 1e-9, 100)
+
+    self.assertTrue(found(90.0).beats(found(70.0)))
+    self.assertFalse(found(75.0).beats(found(70.0)))
+    self.assertFalse(found(50.0).beats(found(70.0)))
+
+  def test_fewer_rows(self):
+    found = control.held_back(RIGHT, SST2, TINY.data_dir, max_examples=4)
+    self.assertEqual(found.examples, 4)
+
   def test_only_two_options_can_be_judged(self):
     snli = registry.TaskRegistry(tasks.ALL).get("snli")
     with self.assertRaisesRegex(ValueError, "'snli' has not two options"):

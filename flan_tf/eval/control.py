@@ -56,9 +56,25 @@ class HeldBack:
       return self.accuracy > self.majority + self.interval
     return self.p_value < 0.025
 
+  def beats(self, other: "HeldBack") -> bool:
+    """Whether the accuracy is higher by more than the 95 % interval of both."""
+    spread = [
+      metrics.half_interval(found.accuracy, found.examples)
+      for found in (self, other)
+    ]
+    return self.accuracy > other.accuracy + math.hypot(*spread)
 
-def held_back(model: Model, task: schema.Task, data_dir: str) -> HeldBack:
+
+def held_back(
+  model: Model, task: schema.Task, data_dir: str, max_examples: int = 0
+) -> HeldBack:
   """Scores a two-way task's test rows with every template.
+
+  Args:
+    model: what scores.
+    task: a classification with two options.
+    data_dir: where its rows are.
+    max_examples: most rows; 0 for all.
 
   Raises:
     ValueError: the task has no data, or not two options.
@@ -68,7 +84,9 @@ def held_back(model: Model, task: schema.Task, data_dir: str) -> HeldBack:
   from scipy import stats
 
   item = _planned(task, data_dir)
-  read = requests.read_evaluation_rows(task, item.dataset, item.plan.test)
+  read = requests.read_evaluation_rows(
+    task, item.dataset, item.plan.test, max_examples or None
+  )
   right = np.array([row.answer_index for row in read.rows])
   limits = protocol.limits_of(model)
   accuracies, margins = [], np.zeros(len(right))
