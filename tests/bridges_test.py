@@ -151,11 +151,13 @@ def keras_logits(backbone, tokens: np.ndarray) -> np.ndarray:
   return np.asarray(backbone.token_embedding(hidden, reverse=True))
 
 
-def our_logits(path: str, tokens: np.ndarray, mesh: str = "") -> np.ndarray:
+def our_logits(
+  path: str, tokens: np.ndarray, mesh: str = "", rules: str = toys.RULES
+) -> np.ndarray:
   """Logits of a checkpoint, by way of a file, for whole rows of tokens."""
   path = checkpoint.find(path)
   model = run_lib.saved_config(path).model
-  devices, layout = toys.mesh(mesh)
+  devices, layout = toys.mesh(mesh, rules)
   d = dims_lib.dims_for(model, *tokens.shape)
   weights = state.State(devices, layout, transformer.weight_specs(model, d))
   checkpoint.restore(path, [weights])
@@ -221,6 +223,44 @@ class KerasHubTest(BridgesTest):
     np.testing.assert_allclose(
       our_logits(made, ids(), mesh), expected, atol=1e-4
     )
+
+  @parameterized.parameters(*sorted(set(KERAS_HUB) - {"gemma_2"}))
+  def test_logits_of_the_others_on_a_mesh(self, name):
+    backbone, preset = self.preset(name)
+    made = native.write(self.open(preset), self.path("native"))
+    np.testing.assert_allclose(
+      our_logits(made, ids(), "data:2;model:2"),
+      keras_logits(backbone, ids()),
+      atol=1e-4,
+    )
+
+  def test_heads_that_do_not_divide(self):
+    """SmolLM2 has 9 heads, of which 3 share a head of keys."""
+    backbone, preset = self.preset(
+      "llama", num_query_heads=9, num_key_value_heads=3, hidden_dim=36
+    )
+    made = native.write(self.open(preset), self.path("native"))
+    expected = keras_logits(backbone, ids())
+    with self.subTest("a mesh that fits"):
+      np.testing.assert_allclose(
+        our_logits(made, ids(), "model:3", "batch:data;heads:model"),
+        expected,
+        atol=1e-4,
+      )
+    with self.subTest("another dimension is split"):
+      np.testing.assert_allclose(
+        our_logits(made, ids(), "model:2", "d_ff:model;vocab:model"),
+        expected,
+        atol=1e-4,
+      )
+    with self.subTest("the error says what fits"):
+      with self.assertRaisesRegex(
+        ValueError,
+        r"'heads' has size [93], .* of size 2. Sizes of 'model' that fit:"
+        r" \[1\]. Set mesh.shape \(--mesh\), or take 'heads:model' out of"
+        r" mesh.layout \(--layout\)",
+      ):
+        our_logits(made, ids(), "model:2")
 
   def test_scores_and_generations(self):
     backbone, preset = self.preset("qwen", vocabulary_size=400)

@@ -21,6 +21,7 @@ from absl.testing import absltest, parameterized  # noqa: E402
 
 from flan_tf import config  # noqa: E402
 from flan_tf.bridges import (  # noqa: E402
+  hugging_face,
   keras_hub_export,
   keras_hub_preset,
   keras_hub_tokenizer,
@@ -258,6 +259,21 @@ class KerasHubTest(ExportTest):
         if len(new) < NEW:
           self.assertEqual(made[len(new)], model.vocabulary.eos_id)
 
+    # KerasHub 0.32 has no way on for Llama 1 and 2, and those for Mistral and
+    # Gemma lose sizes of heads that these toys have.
+    if family in ("gpt2", "llama3", "qwen2"):
+      with self.subTest("from there to transformers, and back from there"):
+        task.preprocessor = None
+        task.export_to_transformers(self.path("transformers"))
+        back = hugging_face.open_source(
+          self.path("transformers"), source.vocabulary
+        )
+        rng = np.random.default_rng(0)
+        ids = rng.integers(0, source.vocabulary.size, [2, 12], np.int32)
+        np.testing.assert_allclose(
+          our_logits(back, ids), our_logits(source, ids), atol=1e-4
+        )
+
     with self.subTest("there and back again"):
       back = keras_hub_preset.open_source(self.path("preset"))
       self.assertEqual(back.model, source.model)
@@ -477,7 +493,7 @@ class NativeTest(ExportTest):
       for size in (4, 7, 20)
     ]
     unmerged, merged = (model.score(examples) for model in models)
-    np.testing.assert_allclose(merged, unmerged, atol=1e-4)
+    np.testing.assert_allclose(merged, unmerged, rtol=1e-5)
     before = Model.load(base, batch=4).score(examples)
     self.assertGreater(np.abs(before - merged).max(), 1e-2)
     for tensor in source.tensors.values():

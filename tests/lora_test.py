@@ -135,7 +135,7 @@ class EvaluationTest(absltest.TestCase):
         )
         values[name] = adapters.merged(adapter, values[name], a, b)
     toys.assign(plain.weights, values)
-    np.testing.assert_allclose(plain.score(examples), unmerged, atol=1e-4)
+    np.testing.assert_allclose(plain.score(examples), unmerged, rtol=1e-5)
     prompts = [example.ids for example in examples]
     for one, other in zip(
       plain.generate(prompts, 5), adapted.generate(prompts, 5), strict=True

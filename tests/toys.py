@@ -101,9 +101,11 @@ def open_cores() -> None:
 
 
 @functools.cache
-def mesh(shape: str) -> tuple[strategy.Devices, layout_lib.Layout]:
+def mesh(
+  shape: str, rules: str = RULES
+) -> tuple[strategy.Devices, layout_lib.Layout]:
   """The same devices for the same shape of mesh."""
-  layout = layout_lib.parse(shape, RULES, dims_lib.SPLITTABLE)
+  layout = layout_lib.parse(shape, rules, dims_lib.SPLITTABLE)
   return strategy.open_devices(layout.cores, "cpu"), layout
 
 

@@ -85,8 +85,8 @@ class Layout:
         raise ValueError(
           f"Dimension {dim.name!r} has size {dim.size}, which does not split"
           f" over mesh axis {axis!r} of size {parts}. Sizes of {axis!r} that"
-          f" fit: {fit}. Set mesh.shape, or take '{dim.name}:{axis}' out of"
-          " mesh.layout."
+          f" fit: {fit}. Set mesh.shape (--mesh), or take"
+          f" '{dim.name}:{axis}' out of mesh.layout (--layout)."
         )
 
   def __str__(self) -> str:
