@@ -16,12 +16,35 @@ from ml_collections import config_dict, config_flags
 
 from flan_tf import config
 
+# Flags that are defined here are those of the binary that asks for them, so
+# that its --help shows them.
+flags.disclaim_key_flags()
+
 
 def define_config() -> flags.FlagHolder:
   """Defines --config."""
   _refuse_unknown_overrides(sys.argv)
   return config_flags.DEFINE_config_file(
     "config", None, "Run file, e.g. launch/configs/small_tune.py."
+  )
+
+
+def define_mesh() -> Callable[[], config.MeshConfig]:
+  """Defines --mesh, --layout and --precision; gives what they say."""
+  default = config.MeshConfig()
+  shape = flags.DEFINE_string(
+    "mesh", default.shape, "E.g. data:2;model:4; one core if empty."
+  )
+  layout = flags.DEFINE_string(
+    "layout",
+    default.layout,
+    "Which dimension goes over which axis of the mesh.",
+  )
+  precision = flags.DEFINE_enum(
+    "precision", default.precision, config.PRECISIONS, "Of the computation."
+  )
+  return lambda: config.MeshConfig(
+    shape.value, layout.value, precision=precision.value
   )
 
 

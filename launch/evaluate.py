@@ -64,26 +64,14 @@ _SEPARATOR = flags.DEFINE_enum(
   "Around prompts and answers, in tokens: end of text (flan), nothing (plain),"
   " or the model's chat wrapper; by default as the model trained.",
 )
-_MESH = flags.DEFINE_string(
-  "mesh", "", "E.g. data:2;model:4; one core if empty."
-)
-_LAYOUT = flags.DEFINE_string(
-  "layout",
-  config.MeshConfig().layout,
-  "Which dimension goes over which axis of the mesh.",
-)
-_PRECISION = flags.DEFINE_enum(
-  "precision", "float32", config.PRECISIONS, "Of the computation."
-)
+_MESH = cli.define_mesh()
 
 
 def main() -> None:
   from flan_tf.eval import protocol
 
   output = _OUTPUT.value or os.path.join(_CHECKPOINT.value, "evaluation")
-  mesh = config.MeshConfig(
-    _MESH.value, _LAYOUT.value, precision=_PRECISION.value
-  )
+  mesh = _MESH()
   models = {"base": _BASE.value} if _BASE.value else {}
   models["tuned" if models else "model"] = _CHECKPOINT.value
   names = config.split_names(_TASKS.value)

@@ -52,17 +52,7 @@ _SEPARATOR = flags.DEFINE_enum(
   " model's chat wrapper; by default as the model trained.",
 )
 _BATCH = flags.DEFINE_integer("batch", 8, "Prompts answered at once.", 1)
-_MESH = flags.DEFINE_string(
-  "mesh", "", "E.g. data:2;model:4; one core if empty."
-)
-_LAYOUT = flags.DEFINE_string(
-  "layout",
-  config.MeshConfig().layout,
-  "Which dimension goes over which axis of the mesh.",
-)
-_PRECISION = flags.DEFINE_enum(
-  "precision", "float32", config.PRECISIONS, "Of the computation."
-)
+_MESH = cli.define_mesh()
 
 
 def main() -> None:
@@ -70,9 +60,7 @@ def main() -> None:
     raise ValueError("--input and --output go together.")
   if _PROMPT.value and _INPUT.value:
     raise ValueError("Give --prompt or --input, not both.")
-  mesh = config.MeshConfig(
-    _MESH.value, _LAYOUT.value, precision=_PRECISION.value
-  )
+  mesh = _MESH()
   alone = not _INPUT.value
   answer = jobs.answerer(
     _CHECKPOINT.value,
