@@ -17,7 +17,7 @@ import tensorflow as tf
 from flan_tf import config, wordings
 from flan_tf.bridges import row_programs
 from flan_tf.data import vocabulary as vocabulary_lib
-from flan_tf.data import wrapping as tokens_lib
+from flan_tf.data import wrapping
 
 # What str.rstrip takes off.
 _BLANKS = (
@@ -159,7 +159,7 @@ class TextModel(tf.Module):
     ids = self._tokenize(marked, target=False)
     room = tf.minimum(limits.input_length, limits.row_length - answer_length)
     room -= wrapper.of_prompt
-    middle = limits.overflow is not tokens_lib.Overflow.END
+    middle = limits.overflow is not wrapping.Overflow.END
     kept = _cut(ids, room, middle)
     asked = _behind(_before(wrapper.before, kept), wrapper.between)
     # Something must come before what is predicted.
@@ -178,10 +178,10 @@ class TextModel(tf.Module):
     return self._wrapper.vocabulary.tokenize(texts)
 
 
-def limits_of(run: config.RunConfig) -> tokens_lib.Limits:
+def limits_of(run: config.RunConfig) -> wrapping.Limits:
   """The lengths and the separator of a run, as its evaluation has them."""
   data = run.data
-  return tokens_lib.Limits.of(
+  return wrapping.Limits.of(
     data.input_length,
     data.target_length,
     data.length - run.adapter.soft_prompt,
