@@ -6,6 +6,7 @@ import pathlib
 import time
 from unittest import mock
 
+import tiny
 from absl.testing import absltest, parameterized
 
 import tasks
@@ -87,6 +88,87 @@ class DataTest(parameterized.TestCase):
     for name in ("fill", "peer_fill"):
       self.assertBetween(line[name], 0.3, 1)
     self.assertEqual("rss_mb_end" in line, steady_rows > 0)
+
+
+class ScoreTest(absltest.TestCase):
+  """A stand-in takes the harness's place; it answers as ours does, but once."""
+
+  def setUp(self):
+    super().setUp()
+    self.tiny = tiny.Tiny()
+    self.tiny.open()
+    self.addCleanup(self.tiny.close)
+    self.base = self.tiny.folder / "base"
+
+  def lines(self, names=("rte", "sst2"), length=512):
+    run = self.tiny.run(
+      train__steps=1, data__input_length=length - 16, data__length=length
+    )
+    self.tiny.train(run, self.base)
+    from flan_tf.mesh import checkpoint
+    from launch.benches import score
+
+    class Harness(score._Ours):
+      def choose(self, asked):
+        found = super().choose(asked)
+        found[-1] = 1 - found[-1]
+        return found, 0.5
+
+    work = score.Work(
+      checkpoint.find(str(self.base)),
+      "unused",
+      registry.TaskRegistry(tasks.ALL).select(names),
+      self.tiny.data_dir,
+      max_examples=3,
+      batch=4,
+    )
+    with mock.patch.object(score, "_LmEval", Harness):
+      return list(score.compare(work, "float32"))
+
+  def test_both_answer_the_same_requests(self):
+    with mock.patch.object(importlib.util, "find_spec"):
+      lines = self.lines()
+    self.assertEqual([line["task"] for line in lines], ["rte", "sst2", "all"])
+    for line in lines:
+      self.assertContainsSubset(KEYS, json.loads(json.dumps(line)))
+      examples = line["size"]["examples"]
+      wrong = 2 if line["task"] == "all" else 1
+      self.assertEqual(line["same_choices"], examples - wrong)
+    *of_tasks, total = (line["size"]["examples"] for line in lines)
+    self.assertEqual(sum(of_tasks), total)
+
+  def test_where_nothing_fits(self):
+    with mock.patch.object(importlib.util, "find_spec"):
+      with self.assertRaisesRegex(ValueError, "fits into the 32 tokens"):
+        self.lines(length=32)
+
+  def test_an_absent_harness_names_its_extra(self):
+    with mock.patch.object(importlib.util, "find_spec", return_value=None):
+      with self.assertRaisesRegex(ValueError, r"lm-eval.*pip install -e .\[be"):
+        self.lines()
+
+
+class ConvertTest(absltest.TestCase):
+  def test_there_and_back_is_measured(self):
+    from launch.benches import convert
+
+    path = pathlib.Path(self.create_tempdir().full_path, "words.model")
+    vocabulary.Vocabulary.train(["Is it so? yes no"], 290, path)
+    with mock.patch.multiple(
+      convert, _VOCAB=384, _WIDTH=32, _HEADS=4, _KV_HEADS=2, _D_FF=64
+    ):
+      lines = list(convert.measure(1e-4, str(path)))
+    self.assertEqual(
+      [(line["from"], line["to"]) for line in lines],
+      [
+        ("hugging_face", "native"),
+        ("native", "keras_hub"),
+        ("keras_hub", "native"),
+      ],
+    )
+    for line in lines:
+      self.assertContainsSubset(KEYS, json.loads(json.dumps(line)))
+      self.assertBetween(line["value"], 0.05, 4)
 
 
 if __name__ == "__main__":

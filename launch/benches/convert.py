@@ -50,8 +50,12 @@ def measure(gigabytes: float, vocabulary: str) -> Iterator[dict]:
       yield {
         "what": "convert",
         "system": "flan_tf",
+        "peer": None,
         "value": peak / 1e9,
         "unit": "GB of resident memory at most",
+        "peer_value": None,
+        "ratio_to_peer": None,
+        "share_of_peak": None,
         "precision": "float32",
         "size": {"gigabytes": size / 1e9},
         "from": before.partition(":")[0],

@@ -52,7 +52,7 @@ def compare(work: Work, precision: str) -> Iterator[dict]:
   """A line for each task that has data, then one for all of them.
 
   Raises:
-    ValueError: the harness is not installed.
+    ValueError: the harness is not installed, or there is nothing to score.
   """
   if importlib.util.find_spec(PEER) is None:
     raise ValueError(
@@ -61,9 +61,9 @@ def compare(work: Work, precision: str) -> Iterator[dict]:
   ours, theirs = _Ours(work, precision), _LmEval(work, precision)
   totals = np.zeros(3)
   agreed: list[bool] = []
-  for name, asked in ours.asked():
-    if not agreed:  # What is traced, or made, once is not timed.
-      ours.choose(asked[:1])
+  for name, asked, left_out in ours.asked():
+    ours.choose(asked)  # What is traced once for a shape is not timed.
+    if not agreed:
       theirs.choose(asked[:1])
     start = time.perf_counter()
     found = ours.choose(asked)
@@ -78,12 +78,17 @@ def compare(work: Work, precision: str) -> Iterator[dict]:
       "accuracy": 100 * float(np.mean(np.equal(found, right))),
       "peer_accuracy": 100 * float(np.mean(np.equal(wanted, right))),
       "same_choices": int(same.sum()),
+      "too_long": left_out,
     }
-  if len(agreed):
-    yield _line(precision, *totals.tolist()) | {
-      "task": "all",
-      "same_choices": sum(agreed),
-    }
+  if not agreed:
+    raise ValueError(
+      "There is nothing to score: no row of these tasks is prepared, or none"
+      f" fits into the {ours.row_length} tokens that the model reads."
+    )
+  yield _line(precision, *totals.tolist()) | {
+    "task": "all",
+    "same_choices": sum(agreed),
+  }
 
 
 def _line(precision: str, examples, seconds, peer_seconds) -> dict:
@@ -95,6 +100,7 @@ def _line(precision: str, examples, seconds, peer_seconds) -> dict:
     "unit": "examples/s",
     "peer_value": examples / peer_seconds,
     "ratio_to_peer": peer_seconds / seconds,
+    "share_of_peak": None,
     "precision": precision,
     "size": {"examples": int(examples)},
   }
@@ -110,9 +116,10 @@ class _Ours:
     data = dataclasses.replace(data, separator=work.separator)
     mesh = config.MeshConfig(precision=precision)
     self._model = Model.load(work.checkpoint, mesh, work.batch, data)
+    self.row_length = data.length
 
-  def asked(self) -> Iterator[tuple[str, list[requests.Request]]]:
-    """The requests of each task, none longer than what the model reads."""
+  def asked(self) -> Iterator[tuple[str, list[requests.Request], int]]:
+    """Each task's requests that the model reads whole; how many it does not."""
     from flan_tf.data import pipeline
 
     work = self._work
@@ -128,7 +135,7 @@ class _Ours:
       ]
       kept = [r for r in asked if not self._trimmed(r)]
       if kept:
-        yield item.task.name, kept
+        yield item.task.name, kept, len(asked) - len(kept)
 
   def choose(self, asked: list[requests.Request]) -> np.ndarray:
     from flan_tf.eval import protocol
