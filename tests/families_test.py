@@ -11,6 +11,7 @@ import toys
 from absl.testing import absltest, parameterized
 
 from flan_tf import config
+from flan_tf.eval import model as model_lib
 from flan_tf.mesh import ops
 from flan_tf.model import attention, dims, transformer
 from flan_tf.train import step as step_lib
@@ -51,6 +52,15 @@ class FamiliesTest(parameterized.TestCase):
       ValueError, "(?s)'heads' has size 2.*'model' of size 4"
     ):
       train("llama3", "model:4")
+
+  def test_rows_beyond_learned_positions_are_refused(self):
+    model = dataclasses.replace(toys.FAMILIES["gpt2"], max_positions=12)
+    run = dataclasses.replace(toys.run_config(), model=model)
+    message = "data.length is 16, but .* positions for 12 tokens"
+    with self.assertRaisesRegex(ValueError, message):
+      step_lib.TrainStep(*toys.mesh(""), run)
+    with self.assertRaisesRegex(ValueError, message):
+      model_lib.Model(run, toys.Vocabulary(), devices=toys.mesh("")[0])
 
   def test_names_of_weights(self):
     names = {

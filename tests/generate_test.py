@@ -137,7 +137,7 @@ class FileTest(absltest.TestCase):
     text = "".join(json.dumps(line) + "\n" for line in lines)
     pathlib.Path(self.source).write_text(text)
 
-  def run_file(self, stop_after: int = 99) -> tuple[int, int]:
+  def run_file(self, stop_after: int = 99, by: str = "") -> tuple[int, int]:
     def answer_batch(prompts, options):
       if len(self.calls) == stop_after:
         raise KeyboardInterrupt
@@ -152,7 +152,7 @@ class FileTest(absltest.TestCase):
         for prompt, texts in zip(prompts, options, strict=True)
       ]
 
-    return answering.answer_file(answer_batch, self.source, self.target, 2)
+    return answering.answer_file(answer_batch, self.source, self.target, 2, by)
 
   def read(self) -> list[dict]:
     return list(
@@ -257,6 +257,23 @@ class FileTest(absltest.TestCase):
       self.write(other)
       with self.assertRaisesRegex(ValueError, "line 1 answers another prompt"):
         self.run_file()
+
+  def test_a_question_that_was_cut_short_is_told(self):
+    with open(self.source, "w") as file:
+      file.write('{"prompt": "a"}\n{"prompt": "b"')
+    with self.assertRaisesRegex(ValueError, "in.jsonl, line 2: "):
+      self.run_file()
+
+  def test_another_model_does_not_go_on(self):
+    self.write({"prompt": "a"}, {"prompt": "b"}, {"prompt": "c"})
+    with self.assertRaises(KeyboardInterrupt):
+      self.run_file(stop_after=1, by="one")
+    self.assertEqual({line["by"] for line in self.read()}, {"one"})
+    with self.assertRaisesRegex(
+      ValueError, "line 1 was answered by 'one', not by 'two'. Choose another"
+    ):
+      self.run_file(by="two")
+    self.assertEqual(self.run_file(by="one"), (1, 2))
 
 
 class BinaryTest(absltest.TestCase):

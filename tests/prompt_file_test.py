@@ -103,11 +103,22 @@ class ReadTest(FileTestCase):
   def test_nothing_to_read(self):
     with self.assertRaisesRegex(ValueError, "a.jsonl is empty: expected JSON"):
       prompt_file.read(self.write("a.jsonl", "", "  "))
+    cut = self.write("b.jsonl", *lines(2, ended=False))
+    with self.assertRaisesRegex(ValueError, "has answers only that were cut"):
+      prompt_file.read(cut)
     for path in (self.folder / "none.jsonl", self.folder):
       with self.assertRaisesRegex(
         FileNotFoundError, "there is no file .*launch.generate writes such"
       ):
         prompt_file.read(str(path))
+
+  def test_answers_that_were_cut_are_left_out_and_told(self):
+    ended, cut = lines(2, ended=True), lines(3, ended=False)
+    found = prompt_file.read(self.write("a.jsonl", *ended, *cut))
+    self.assertLen(found, 2)
+    self.assertIn(
+      "3 lines are left out, as their answers were cut", found.notes[1]
+    )
 
 
 class TaskTest(FileTestCase):

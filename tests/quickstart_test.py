@@ -55,6 +55,8 @@ class QuickstartTest(absltest.TestCase):
     folder = self.create_tempdir().full_path
     gguf = toy_gguf(os.path.join(folder, "toy.gguf"))
     workdir = os.path.join(folder, "work")
+    # As if a first run had been killed while it converted.
+    os.makedirs(os.path.join(workdir, "base", "parts"))
     with mock.patch.object(smollm2, "fetch", return_value=gguf):
       said = run(workdir=workdir)
       before = {
@@ -71,6 +73,13 @@ class QuickstartTest(absltest.TestCase):
     self.assertRegex(said, r"task +metric +base +tuned")
     with open(os.path.join(workdir, "evaluation", "report.md")) as file:
       self.assertIn("**An already instruction-tuned start:**", file.read())
+    with mock.patch.object(smollm2, "fetch", return_value=gguf):
+      with self.assertRaisesRegex(
+        ValueError,
+        "work has a quickstart with other choices.*another --workdir",
+      ):
+        with flagsaver.flagsaver(workdir=workdir, held_out="nli"):
+          quickstart.main()
     # What is done is not done again.
     self.assertRegex(again, r"task +metric +base +tuned")
     self.assertNotEmpty(before)

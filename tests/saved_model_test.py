@@ -350,8 +350,7 @@ class FolderTest(SavedModelTestCase):
       saved_model.write(self.source, str(self.folder / "native"))
 
   def test_a_chat_needs_a_wrapper(self):
-    run = config.replace(self.source.run, "data", separator="chat")
-    source = dataclasses.replace(self.source, run=run)
+    source = dataclasses.replace(self.source, separator="chat")
     with self.assertRaisesRegex(ValueError, "there is no chat wrapper"):
       saved_model.write(source, str(self.folder / "models"))
 

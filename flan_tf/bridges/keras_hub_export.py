@@ -356,7 +356,11 @@ def _metadata(source: source_lib.Source) -> dict[str, Any]:
 
 
 def _code(source: source_lib.Source) -> str:
-  """Asks the model just as it was trained, token by token."""
+  """Asks the model as it was trained, token by token.
+
+  One thing cannot be had there: KerasHub's tokenizer puts the blank that
+  SentencePiece puts before a text also where a chat wrapper has none.
+  """
   vocabulary = source.vocabulary
   separator = wrapping.Separator(source.separator)
   if isinstance(source, native_source.NativeSource):
@@ -369,7 +373,10 @@ def _code(source: source_lib.Source) -> str:
   before = f"{before} + " if before else ""
   between = [int(i) for i in wrapper.between]
   between = f" + {between}" if between else ""
-  lead = f"{wrapper.leads[0]!r} + " if wrapper.leads[0] else ""
+  lead = wrapper.leads[0]
+  if wrapper.vocabulary is not vocabulary and lead == " ":
+    lead = ""  # KerasHub's tokenizer puts one there by itself.
+  lead = f"{lead!r} + " if lead else ""
   ends = list(dict.fromkeys(wrapper.ends))
   return f"""With FOLDER the folder of this file, and PROMPT a text:
 

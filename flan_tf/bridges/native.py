@@ -104,7 +104,7 @@ def _files(
   done = held = 0
   for name, tensor in source.tensors.items():
     for place, shape, value in _parts(tensor):
-      _check(f"{source.note}: {name}", value, shape)
+      source_lib.check_value(f"{source.note}: {name}", value, shape)
       size = _bytes(shape)
       if pieces and held + size > _FILE_BYTES:
         yield pieces
@@ -140,19 +140,6 @@ def _parts(
 
 def _bytes(shape: tuple[int, ...]) -> int:
   return 4 * math.prod(shape)
-
-
-def _check(what: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
-  if value.shape != shape or value.dtype != np.float32:
-    raise source_lib.SourceError(
-      f"{what} was read as {value.dtype} {list(value.shape)}, expected float32"
-      f" {list(shape)}."
-    )
-  if not np.isfinite(value).all():
-    raise source_lib.SourceError(
-      f"{what} has values that are not finite. The file is damaged, or the"
-      " model diverged when it was trained."
-    )
 
 
 def run_of(source: source_lib.Source) -> config.RunConfig:

@@ -126,6 +126,8 @@ def _variables(
   done, made = 0, {}
   for name in row_programs.weight_shapes(run):
     value: Any = tensors[name].read()
+    what = f"{source.note}: {name}"
+    source_lib.check_value(what, value, tensors[name].shape)
     with tf.device("/cpu:0"):
       made[name] = tf.Variable(value, trainable=False, name=name)
     done += sizes[name]

@@ -247,6 +247,20 @@ def check_names(
     )
 
 
+def check_value(what: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
+  """Raises SourceError unless a tensor is as it was announced, and finite."""
+  if value.shape != shape or value.dtype != np.float32:
+    raise SourceError(
+      f"{what} was read as {value.dtype} {list(value.shape)}, expected float32"
+      f" {list(shape)}."
+    )
+  if not np.isfinite(value).all():
+    raise SourceError(
+      f"{what} has values that are not finite. The file is damaged, or the"
+      " model diverged when it was trained."
+    )
+
+
 def grouped(names: Iterable[str]) -> list[str]:
   """Names that differ in one layer's number only, as one.
 

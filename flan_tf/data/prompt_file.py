@@ -4,9 +4,10 @@
 
 One JSON object a line, as `launch.generate` writes them. A prompt stands as it
 is, within the run's markers like the prompts of all tasks; an answer, too. Of a
-line's other keys two matter: "task" and "cluster" say what it was made from,
-and what a run holds out may not come back in this way. All of a file is held in
-memory.
+line's other keys three matter: "task" and "cluster" say what it was made from,
+and what a run holds out may not come back in this way; an answer that was cut
+at a limit, "ended": false, is left out, or its reader would learn to end there.
+All of a file is held in memory.
 """
 
 import dataclasses
@@ -36,6 +37,7 @@ class PromptFile:
     answers: of each line, UTF-8.
     origins: (task, cluster) as lines name them, each "" if not -> the number of
       the first such line, and how many there are.
+    cut: lines that are left out, as their answers had not ended.
   """
 
   path: str
@@ -43,6 +45,7 @@ class PromptFile:
   prompts: list[bytes]
   answers: list[bytes]
   origins: dict[tuple[str, str], tuple[int, int]]
+  cut: int = 0
 
   def __len__(self) -> int:
     return len(self.prompts)
@@ -63,6 +66,10 @@ class PromptFile:
   def notes(self) -> tuple[str, ...]:
     """What a person should know."""
     found = [f"from {self.path}, fingerprint {self.fingerprint}"]
+    if self.cut:
+      found.append(
+        f"{self.cut:,} lines are left out, as their answers were cut at a limit"
+      )
     if self._unnamed:
       found.append(
         f"{self._unnamed:,} of {len(self):,} lines name no cluster that they"
@@ -141,25 +148,29 @@ def read(path: str) -> PromptFile:
     )
   with tf.io.gfile.GFile(path, "rb") as file:
     data = file.read()
-  prompts, answers = [], []
+  prompts, answers, cut = [], [], 0
   origins: dict[tuple[str, str], tuple[int, int]] = {}
   for number, line in enumerate(data.split(b"\n"), 1):
     if not line.strip():
       continue
     try:
-      prompt, answer, origin = _parse(line)
+      prompt, answer, origin, ended = _parse(line)
     except ValueError as error:
       raise ValueError(f"{path}, line {number}: {error}") from error
+    if not ended:
+      cut += 1
+      continue
     prompts.append(prompt)
     answers.append(answer)
     first, count = origins.get(origin, (number, 0))
     origins[origin] = (first, count + 1)
   if not prompts:
     raise ValueError(
-      f'{path} is empty: expected JSON lines with "{_PROMPT}" and "{_ANSWER}".'
+      f"{path} {'has answers only that were cut' if cut else 'is empty'}:"
+      f' expected JSON lines with "{_PROMPT}" and "{_ANSWER}".'
     )
   fingerprint = hashlib.sha256(data).hexdigest()[:8]
-  return PromptFile(path, fingerprint, prompts, answers, origins)
+  return PromptFile(path, fingerprint, prompts, answers, origins, cut)
 
 
 def check_fingerprint(file: PromptFile, wanted: str) -> None:
@@ -188,8 +199,12 @@ def task_name(path: str) -> str:
   return name
 
 
-def _parse(line: bytes) -> tuple[bytes, bytes, tuple[str, str]]:
-  """Prompt, answer and (task, cluster) of a line; ValueError if it has none."""
+def _parse(line: bytes) -> tuple[bytes, bytes, tuple[str, str], bool]:
+  """Prompt, answer, (task, cluster), and whether the answer came to an end.
+
+  Raises:
+    ValueError: it has no prompt or no answer.
+  """
   try:
     value = json.loads(line)
   except ValueError as error:
@@ -215,6 +230,7 @@ def _parse(line: bytes) -> tuple[bytes, bytes, tuple[str, str]]:
       task if isinstance(task, str) else "",
       cluster if isinstance(cluster, str) else "",
     ),
+    value.get("ended") is not False,
   )
 
 

@@ -128,7 +128,11 @@ def answer(
 
 
 def answer_file(
-  answer_batch: AnswerBatch, source: str, target: str, batch: int = 8
+  answer_batch: AnswerBatch,
+  source: str,
+  target: str,
+  batch: int = 8,
+  by: str = "",
 ) -> tuple[int, int]:
   """Answers the prompts of a file of JSON lines; goes on where it was stopped.
 
@@ -142,6 +146,8 @@ def answer_file(
       gs://.
     batch: prompts continued at once. Of those to be ranked there are more: as
       many as fill so many rows.
+    by: what answers, for people; "by" of each line. A file that something else
+      has begun is not gone on with.
 
   Returns:
     (lines answered now, lines that were answered before).
@@ -149,11 +155,11 @@ def answer_file(
   Raises:
     FileNotFoundError: there is no source.
     ValueError: a line has no prompt or options that cannot be ranked, or the
-      target answers other prompts.
+      target answers other prompts, or by something else.
   """
   if not tf.io.gfile.exists(source):
     raise FileNotFoundError(f"There is no file {source} of prompts.")
-  lines = writers.read_jsonl(source)
+  lines = writers.read_jsonl(source, whole=True)
   options = [
     _options(f"{source}, line {number}", line)
     for number, line in enumerate(lines, 1)
@@ -165,6 +171,11 @@ def answer_file(
         f"{target}, line {number} answers another prompt than {source}. Remove"
         " it, or choose another --output."
       )
+    if old.get("by", "") != by:
+      raise ValueError(
+        f"{target}, line {number} was answered by {old.get('by')!r}, not by"
+        f" {by!r}. Choose another --output."
+      )
   progress = _progress(len(lines) - len(done), target)
   with tf.io.gfile.GFile(target, "w") as file:
     # Anew, in one write: a line that was cut short is dropped.
@@ -173,7 +184,8 @@ def answer_file(
     for part in _parts(prompts, options, len(done), batch):
       answers = answer_batch(prompts[part], options[part])
       for line, found in zip(lines[part], answers, strict=True):
-        file.write(json.dumps({**line, **found.as_line()}) + "\n")
+        made = {**line, **found.as_line(), **({"by": by} if by else {})}
+        file.write(json.dumps(made) + "\n")
       file.flush()
       progress(len(answers))
   return max(len(lines) - len(done), 0), len(done)

@@ -56,13 +56,20 @@ class HeldBack:
       return self.accuracy > self.majority + self.interval
     return self.p_value < 0.025
 
-  def beats(self, other: "HeldBack") -> bool:
-    """Whether the accuracy is higher by more than the 95 % interval of both."""
-    spread = [
-      metrics.half_interval(found.accuracy, found.examples)
-      for found in (self, other)
-    ]
-    return self.accuracy > other.accuracy + math.hypot(*spread)
+  def adds_to(self, before: "HeldBack") -> bool:
+    """Whether it is above what was known before, as far as there was room.
+
+    That is, by more than the 95 % interval of the difference; where that has
+    no room below 100, or no accuracy can tell, nothing is asked.
+    """
+    spread = math.hypot(
+      *(
+        metrics.half_interval(found.accuracy, found.examples)
+        for found in (self, before)
+      )
+    )
+    wanted = before.accuracy + spread
+    return not self.can_beat_majority or wanted >= 99 or self.accuracy > wanted
 
 
 def held_back(

@@ -72,6 +72,7 @@ class Model:
     # A soft prompt is at positions 1, 2, ...: something must come before it.
     self._starts = vocabulary.has_start or soft_prompt > 0
     self._dtype = tf.as_dtype(mesh.precision)
+    dims_lib.check_length(run.model, run.data.length)
     d = dims_lib.dims_for(run.model, batch, run.data.length)
     self._layout.check(d.tokens)
     specs = transformer.weight_specs(run.model, d)

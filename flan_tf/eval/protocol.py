@@ -111,7 +111,7 @@ def evaluate(
     held_out=model.run.held_out,
     not_read=not_read,
     seed=settings.seed,
-    # Only models that were tuned to answer come with a chat wrapper.
+    # Models that were tuned to answer come with a chat wrapper, others seldom.
     tuned_start=model.run.chat.given,
     settings={
       "separator": data.separator,

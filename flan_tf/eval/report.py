@@ -252,9 +252,9 @@ def _tuned_start(evaluations: compare.Evaluations) -> str:
   if not labels:
     return ""
   return (
-    f"the weights of {' and '.join(labels)} came with a chat wrapper, so"
-    " others had tuned them on instructions before, on data that is not known"
-    " here. Held out means that our own tuning did not see it."
+    f"the weights of {' and '.join(labels)} have a chat wrapper, so others will"
+    " have tuned them on instructions before, on data that is not known here."
+    " Held out means that our own tuning did not see it."
   )
 
 

@@ -24,6 +24,7 @@ import tensorflow as tf
 from flan_tf.mesh import state as state_lib
 
 _MARKER = "COMPLETE"
+_NOTES = ".md"  # For people, who may change them.
 _FOLDER = re.compile(r"step_(\d{8})$")
 
 
@@ -139,7 +140,8 @@ def finish(path: str, files: Mapping[str, bytes]) -> None:
   for name, content in files.items():
     with tf.io.gfile.GFile(os.path.join(path, name), "wb") as f:
       f.write(content)
-  sizes = {name: _size(path, name) for name in tf.io.gfile.listdir(path)}
+  names = [n for n in tf.io.gfile.listdir(path) if not n.endswith(_NOTES)]
+  sizes = {name: _size(path, name) for name in names}
   with tf.io.gfile.GFile(os.path.join(path, _MARKER), "w") as f:
     f.write(json.dumps({k: v for k, v in sizes.items() if v >= 0}))
 

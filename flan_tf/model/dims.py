@@ -73,6 +73,16 @@ def padded_vocab(size: int) -> int:
   return -(-size // _VOCAB_MULTIPLE) * _VOCAB_MULTIPLE
 
 
+def check_length(model: config.ModelConfig, length: int) -> None:
+  """Raises ValueError if the model has no positions for so long rows."""
+  if model.positions == "learned" and length > model.max_positions:
+    raise ValueError(
+      f"data.length is {length}, but the model has learned positions for"
+      f" {model.max_positions} tokens. Set --config.data.length (and"
+      " input_length, target_length) to no more."
+    )
+
+
 def dims_for(
   model: config.ModelConfig, batch: int = 1, length: int = 1, memory: int = 0
 ) -> Dims:

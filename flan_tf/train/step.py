@@ -56,6 +56,7 @@ class TrainStep:
   ):
     self._run = run
     rows = run.train.batch // run.train.microbatches
+    dims_lib.check_length(run.model, run.data.length)
     self._d = dims_lib.dims_for(run.model, rows, run.data.length)
     layout.check(self._d.tokens)
     specs = transformer.weight_specs(run.model, self._d)
