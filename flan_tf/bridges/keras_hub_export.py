@@ -69,13 +69,7 @@ def write(
     raise source_lib.SourceError(
       f"{target}: a preset is written to a local folder; copy it from there."
     )
-  if os.path.exists(target) and (
-    not os.path.isdir(target) or os.listdir(target)
-  ):
-    raise source_lib.SourceError(
-      f"There is something at {target} already. Name a new folder, or remove"
-      " it first."
-    )
+  source_lib.check_free(target)
   family = choose(source)
   tokenizer = keras_hub_tokenizer.make(
     source.vocabulary, f"{family}Tokenizer", source.note
@@ -462,11 +456,8 @@ def _theirs(
 ) -> np.ndarray:
   """One of our tensors as KerasHub has it."""
   value = source.tensors[name].read()
-  if not np.isfinite(value).all():
-    raise source_lib.SourceError(
-      f"{source.note}: {name} has values that are not finite. The file is"
-      " damaged, or the model diverged when it was trained."
-    )
+  what, shape = f"{source.note}: {name}", source.tensors[name].shape
+  source_lib.check_value(what, value, shape)
   if name in ("embedding", "unembedding"):
     value = value[: _rows(source.model)]
   if name.endswith(("attention/q", "attention/q_bias")):

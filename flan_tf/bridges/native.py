@@ -53,13 +53,7 @@ def write(
       Nothing remains of what was written.
   """
   target = os.path.expanduser(target)
-  if tf.io.gfile.exists(target) and (
-    not tf.io.gfile.isdir(target) or tf.io.gfile.listdir(target)
-  ):
-    raise source_lib.SourceError(
-      f"There is something at {target} already. Name a new folder, or remove"
-      " it first."
-    )
+  source_lib.check_free(target)
   with _removed_on_error(target):
     prefixes = []
     for pieces in _files(source, progress):

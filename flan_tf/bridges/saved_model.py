@@ -82,13 +82,7 @@ def write(
       Nothing remains of what was written.
   """
   target = os.path.expanduser(target).rstrip("/")
-  if tf.io.gfile.exists(target) and (
-    not tf.io.gfile.isdir(target) or tf.io.gfile.listdir(target)
-  ):
-    raise source_lib.SourceError(
-      f"There is something at {target} already. Name a new folder, or remove"
-      " it first."
-    )
+  source_lib.check_free(target)
   run = run_of(source)
   # What is refused is refused before anything is read.
   text_model.limits_of(run).wrapper(source.vocabulary)

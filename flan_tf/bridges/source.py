@@ -247,6 +247,20 @@ def check_names(
     )
 
 
+def check_free(target: str) -> None:
+  """Raises SourceError if there is something at a target, local or gs://."""
+  import tensorflow as tf
+
+  files = tf.io.gfile
+  if files.exists(target) and (
+    not files.isdir(target) or files.listdir(target)
+  ):
+    raise SourceError(
+      f"There is something at {target} already. Name a new folder, or remove"
+      " it first."
+    )
+
+
 def check_value(what: str, value: np.ndarray, shape: tuple[int, ...]) -> None:
   """Raises SourceError unless a tensor is as it was announced, and finite."""
   if value.shape != shape or value.dtype != np.float32:
