@@ -70,14 +70,14 @@ class ModelCardTestCase(absltest.TestCase):
 
 
 class ResultsTest(ModelCardTestCase):
-  def evaluate(self, both: bool = True, **more) -> str:
-    """Writes results as launch.evaluate does; returns the folder."""
+  def evaluate(self, both: bool = True, start: str = ".", **more) -> str:
+    """Writes results as launch.evaluate does in a folder; returns where."""
     folder = self.path("evaluation")
     for path, label, name, value in (
       (BASE, "base", "base.json", 50.5),
       (TUNED, "tuned", "results.json", 51.5),
     ):
-      checkpoint = os.path.relpath(self.source(path).path)
+      checkpoint = os.path.relpath(self.source(path).path, start)
       found = evaluation(checkpoint, label, value, held_out="misc", **more)
       if both or label == "tuned":
         found.write_json(os.path.join(folder, name))
@@ -174,7 +174,7 @@ class ResultsTest(ModelCardTestCase):
     self.assertIn("| 53.0 (1.5) | +1.0 |", again)
 
   def test_the_command(self):
-    folder = self.evaluate()
+    folder = self.evaluate(start=str(tiny.ROOT))  # Where commands start.
     command = ("-m", "launch.convert", f"--target=native:{self.path('there')}")
     refused = tiny.start(
       *command, f"--source=native:{TINY.folder}", f"--results={folder}"
