@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from flan_tf import config
 from launch import own_rows
 
+# Of an evaluation of two models, and of one: the last.
+_RESULTS = ("base.json", "results.json")
+
 
 def train_vocabulary(
   output: str,
@@ -111,7 +114,7 @@ def evaluate(
   import tasks
   from flan_tf import registry, splits
   from flan_tf.data import wrapping
-  from flan_tf.eval import protocol, report
+  from flan_tf.eval import protocol
   from flan_tf.eval.model import Model
   from flan_tf.mesh import checkpoint
   from flan_tf.train import run as run_lib
@@ -153,24 +156,28 @@ def evaluate(
     # All models were seen to hold it out, whether they say so or not.
     found = dataclasses.replace(found, held_out=held_out or found.held_out)
     evaluations.append(found)
-  # The last file is written last: where it is, the others are.
-  for found, name in zip(
-    evaluations, ("base.json", "results.json")[-len(models) :], strict=True
-  ):
-    found.write_json(os.path.join(output, name))
-  where = report.write(output, evaluations)
-  return f"{report.text(evaluations)}\nReport: {where}"
+  return _write(evaluations, output)
 
 
 def compare(base: str, tuned: str, output: str) -> str:
   """One report of two evaluations, each of one model; returns the table."""
-  from flan_tf.eval import report, results
+  from flan_tf.eval import results
 
-  evaluations = []
-  for folder, name in ((base, "base.json"), (tuned, "results.json")):
-    path = os.path.join(folder, "results.json")
-    evaluations.append(results.EvaluationResults.read(path))
-    evaluations[-1].write_json(os.path.join(output, name))
+  paths = [os.path.join(folder, _RESULTS[-1]) for folder in (base, tuned)]
+  return _write(
+    [results.EvaluationResults.read(path) for path in paths], output
+  )
+
+
+def _write(evaluations, output: str) -> str:
+  """Writes one evaluation or two, and their report; returns the table."""
+  from flan_tf.eval import report
+
+  # The last file is written last: where it is, the others are.
+  for found, name in zip(
+    evaluations, _RESULTS[-len(evaluations) :], strict=True
+  ):
+    found.write_json(os.path.join(output, name))
   where = report.write(output, evaluations)
   return f"{report.text(evaluations)}\nReport: {where}"
 
@@ -205,8 +212,7 @@ def read_table(output: str, labels: Sequence[str]) -> str | None:
   """The table of an evaluation that was written before, if there is one."""
   from flan_tf.eval import report, results
 
-  names = ("base.json", "results.json")[-len(labels) :]
-  paths = [os.path.join(output, name) for name in names]
+  paths = [os.path.join(output, name) for name in _RESULTS[-len(labels) :]]
   if not all(map(os.path.exists, paths)):
     return None
   return report.text([results.EvaluationResults.read(path) for path in paths])

@@ -208,11 +208,11 @@ class Model:
     """
     ends = tuple(ends) or (self.vocabulary.eos_id,)
     out: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
-    prompts = [np.concatenate([self._before, ids]) for ids in prompts]
+    prompts = [self._trunk(ids) for ids in prompts]
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for start in range(0, len(order), self._batch):
       chosen = order[start : start + self._batch]
-      longest = max(1 + len(prompts[i]) for i in chosen)  # BOS comes first.
+      longest = max(len(prompts[i]) for i in chosen)
       columns = _SHORTEST_PROMPT
       while columns < longest:
         columns *= 2
@@ -254,7 +254,7 @@ class Model:
     return self._scorers[shape]
 
   def _trunk(self, prompt: np.ndarray) -> np.ndarray:
-    """Inputs that all options of a prompt have before their first target."""
+    """Inputs of a prompt, up to that of the first target behind it."""
     ids = np.concatenate([self._before, prompt])
     # What is scored needs some input before it.
     start = [self.vocabulary.bos_id] if self._starts or not len(ids) else []
@@ -269,11 +269,8 @@ class Model:
     start = np.full([self._batch], columns - 1, np.int32)
     for row, ids in enumerate(prompts):
       # The last prompt token is the input of the first new column.
-      begin = columns - 1 - len(ids)
-      inputs[row, begin] = self.vocabulary.bos_id
-      inputs[row, begin + 1 :] = ids
-      no_start = len(ids) and not self._starts
-      start[row] = begin + 1 if no_start else begin
+      start[row] = columns - len(ids)
+      inputs[row, start[row] :] = ids
     rows = mtf.Shape([d.batch])
     starts = first.split(start, rows)
     tokens, cache = first.start(first.split(inputs, d.tokens), starts)

@@ -133,29 +133,25 @@ class _Ours:
         for template in item.task.forward_templates[: work.templates]
         for request in requests.prompts_for(item.task, read.rows, template)
       ]
-      kept = [r for r in asked if not self._trimmed(r)]
+      kept = [r.request for r in self._tokenize(asked) if not r.trimmed]
       if kept:
         yield item.task.name, kept, len(asked) - len(kept)
 
   def choose(self, asked: list[requests.Request]) -> np.ndarray:
-    from flan_tf.eval import protocol
-
-    tokenized = requests.tokenize_requests(
-      asked, self._model.vocabulary, protocol.limits_of(self._model)
-    )
+    tokenized = self._tokenize(asked)
     scores = self._model.score_options(
       [item.prompt for item in tokenized], [item.options for item in tokenized]
     )
     return np.array([np.argmax(of_request) for of_request in scores])
 
-  def _trimmed(self, request: requests.Request) -> bool:
+  def _tokenize(
+    self, asked: Sequence[requests.Request]
+  ) -> list[requests.TokenRequest]:
     from flan_tf.eval import protocol
 
-    limits = protocol.limits_of(self._model)
-    (item,) = requests.tokenize_requests(
-      [request], self._model.vocabulary, limits
+    return requests.tokenize_requests(
+      asked, self._model.vocabulary, protocol.limits_of(self._model)
     )
-    return item.trimmed
 
 
 class _LmEval:
