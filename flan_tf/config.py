@@ -17,6 +17,9 @@ import ml_collections
 from flan_tf import suggest, wordings
 
 SEPARATORS = ("flan", "plain", "newline", "chat")
+# By what an evaluation ranks options, and whose exemplars prompts have.
+SCORES = ("sum", "per_token", "per_character", "unconditional")
+EXEMPLARS = ("per_query", "fixed")
 OVERFLOWS = ("middle", "end", "skip")
 OBJECTIVES = ("instructions", "language_model")
 MLPS = ("geglu", "swiglu", "gelu", "relu")

@@ -51,6 +51,19 @@ _BASE_WORDING = flags.DEFINE_enum(
   "How the untuned model is asked, e.g. baseline; by default as the tuned one.",
 )
 _SHOTS = flags.DEFINE_integer("shots", 0, "Exemplars before each query.", 0)
+_EXEMPLARS = flags.DEFINE_enum(
+  "exemplars",
+  config.EXEMPLARS[0],
+  config.EXEMPLARS,
+  "Each query's own, or the same ones for all of a template.",
+)
+_SCORE = flags.DEFINE_enum(
+  "score",
+  config.SCORES[0],
+  config.SCORES,
+  "What options are ranked by: the sum of their tokens' log-probabilities, that"
+  " per token or character, or against the option behind an empty prompt.",
+)
 _MARKERS = flags.DEFINE_string(
   "markers",
   "",
@@ -92,6 +105,8 @@ def main() -> None:
         _SEED.value,
         wording=_WORDING.value,
         shots=_SHOTS.value,
+        exemplars=_EXEMPLARS.value,
+        score=_SCORE.value,
         markers=_MARKERS.value,
       ),
       _BASE_WORDING.value,

@@ -130,7 +130,7 @@ class DecodeTest(parameterized.TestCase):
     rows, _ = self.generate("t5", eos_id=-1)
     model, _ = self.model("t5")
     model.vocabulary = dataclasses.replace(model.vocabulary, eos_id=rows[0][0])
-    _, more, _ = model._decoders[32, MAX_NEW]
+    _, more, _ = model._decoder._programs[32, MAX_NEW]
     with mock.patch.object(more, "start", wraps=more.start) as start:
       (made,) = model.generate(prompts()[:1], MAX_NEW)
     self.assertEmpty(made)

@@ -326,7 +326,8 @@ class OtherPromptsTest(absltest.TestCase):
     self.assertIn("no baseline prompt", self.not_read["sst2"])
 
   def test_a_generation_ends_where_a_stop_begins(self):
-    from flan_tf.eval import protocol
+    from flan_tf.data import requests
+    from flan_tf.eval import predictions
 
     task = TASKS.get("natural_questions")
     reply = MODEL.vocabulary.encode([" Oslo\nQ: And now?"])[0]
@@ -335,22 +336,23 @@ class OtherPromptsTest(absltest.TestCase):
       del max_new, ends
       return [reply] * len(prompts)
 
-    asked = [protocol.requests.Request(0, "Q: Where? A:", (), -1, ("Oslo",))]
+    asked = [requests.Request(0, "Q: Where? A:", (), -1, ("Oslo",))]
     with mock.patch.object(MODEL, "generate", generate):
-      (answer,) = protocol.predict(
-        MODEL, task, asked, protocol.limits_of(MODEL), task.baseline.stops
+      (answer,) = predictions.predict(
+        MODEL, task, asked, predictions.limits_of(MODEL), task.baseline.stops
       )
     self.assertEqual(answer.text, "Oslo")
 
   def test_every_right_option_counts(self):
     """A row of ReCoRD may have several right entities."""
-    from flan_tf.eval import protocol
+    from flan_tf.data import requests
+    from flan_tf.eval import predictions, protocol
 
-    request = protocol.requests.Request(
+    request = requests.Request(
       0, "Who?", ("Ann", "Bob", "Ann Lee"), 0, ("Ann", "Ann Lee")
     )
     answers = [
-      protocol.Prediction(request, text, False, choice)
+      predictions.Prediction(request, text, False, choice)
       for choice, text in enumerate(request.options)
     ]
     task = dataclasses.replace(

@@ -68,14 +68,14 @@ class LabelTest(absltest.TestCase):
     import tasks
     from flan_tf import registry
     from flan_tf.data import pipeline, requests
-    from flan_tf.eval import protocol
+    from flan_tf.eval import predictions
 
     task = registry.TaskRegistry(tasks.ALL).get("rte")
     (item,), _ = pipeline.plan_tasks([task], TINY.data_dir)
     rows = requests.read_evaluation_rows(task, item.dataset, item.plan.dev, 6)
     asked = requests.prompts_for(task, rows.rows, template=2)
-    limits = protocol.limits_of(MODEL)
-    expected = protocol.predict(MODEL, task, asked, limits)
+    limits = predictions.limits_of(MODEL)
+    expected = predictions.predict(MODEL, task, asked, limits)
     prompts = [request.prompt for request in asked]
     options = [request.options for request in asked]
     found = answering.answer(MODEL, prompts, options=options)

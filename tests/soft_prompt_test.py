@@ -142,12 +142,12 @@ class EvaluationTest(absltest.TestCase):
     import tasks
     from flan_tf import registry
     from flan_tf.eval import model as model_lib
-    from flan_tf.eval import protocol
+    from flan_tf.eval import predictions, protocol
 
     workdir = self.create_tempdir().full_path
     TINY.train(soft_run(train__steps=2), workdir)
     model = model_lib.Model.load(workdir, batch=4)
-    self.assertEqual(protocol.limits_of(model).row_length, 77)
+    self.assertEqual(predictions.limits_of(model).row_length, 77)
     found = protocol.evaluate(
       model,
       "soft",

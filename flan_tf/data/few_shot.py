@@ -4,8 +4,9 @@
     asked = with_exemplars(task, asked, template, pool, ...)   once a template
 
 Each query draws its own exemplars, from the seed and its row number, in the
-query's own template. The query is never its own exemplar. Where the prompt is
-too long, whole exemplars go, the last ones first.
+query's own template; or, where they are fixed, all have the same ones. A query
+is never an exemplar. Where the prompt is too long, whole exemplars go, the last
+ones first.
 """
 
 import dataclasses
@@ -45,6 +46,7 @@ def with_exemplars(
   limits: wrapping.Limits,
   seed: int,
   same_split: bool = False,
+  fixed: bool = False,
 ) -> list[requests.Request]:
   """Requests with up to `shots` exemplars each, and markers around all parts.
 
@@ -61,18 +63,25 @@ def with_exemplars(
     seed: of the draws.
     same_split: whether the queries come from the split that the pool was read
       from: then rows of the same number are the same row.
+    fixed: the same exemplars for all requests.
 
   Returns:
     The same requests in the same order, with other prompts.
   """
   rendered = requests.render_rows(task, pool, template)
-  drawn = []
-  for request in asked:
-    own = request.row if same_split else -1
-    others = [i for i, row in enumerate(pool) if row.row != own]
-    draw = mixture.generator(seed, "shots", task.name, same_split, request.row)
-    chosen = draw.permutation(len(others))[:shots]
-    drawn.append([rendered[others[i]] for i in chosen])
+  asked_rows = {request.row for request in asked} if same_split else set()
+
+  def draw(own: set[int], row: int) -> list[tuple[str, str]]:
+    others = [i for i, other in enumerate(pool) if other.row not in own]
+    drawing = mixture.generator(seed, "shots", task.name, same_split, row)
+    chosen = drawing.permutation(len(others))[:shots]
+    return [rendered[others[i]] for i in chosen]
+
+  if fixed:
+    same = draw(asked_rows, -1)
+    drawn = [same for _ in asked]
+  else:
+    drawn = [draw(asked_rows & {one.row}, one.row) for one in asked]
   drawn = _fitting(asked, drawn, markers, vocabulary, limits)
   return [
     dataclasses.replace(

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from flan_tf import wordings, writers
 from flan_tf.data import requests
-from flan_tf.eval import protocol
+from flan_tf.eval import predictions
 from flan_tf.eval.model import Model
 
 _log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def answer(
     ValueError: an option has no tokens.
   """
   around = wordings.markers(markers or model.run.data.markers)
-  limits = protocol.limits_of(model)
+  limits = predictions.limits_of(model)
   longest = min(max_new or limits.longest_target, limits.longest_target)
   ends = limits.wrapper(model.vocabulary).ends
   offered = options or [()] * len(prompts)

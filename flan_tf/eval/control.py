@@ -16,7 +16,7 @@ import numpy as np
 from flan_tf import schema
 from flan_tf.data import pipeline, prompts, requests, split_plan
 from flan_tf.data import rows as rows_lib
-from flan_tf.eval import metrics, protocol
+from flan_tf.eval import metrics, predictions
 from flan_tf.eval.model import Model
 
 
@@ -95,11 +95,11 @@ def held_back(
     task, item.dataset, item.plan.test, max_examples or None
   )
   right = np.array([row.answer_index for row in read.rows])
-  limits = protocol.limits_of(model)
+  limits = predictions.limits_of(model)
   accuracies, margins = [], np.zeros(len(right))
   for template in task.forward_templates:
     asked = requests.prompts_for(task, read.rows, template)
-    answered = protocol.predict(model, task, asked, limits)
+    answered = predictions.predict(model, task, asked, limits)
     accuracies.append(np.mean([p.choice for p in answered] == right))
     margins += [p.scores[1] - p.scores[0] for p in answered]
   auc = p_value = math.nan
@@ -146,7 +146,9 @@ def memorized(
   for template in task.forward_templates:
     rows = [r for r, t in zip(read.rows, chosen, strict=True) if t == template]
     asked = requests.prompts_for(task, rows, template)
-    answered = protocol.predict(model, task, asked, protocol.limits_of(model))
+    answered = predictions.predict(
+      model, task, asked, predictions.limits_of(model)
+    )
     right += [p.choice == p.request.answer_index for p in answered]
   return 100 * float(np.mean(right))
 

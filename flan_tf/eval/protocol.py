@@ -13,17 +13,14 @@ import math
 import sys
 from collections.abc import Callable, Sequence
 
-import numpy as np
-
 from flan_tf import schema, wordings
 from flan_tf.data import (
   few_shot,
   pipeline,
   requests,
   split_plan,
-  wrapping,
 )
-from flan_tf.eval import metrics, results
+from flan_tf.eval import metrics, predictions, results
 from flan_tf.eval.model import Model
 
 _log = logging.getLogger(__name__)
@@ -42,6 +39,9 @@ class Settings:
     templates: which templates; empty for all that ask for the answer.
     wording: see `flan_tf.wordings`.
     shots: exemplars before each query, drawn from training rows.
+    exemplars: "per_query", as the paper draws them, or "fixed": the same ones
+      before all queries of a template, which are read once.
+    score: what options are ranked by, see `flan_tf.eval.predictions`.
     markers: around prompts and answers, as `wordings.markers` takes them;
       empty for those that the model was trained with.
   """
@@ -51,26 +51,9 @@ class Settings:
   templates: tuple[int, ...] = ()
   wording: str = wordings.INSTRUCTIONS
   shots: int = 0
+  exemplars: str = "per_query"
+  score: str = "sum"
   markers: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-  """One answered request.
-
-  Attributes:
-    request: what was asked.
-    text: the answer.
-    trimmed: whether the prompt was too long and lost a part.
-    choice: of a classification, the index of the answer among the options.
-    scores: of a classification, the log-probability of each option.
-  """
-
-  request: requests.Request
-  text: str
-  trimmed: bool
-  choice: int | None = None
-  scores: tuple[float, ...] = ()
 
 
 def evaluate(
@@ -92,7 +75,7 @@ def evaluate(
     settings: see Settings.
   """
   planned, not_read = pipeline.plan_tasks(tasks, data_dir)
-  limits = limits_of(model)
+  limits = predictions.limits_of(model)
   found = []
   progress = _progress(len(planned), label)
   for item in planned:
@@ -122,55 +105,10 @@ def evaluate(
       "wording": settings.wording,
       "shots": settings.shots,
       "markers": settings.markers or data.markers,
-      "score": "sum of the option's token log-probabilities",
+      "score": settings.score,
+      **({"exemplars": settings.exemplars} if settings.shots else {}),
     },
   )
-
-
-def predict(
-  model: Model,
-  task: schema.Task,
-  asked: Sequence[requests.Request],
-  limits: wrapping.Limits,
-  stops: Sequence[str] = (),
-) -> list[Prediction]:
-  """Answers requests: the best option, or a greedy continuation.
-
-  Equal options: the first one of them. A continuation ends where one of
-  `stops` begins.
-  """
-  tokenized = requests.tokenize_requests(asked, model.vocabulary, limits)
-  if task.kind is schema.Kind.CLASSIFICATION:
-    log_probs = model.score_options(
-      [item.prompt for item in tokenized],
-      [item.options for item in tokenized],
-    )
-    answered = []
-    for item, found in zip(tokenized, log_probs, strict=True):
-      scores = tuple(found.tolist())
-      choice = int(np.argmax(scores))
-      text = item.request.options[choice]
-      answered.append(
-        Prediction(item.request, text, item.trimmed, choice, scores)
-      )
-    return answered
-  new = model.generate(
-    [item.prompt for item in tokenized],
-    limits.longest_target,
-    limits.wrapper(model.vocabulary).ends,
-  )
-  return [
-    Prediction(
-      item.request, _until(model.vocabulary.decode(ids), stops), item.trimmed
-    )
-    for item, ids in zip(tokenized, new, strict=True)
-  ]
-
-
-def _until(text: str, stops: Sequence[str]) -> str:
-  for stop in stops:
-    text = text.partition(stop)[0]
-  return text.strip() if stops else text
 
 
 def _evaluate_task(
@@ -204,7 +142,9 @@ def _evaluate_task(
     for request in ask(part, rows, template)
   ]
   stops = baseline.stops if baseline else ()
-  answers = iter(predict(model, task, asked, limits, stops))
+  answers = iter(
+    predictions.predict(model, task, asked, limits, stops, settings.score)
+  )
   scores, trimmed, headline = [], 0, task.metrics[0]
   for template in templates:
     on_test = list(itertools.islice(answers, len(test.rows)))
@@ -261,6 +201,7 @@ def _asker(model, item, limits, settings):
       limits,
       settings.seed,
       same_split=part.split == item.plan.train.split,
+      fixed=settings.exemplars == "fixed",
     )
 
   return ask
@@ -273,7 +214,9 @@ def _read(item, rows: split_plan.RowRange, settings: Settings):
   )
 
 
-def _measure(task: schema.Task, answered: list[Prediction]) -> dict[str, float]:
+def _measure(
+  task: schema.Task, answered: list[predictions.Prediction]
+) -> dict[str, float]:
   """Each metric of the task; empty without predictions."""
   if not answered:
     return {}
@@ -300,19 +243,6 @@ def _measure(task: schema.Task, answered: list[Prediction]) -> dict[str, float]:
 def _templates(task: schema.Task, settings: Settings) -> tuple[int, ...]:
   chosen = settings.templates or task.forward_templates
   return tuple(t for t in chosen if t in task.forward_templates)
-
-
-def limits_of(model: Model) -> wrapping.Limits:
-  """The lengths and the separator of a model's run."""
-  data = model.run.data
-  return wrapping.Limits(
-    input_length=data.input_length,
-    target_length=data.target_length,
-    row_length=data.length - model.run.adapter.soft_prompt,
-    overflow=wrapping.Overflow(data.overflow),
-    separator=wrapping.Separator(data.separator),
-    chat=model.run.chat,
-  )
 
 
 def _progress(number: int, label: str) -> Callable[[int], None]:

@@ -147,10 +147,10 @@ class _Ours:
   def _tokenize(
     self, asked: Sequence[requests.Request]
   ) -> list[requests.TokenRequest]:
-    from flan_tf.eval import protocol
+    from flan_tf.eval import predictions
 
     return requests.tokenize_requests(
-      asked, self._model.vocabulary, protocol.limits_of(self._model)
+      asked, self._model.vocabulary, predictions.limits_of(self._model)
     )
 
 
