@@ -171,7 +171,7 @@ def compare(base: str, tuned: str, output: str) -> str:
 
 def _write(evaluations, output: str) -> str:
   """Writes one evaluation or two, and their report; returns the table."""
-  from flan_tf.eval import report
+  from flan_tf.report import report
 
   # The last file is written last: where it is, the others are.
   for found, name in zip(
@@ -210,7 +210,8 @@ def answerer(
 
 def read_table(output: str, labels: Sequence[str]) -> str | None:
   """The table of an evaluation that was written before, if there is one."""
-  from flan_tf.eval import report, results
+  from flan_tf.eval import results
+  from flan_tf.report import report
 
   paths = [os.path.join(output, name) for name in _RESULTS[-len(labels) :]]
   if not all(map(os.path.exists, paths)):

@@ -11,15 +11,8 @@ import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 from flan_tf import schema
-from flan_tf.eval import (
-  compare,
-  plot,
-  published,
-  report,
-  results,
-  summaries,
-  tables,
-)
+from flan_tf.eval import results
+from flan_tf.report import compare, plot, published, report, summaries, tables
 
 _TASKS = (
   ("anli_r1", "nli", "accuracy", 34.0),

@@ -22,13 +22,13 @@ BELOW = {
   "flan_tf.model": (*_L0, "flan_tf.mesh"),
   "flan_tf.train": (*_L1, "flan_tf.model"),
   "flan_tf.eval": (*_L1, "flan_tf.model"),
-  "flan_tf.bridges": _L3,
-  "flan_tf.studies": _L3,
+  "flan_tf.report": (*_L0, "flan_tf.eval"),
+  "flan_tf.bridges": (*_L3, "flan_tf.report"),
   "launch": (
     *_L3,
     "flan_tf.prepare",
     "flan_tf.bridges",
-    "flan_tf.studies",
+    "flan_tf.report",
     "tasks",
   ),
 }

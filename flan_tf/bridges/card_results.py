@@ -13,7 +13,8 @@ from absl import logging
 
 from flan_tf.bridges import native_source
 from flan_tf.bridges import source as source_lib
-from flan_tf.eval import compare, results, tables
+from flan_tf.eval import results
+from flan_tf.report import compare, tables
 
 # What launch.evaluate writes: the untuned model first, where there are two.
 _BASE, _RESULTS = "base.json", "results.json"

@@ -1,9 +1,7 @@
-"""Evaluation: scores, generations, metrics, results and the report.
+"""Evaluation: prompts in, answers out, and how good they are.
 
-`option_rows` packs prompts with their options for `model`; `protocol` asks over
-all templates, `answering` answers what somebody wrote.
-
-Read `metrics` (predictions -> a number), `results` (numbers -> one value that
-is kept as JSON), then `report`, `plot` and `summaries` (for people), and
-`published` (what the paper's model reached).
+`loaded` holds the weights, `scoring` and `decoding` the programs with them,
+`model` both; `predictions` answers requests, `protocol` asks over all
+templates, `answering` answers what somebody wrote. `metrics` makes numbers of
+predictions, and `results` one value of the numbers, which is kept as JSON.
 """

@@ -1,6 +1,7 @@
 """Evaluation results for TensorBoard: scalars, the report and its plot."""
 
-from flan_tf.eval import compare, results
+from flan_tf.eval import results
+from flan_tf.report import compare
 
 
 def write(

@@ -6,7 +6,8 @@ Built here without markup, then written as Markdown or for the terminal.
 import math
 import re
 
-from flan_tf.eval import compare, published, results
+from flan_tf.eval import results
+from flan_tf.report import compare, published
 
 Table = list[list[str]]
 

@@ -7,7 +7,8 @@ that are undefined, and comparisons that are not like with like.
 
 import math
 
-from flan_tf.eval import compare, metrics, plot, published, summaries, tables
+from flan_tf.eval import metrics
+from flan_tf.report import compare, plot, published, summaries, tables
 
 _PLOT_FILE = "templates.png"
 _REPORT_FILE = "report.md"

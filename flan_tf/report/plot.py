@@ -3,7 +3,7 @@
 import io
 import math
 
-from flan_tf.eval import compare
+from flan_tf.report import compare
 
 # Orange and blue: told apart by nearly all eyes, and in grey print.
 _COLOURS = ("#d9822b", "#1f5fa8")
