@@ -69,6 +69,7 @@ EXTRAS = {
 # Each is launch/NAME.py with a function run().
 BINARIES = [
   "bench",
+  "contamination",
   "control",
   "convert",
   "evaluate",

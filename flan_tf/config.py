@@ -16,7 +16,7 @@ import ml_collections
 
 from flan_tf import suggest, wordings
 
-SEPARATORS = ("flan", "plain", "newline", "chat")
+SEPARATORS = ("flan", "plain", "newline", "blank", "chat")
 # By what an evaluation ranks options, and whose exemplars prompts have.
 SCORES = ("sum", "per_token", "per_character", "unconditional")
 EXEMPLARS = ("per_query", "fixed")
@@ -55,9 +55,9 @@ class DataConfig:
     target_length: longest answer, in tokens.
     length: tokens in a packed row.
     separator: "flan" puts end-of-text between prompt and answer and after it;
-      "plain" puts nothing, "newline" a new line between them, as suits a
-      model that only goes on with texts; "chat" puts the run's `chat` around
-      both.
+      "plain" puts nothing, "newline" a new line and "blank" a blank between
+      them, as suits a model that only goes on with texts; "chat" puts the run's
+      `chat` around both.
     overflow: what happens to a prompt that is too long: its "middle" is cut,
       since instructions and options stand at either end; its "end" is cut, as
       published; or it is left out ("skip"). All are counted.

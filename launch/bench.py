@@ -4,6 +4,9 @@
   python -m launch.bench --what=data --against=seqio --tfds_data_dir=DIR
   python -m launch.bench --what=score --against=lm_eval --tfds_data_dir=DIR \
       --checkpoint=CHECKPOINT --peer_model=FOLDER_OR_GGUF --tasks=rte,anli_r1
+  python -m launch.bench --what=options --checkpoint=CHECKPOINT
+  python -m launch.bench --what=generate --against=transformers \
+      --checkpoint=CHECKPOINT --peer_model=FOLDER_OR_GGUF --precisions=float32
   python -m launch.bench --what=convert --gigabytes=5
 
 Prints one JSON object a line: what, system, peer, value, unit, peer_value,
@@ -26,11 +29,16 @@ _PEERS = {
   "train": "keras_hub",
   "data": "seqio",
   "score": "lm_eval",
+  "generate": "keras_hub",  # Or transformers.
+  "options": "itself",  # Without what options share.
   "convert": "nothing",  # What is measured is the memory it takes.
 }
 _WHAT = flags.DEFINE_enum("what", "train", list(_PEERS), "What to measure.")
 _AGAINST = flags.DEFINE_enum(
-  "against", None, list(_PEERS.values()), "The peer; each --what has its own."
+  "against",
+  None,
+  sorted({*_PEERS.values(), "transformers"}),
+  "The peer; each --what has its own, generate a second one.",
 )
 _ROUNDS = flags.DEFINE_integer(
   "rounds", None, "Turns that each side takes; by default 5 (data: 3).", 1
@@ -62,13 +70,23 @@ _STEADY_ROWS = flags.DEFINE_integer(
   "Rows to draw after a pass, to watch the memory; 0 skips that.",
   0,
 )
-# --what=score
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "What scores.")
+# --what=score, --what=generate
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "What scores, or goes on.")
 _PEER_MODEL = flags.DEFINE_string(
   "peer_model", "", "The same weights for transformers: a folder or GGUF file."
 )
 _SEPARATOR = flags.DEFINE_enum(
-  "separator", "newline", ["newline", "plain"], "Between prompt and option."
+  "separator",
+  "newline",
+  ["newline", "blank", "plain"],
+  "Between prompt and option.",
+)
+_PEER_DEFAULTS = flags.DEFINE_bool(
+  "peer_defaults", False, "The peer's own batch and precision, not ours."
+)
+_SHOTS = flags.DEFINE_integer("shots", 0, "Exemplars before each query.", 0)
+_EXEMPLARS = flags.DEFINE_enum(
+  "exemplars", config.EXEMPLARS[0], config.EXEMPLARS, "Whose they are."
 )
 _MAX = flags.DEFINE_integer("max_examples", 20, "Most test rows of a task.", 1)
 _GIGABYTES = flags.DEFINE_float(
@@ -79,7 +97,8 @@ _TEMPLATES = flags.DEFINE_integer("templates", 2, "Templates of a task.", 1)
 
 def main() -> None:
   what = _WHAT.value
-  if _AGAINST.value not in (None, _PEERS[what]):
+  peers = [None, _PEERS[what], *["transformers"] * (what == "generate")]
+  if _AGAINST.value not in peers:
     raise ValueError(
       f"--what={what} is measured against {_PEERS[what]}, not {_AGAINST.value}."
     )
@@ -87,6 +106,8 @@ def main() -> None:
     "train": _train,
     "data": _data,
     "score": _score,
+    "options": _options,
+    "generate": _generate,
     "convert": _convert,
   }[what]
   for line in measure():
@@ -138,9 +159,42 @@ def _score() -> Iterator[dict[str, Any]]:
     _TEMPLATES.value,
     _SEPARATOR.value,
     _BATCH.value,
+    _PEER_DEFAULTS.value,
+    _SHOTS.value,
+    _EXEMPLARS.value == "fixed",
   )
   for precision in _PRECISIONS.value:
     yield from score.compare(work, precision)
+
+
+def _options() -> Iterator[dict[str, Any]]:
+  from flan_tf.mesh import checkpoint
+  from launch.benches import score
+
+  if not _CHECKPOINT.value:
+    raise ValueError("--what=options needs --checkpoint.")
+  for precision in _PRECISIONS.value:
+    yield from score.options(
+      checkpoint.find(_CHECKPOINT.value),
+      precision,
+      rounds=_ROUNDS.value or score.ROUNDS,
+    )
+
+
+def _generate() -> Iterator[dict[str, Any]]:
+  from flan_tf.mesh import checkpoint
+  from launch.benches import generate
+
+  if not _CHECKPOINT.value:
+    raise ValueError("--what=generate needs --checkpoint.")
+  work = generate.Work(
+    checkpoint.find(_CHECKPOINT.value),
+    _AGAINST.value or _PEERS["generate"],
+    _PEER_MODEL.value,
+    rounds=_ROUNDS.value or generate.ROUNDS,
+  )
+  for precision in _PRECISIONS.value:
+    yield from generate.compare(work, precision)
 
 
 def _convert() -> Iterator[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Evaluates a checkpoint, zero-shot, over all templates.
+"""Evaluates a checkpoint over all templates, zero-shot or few-shot.
 
   python -m launch.evaluate --checkpoint=runs/tuned --base=runs/base \
       --held_out=nli --tfds_data_dir=DIR --output=runs/tuned/evaluation
@@ -7,9 +7,18 @@
 was trained on any of them, or on a related cluster. `--tasks` and `--clusters`
 choose freely. `--shots=5` puts exemplars before each query; `--wording` asks
 otherwise than with instructions, and `--base_wording=baseline` does so for the
-untuned model alone. `--separator=chat` asks an instruct model as its trainers
-asked it. With `--base` both models stand side by side in the report.
-Writes results.json (and base.json), report.md, templates.png and TensorBoard.
+untuned model alone, `both` in a third column. `--separator=chat` asks an
+instruct model as its trainers asked it. With `--base` both models stand side by
+side in the report.
+
+Writes results.json (and base.json), scores.csv, report.html, report.md,
+templates.png, TensorBoard, and predictions/MODEL/TASK.jsonl while it runs: the
+same command goes on after a stop, and asks nothing twice.
+
+  python -m launch.evaluate --compare=runs/one/evaluation \
+      --compare=runs/other/evaluation --output=runs/compared
+
+puts two evaluations side by side, with paired differences.
 """
 
 import os
@@ -19,8 +28,12 @@ from absl import flags
 from flan_tf import config, wordings
 from launch import cli, jobs
 
-_CHECKPOINT = flags.DEFINE_string(
-  "checkpoint", None, "Checkpoint or workdir.", required=True
+_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Checkpoint or workdir.")
+_COMPARE = flags.DEFINE_multi_string(
+  "compare",
+  [],
+  "Twice, or two with a comma between: folders of evaluations, or results"
+  " files, to compare instead.",
 )
 _BASE = flags.DEFINE_string(
   "base", "", "Checkpoint or workdir of the model before tuning."
@@ -36,6 +49,9 @@ _DATA_DIR = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string(
   "output", "", "Where the results go; by default CHECKPOINT/evaluation."
 )
+_RESTART = flags.DEFINE_bool(
+  "restart", False, "Begin anew: remove the predictions that are there."
+)
 _MAX = flags.DEFINE_integer(
   "max_examples", 0, "Most test and dev rows of a task; 0 for all.", 0
 )
@@ -47,8 +63,9 @@ _WORDING = flags.DEFINE_enum(
 _BASE_WORDING = flags.DEFINE_enum(
   "base_wording",
   "",
-  ["", *wordings.WORDINGS],
-  "How the untuned model is asked, e.g. baseline; by default as the tuned one.",
+  ["", *wordings.WORDINGS, jobs.BOTH],
+  "How the untuned model is asked, e.g. baseline; both: with baseline prompts"
+  " and as the tuned one; by default as the tuned one.",
 )
 _SHOTS = flags.DEFINE_integer("shots", 0, "Exemplars before each query.", 0)
 _EXEMPLARS = flags.DEFINE_enum(
@@ -64,6 +81,12 @@ _SCORE = flags.DEFINE_enum(
   "What options are ranked by: the sum of their tokens' log-probabilities, that"
   " per token or character, or against the option behind an empty prompt.",
 )
+_MAX_NEW = flags.DEFINE_integer(
+  "max_new",
+  0,
+  "Most new tokens of a generation; 0 for the target length of the run.",
+  0,
+)
 _MARKERS = flags.DEFINE_string(
   "markers",
   "",
@@ -75,30 +98,35 @@ _SEPARATOR = flags.DEFINE_enum(
   "",
   ["", *config.SEPARATORS],
   "Around prompts and answers, in tokens: end of text (flan), nothing (plain),"
-  " a new line (newline), or the model's chat wrapper; by default as the"
+  " a new line or a blank, or the model's chat wrapper; by default as the"
   " checkpoint's run says, plain for converted ones.",
 )
 _MESH = cli.define_mesh()
 
 
 def main() -> None:
+  if _COMPARE.value:
+    print(_compare())
+    return
+  if not _CHECKPOINT.value:
+    raise ValueError(
+      "Say what to evaluate: --checkpoint=DIR, or --compare=DIR,DIR to put two"
+      " evaluations side by side."
+    )
   from flan_tf.eval import protocol
 
   output = _OUTPUT.value or os.path.join(_CHECKPOINT.value, "evaluation")
-  mesh = _MESH()
   models = {"base": _BASE.value} if _BASE.value else {}
   models["tuned" if models else "model"] = _CHECKPOINT.value
-  names = config.split_names(_TASKS.value)
-  clusters = config.split_names(_CLUSTERS.value)
   print(
     jobs.evaluate(
       models,
       output,
       _HELD_OUT.value,
-      names,
-      clusters,
+      config.split_names(_TASKS.value),
+      config.split_names(_CLUSTERS.value),
       _DATA_DIR.value,
-      mesh,
+      _MESH(),
       _BATCH.value,
       protocol.Settings(
         _MAX.value,
@@ -108,11 +136,28 @@ def main() -> None:
         exemplars=_EXEMPLARS.value,
         score=_SCORE.value,
         markers=_MARKERS.value,
+        max_new=_MAX_NEW.value,
       ),
       _BASE_WORDING.value,
       _SEPARATOR.value,
+      restart=_RESTART.value,
     )
   )
+
+
+def _compare() -> str:
+  folders = [path for text in _COMPARE.value for path in text.split(",")]
+  if len(folders) != 2 or not all(folders):
+    raise ValueError(
+      f"--compare wants two evaluations, got {len(folders)}: {folders}. E.g."
+      " --compare=runs/one/evaluation,runs/other/evaluation"
+    )
+  if _CHECKPOINT.value or not _OUTPUT.value:
+    raise ValueError(
+      "--compare wants --output=DIR, where the report goes, and no"
+      " --checkpoint: nothing is evaluated."
+    )
+  return jobs.compare(folders[0], folders[1], _OUTPUT.value)
 
 
 def run() -> None:

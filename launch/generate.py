@@ -16,15 +16,25 @@ of its output. A smaller model learns from such a file with
 
   python -m launch.train --config=... --config.data.files=answers.jsonl
 
-With neither --prompt nor --input, what is typed is answered, a line at a time;
-each line is answered alone, for a tuned model sees one prompt.
+With neither --prompt nor --input, what is typed is answered, a line at a time.
+With --separator=chat the turns before are part of the prompt, and a line /new
+begins afresh; else each line is answered alone, for a tuned model sees one
+prompt. Answers appear while they are made. --score='yes|no|maybe' shows how
+likely each of these answers is, instead.
+
+The most likely tokens are taken, or drawn with --temperature, --top_k, --top_p
+and --seed, or searched for with --beams; --stop=TEXT ends an answer.
 """
 
+import functools
+import math
 import sys
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
 from flan_tf import config, wordings
+from flan_tf import sampling as sampling_lib
 from launch import cli, jobs
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -52,8 +62,35 @@ _SEPARATOR = flags.DEFINE_enum(
   " behind it (newline), or the model's chat wrapper; by default as the"
   " checkpoint's run says, plain for converted ones.",
 )
+_TEMPERATURE = flags.DEFINE_float(
+  "temperature",
+  0.0,
+  "Above 0, tokens are drawn, with logits divided by it; else the most likely"
+  " ones are taken.",
+)
+_TOP_K = flags.DEFINE_integer(
+  "top_k", 0, "Draw from so many of the most likely tokens; 0 for all."
+)
+_TOP_P = flags.DEFINE_float(
+  "top_p", 1.0, "Draw from the likeliest tokens that have this probability."
+)
+_BEAMS = flags.DEFINE_integer("beams", 1, "Above 1, beam search instead.")
+_SEED = flags.DEFINE_integer(
+  "seed", 0, "Of draws: the same one, the same texts."
+)
+_STOP = flags.DEFINE_multi_string(
+  "stop", [], "A text that ends an answer; \\n is a new line. May be repeated."
+)
+_SCORE = flags.DEFINE_string(
+  "score",
+  "",
+  "Options, as 'yes|no|maybe': shows how likely each one is, instead of an"
+  " answer.",
+)
 _BATCH = flags.DEFINE_integer("batch", 8, "Prompts answered at once.", 1)
 _MESH = cli.define_mesh()
+
+Answer = Callable[[str], None]
 
 
 def main() -> None:
@@ -61,43 +98,125 @@ def main() -> None:
     raise ValueError("--input and --output go together.")
   if _PROMPT.value and _INPUT.value:
     raise ValueError("Give --prompt or --input, not both.")
-  mesh = _MESH()
-  alone = not _INPUT.value
-  answer = jobs.answerer(
-    _CHECKPOINT.value,
-    mesh,
-    1 if alone else _BATCH.value,
-    _MAX_NEW.value,
-    _MARKERS.value,
-    _SEPARATOR.value,
-  )
-  if _INPUT.value:
-    from flan_tf.eval import answering
-    from flan_tf.mesh import checkpoint
-
-    by = checkpoint.find(_CHECKPOINT.value)
-    for flag in (_MAX_NEW, _MARKERS, _SEPARATOR):
-      by += f" --{flag.name}={flag.value}" if flag.value else ""
-    now, before = answering.answer_file(
-      answer, _INPUT.value, _OUTPUT.value, _BATCH.value, by
+  if _SCORE.value and _INPUT.value:
+    raise ValueError(
+      "--score shows one prompt's options. In a file of prompts, give each line"
+      ' its own as "options".'
     )
-    print(f"{_OUTPUT.value}: {now} prompts answered, {before} were before.")
-  elif _PROMPT.value:
-    (found,) = answer([_PROMPT.value])
-    print(found.text)
+  sampling = sampling_lib.Sampling(
+    _TEMPERATURE.value,
+    _TOP_K.value,
+    _TOP_P.value,
+    _BEAMS.value,
+    seed=_SEED.value,
+  )
+  options, mesh = options_of(_SCORE.value), _MESH()
+  if _INPUT.value:
+    _answer_file(sampling, mesh)
+    return
+  from flan_tf.eval import conversation
+
+  model = jobs.open_to_ask(_CHECKPOINT.value, mesh, 1, _SEPARATOR.value)
+  talk = conversation.Conversation(
+    model, _MAX_NEW.value, _MARKERS.value, sampling, _stops()
+  )
+  answer = functools.partial(_say, talk)
+  if options:
+    answer = functools.partial(_show_scores, model, options)
+  if _PROMPT.value:
+    answer(_PROMPT.value)
   else:
-    _converse(answer)
+    _converse(answer, talk)
 
 
-def _converse(answer) -> None:
+def options_of(text: str) -> tuple[str, ...]:
+  """The options of a flag: "yes|no|maybe".
+
+  Raises:
+    ValueError: there is one alone, or one is empty or there twice.
+  """
+  options = tuple(text.replace("\\n", "\n").split("|")) if text else ()
+  if text and (len(set(options)) < max(len(options), 2) or "" in options):
+    raise ValueError(
+      "--score: expected two or more different texts between |, none empty, as"
+      f" 'yes|no|maybe'; got {text!r}."
+    )
+  return options
+
+
+def _answer_file(sampling: sampling_lib.Sampling, mesh) -> None:
+  from flan_tf.eval import answering
+  from flan_tf.mesh import checkpoint
+
+  answer = jobs.answerer(
+    *(_CHECKPOINT.value, mesh, _BATCH.value, _MAX_NEW.value),
+    *(_MARKERS.value, _SEPARATOR.value, sampling, _stops()),
+  )
+  by = checkpoint.find(_CHECKPOINT.value)
+  for flag in (
+    *(_MAX_NEW, _MARKERS, _SEPARATOR, _TEMPERATURE, _TOP_K, _TOP_P),
+    *(_BEAMS, _SEED, _STOP),
+  ):
+    if flag.value != flag.default:
+      value = "|".join(flag.value) if flag is _STOP else flag.value
+      by += f" --{flag.name}={value}"
+  now, before = answering.answer_file(
+    answer, _INPUT.value, _OUTPUT.value, _BATCH.value, by
+  )
+  print(f"{_OUTPUT.value}: {now} prompts answered, {before} were before.")
+
+
+def _stops() -> tuple[str, ...]:
+  return tuple(text.replace("\\n", "\n") for text in _STOP.value)
+
+
+def _say(talk, prompt: str) -> None:
+  """Prints an answer while it is made."""
+  said = talk.answer(prompt, lambda part: print(part, end="", flush=True))
+  print("" if said.ended else " ...", flush=True)
+
+
+def _show_scores(model, options: Sequence[str], prompt: str) -> None:
+  """Prints how likely options are, the best one first."""
+  from flan_tf.eval import answering
+
+  (found,) = answering.answer(
+    model, [prompt], markers=_MARKERS.value, options=[options]
+  )
+  print(score_table(found.scores), flush=True)
+
+
+def score_table(scores: Mapping[str, float]) -> str:
+  """Options with log-probability and probability among them, best first.
+
+  >>> print(score_table({"no": -2.0986, "yes": -1.0}))
+  option   log p  among these
+  yes     -1.000       75.0 %
+  no      -2.099       25.0 %
+  """
+  best = max(scores.values())
+  total = sum(math.exp(x - best) for x in scores.values())
+  names = {option: option.replace("\n", "\\n") for option in scores}
+  width = max(len("option"), *map(len, names.values()))
+  lines = [f"{'option':{width}}   log p  among these"]
+  for option, x in sorted(scores.items(), key=lambda pair: -pair[1]):
+    share = 100 * math.exp(x - best) / total
+    lines.append(f"{names[option]:{width}} {x:7.3f} {share:10.1f} %")
+  return "\n".join(lines)
+
+
+def _converse(answer: Answer, talk) -> None:
   if sys.stdin.isatty():
-    print("Type a prompt and Enter; \\n in it is a new line; Ctrl-D ends.")
+    turns = "; /new begins afresh" if talk.remembers else ""
+    print(
+      f"Type a prompt and Enter; \\n in it is a new line{turns}; Ctrl-D ends."
+    )
   for line in sys.stdin:
     prompt = line.strip().replace("\\n", "\n")
-    if prompt:
-      (found,) = answer([prompt])
-      cut = "" if found.ended else " ..."
-      print(f"{found.text}{cut}", flush=True)
+    if prompt == "/new":
+      talk.forget()
+    elif prompt:
+      answer(prompt)
 
 
 def run() -> None:

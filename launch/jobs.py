@@ -9,11 +9,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from flan_tf import config
+from flan_tf import config, wordings
 from launch import own_rows
 
-# Of an evaluation of two models, and of one: the last.
-_RESULTS = ("base.json", "results.json")
+# Of an evaluation of three models, of two and of one: the last ones.
+_RESULTS = ("base_baseline.json", "base.json", "results.json")
+# As `base_wording`: the untuned model both with baseline prompts and as the
+# tuned one.
+BOTH = "both"
 
 
 def train_vocabulary(
@@ -89,12 +92,15 @@ def evaluate(
   base_wording: str = "",
   separator: str = "",
   data: config.DataConfig | None = None,
+  restart: bool = False,
 ) -> str:
   """Evaluates label -> checkpoint; returns the table for a terminal.
 
+  What was answered before in `output` is not asked again.
+
   Args:
     models: the untuned one first, where there are two.
-    output: where the results go.
+    output: where the results and the predictions go.
     held_out: clusters or tasks to evaluate that no model may have seen.
     names: tasks to evaluate.
     clusters: clusters to evaluate.
@@ -102,14 +108,16 @@ def evaluate(
     mesh: where to run; one core by default.
     batch: rows that are run at once.
     settings: a protocol.Settings, which imports TensorFlow.
-    base_wording: how the first of two models is asked, if otherwise.
+    base_wording: how the first of two models is asked, if otherwise; BOTH for
+      baseline prompts and, once more, as the second one is asked.
     separator: one of config.SEPARATORS, for all models; by default that of the
       last one's run.
     data: lengths and separator; by default those of the last one's run.
+    restart: whether to begin anew, and remove the predictions in `output`.
 
   Raises:
-    ValueError: unknown names, or a model that has seen what it is to be
-      evaluated on as held out.
+    ValueError: unknown names, a model that has seen what it is to be evaluated
+      on as held out, or predictions of another evaluation in `output`.
   """
   import tasks
   from flan_tf import registry, splits
@@ -137,8 +145,8 @@ def evaluate(
   elif data.separator == "plain":
     print(
       "Nothing stands between prompt and answer (separator plain). A model that"
-      " goes on with texts may want --separator=newline, an instruct model"
-      " --separator=chat."
+      " goes on with texts may want --separator=newline or blank, an instruct"
+      " model --separator=chat."
     )
   models = {label: checkpoint.find(path) for label, path in models.items()}
   for path in models.values():  # All of them, before hours of work.
@@ -146,52 +154,118 @@ def evaluate(
       _refuse_seen(path, held_out)
     chat = run_lib.saved_config(path).chat
     wrapping.Limits(separator=wrapping.Separator(data.separator), chat=chat)
-  evaluations = []
-  for label, path in models.items():
-    asked = settings
-    if base_wording and label != tuned:
-      asked = dataclasses.replace(settings, wording=base_wording)
-    model = Model.load(path, mesh, batch, data)
-    found = protocol.evaluate(model, label, path, chosen, data_dir, asked)
+  evaluations, loaded = [], None
+  for label, name, wording in _asked(models, base_wording, settings.wording):
+    path = models[name]
+    if loaded is None or loaded[0] != name:
+      loaded = None  # Not two at once: each may fill the devices.
+      loaded = name, Model.load(path, mesh, batch, data)
+    asked = dataclasses.replace(settings, wording=wording)
+    found = protocol.evaluate(
+      loaded[1], label, path, chosen, data_dir, asked, output, restart
+    )
     # All models were seen to hold it out, whether they say so or not.
     found = dataclasses.replace(found, held_out=held_out or found.held_out)
     evaluations.append(found)
-  return _write(evaluations, output)
+  return _write(evaluations, output, [output] * len(evaluations))
+
+
+def _asked(
+  models: dict[str, str], base_wording: str, wording: str
+) -> list[tuple[str, str, str]]:
+  """(label, name of the model, wording) of each evaluation."""
+  *base, tuned = models
+  asked = [(name, name, base_wording or wording) for name in base]
+  if base_wording == BOTH:
+    asked = [
+      pair
+      for name in base
+      for pair in (
+        (f"{name} (baseline prompts)", name, wordings.BASELINE),
+        (name, name, wording),
+      )
+    ]
+  return [*asked, (tuned, tuned, wording)]
 
 
 def compare(base: str, tuned: str, output: str) -> str:
-  """One report of two evaluations, each of one model; returns the table."""
+  """One report of two evaluations; returns the table.
+
+  Args:
+    base: the folder of an evaluation, of which the last model counts, or a
+      results file in it.
+    tuned: the same of the other evaluation.
+    output: where the report goes.
+
+  Raises:
+    FileNotFoundError: there is no evaluation.
+    ValueError: a file is not one of results, or the report would take the
+      place of one of them.
+  """
   from flan_tf.eval import results
 
-  paths = [os.path.join(folder, _RESULTS[-1]) for folder in (base, tuned)]
-  return _write(
-    [results.EvaluationResults.read(path) for path in paths], output
-  )
+  paths = [_results_file(path) for path in (base, tuned)]
+  folders = [os.path.dirname(path) for path in paths]
+  if output.rstrip("/") in folders:
+    raise ValueError(
+      f"{output} has one of the evaluations to compare, whose results.json the"
+      " report would replace. Choose another --output."
+    )
+  found = [results.EvaluationResults.read(path) for path in paths]
+  return _write(found, output, folders)
 
 
-def _write(evaluations, output: str) -> str:
-  """Writes one evaluation or two, and their report; returns the table."""
-  from flan_tf.report import report
+def _results_file(path: str) -> str:
+  return path if path.endswith(".json") else os.path.join(path, _RESULTS[-1])
+
+
+def _write(evaluations, output: str, folders: Sequence[str]) -> str:
+  """Writes evaluations, and their report; returns the table.
+
+  Args:
+    evaluations: one to three, the untuned model first.
+    output: where to.
+    folders: of each the folder that its predictions were kept in.
+  """
+  import tasks
+  from flan_tf.eval import journal
+  from flan_tf.report import compare, csv_file, differences, report
 
   # The last file is written last: where it is, the others are.
   for found, name in zip(
     evaluations, _RESULTS[-len(evaluations) :], strict=True
   ):
     found.write_json(os.path.join(output, name))
-  where = report.write(output, evaluations)
-  return f"{report.text(evaluations)}\nReport: {where}"
+  predictions = [
+    journal.folder_of(folder, found.label)
+    for folder, found in zip(folders, evaluations, strict=True)
+  ]
+  paired = differences.read(evaluations, predictions)
+  where = report.write(
+    output,
+    evaluations,
+    predictions=predictions,
+    differences=paired,
+    templates={
+      task.name: [template.inputs for template in task.templates]
+      for task in tasks.ALL
+    },
+  )
+  csv_file.write(os.path.join(output, "scores.csv"), evaluations)
+  tables = [
+    report.text(evaluations),
+    differences.text(paired, compare.labels(evaluations)),
+  ]
+  return "\n".join([*filter(None, tables), f"Report: {where}"])
 
 
-def answerer(
+def open_to_ask(
   checkpoint: str,
   mesh: config.MeshConfig,
   batch: int,
-  max_new: int = 0,
-  markers: str = "",
   separator: str = "",
 ):
-  """An `answering.AnswerBatch` of a checkpoint; options may be left out."""
-  from flan_tf.eval import answering
+  """A checkpoint's `Model`; its prompts get that separator, or its run's."""
   from flan_tf.eval.model import Model
 
   model = Model.load(checkpoint, mesh, batch)
@@ -203,8 +277,29 @@ def answerer(
       " asks as it was tuned.",
       file=sys.stderr,
     )
-  return lambda prompts, options=(): answering.answer(
-    model, prompts, max_new, markers, options
+  return model
+
+
+def answerer(
+  checkpoint: str,
+  mesh: config.MeshConfig,
+  batch: int,
+  max_new: int = 0,
+  markers: str = "",
+  separator: str = "",
+  sampling=None,
+  stops: Sequence[str] = (),
+):
+  """An `answering.AnswerBatch` of a checkpoint.
+
+  Options and the first prompt's number may be left out.
+  """
+  from flan_tf.eval import answering
+
+  model = open_to_ask(checkpoint, mesh, batch, separator)
+  sampling = sampling or answering.GREEDY
+  return lambda prompts, options=(), first=0: answering.answer(
+    *(model, prompts, max_new, markers, options, sampling, stops, first)
   )
 
 

@@ -301,8 +301,10 @@ class IdsTest(parameterized.TestCase):
       ).wrapper(made)
       texts = [["12 ships", "Is it so?", ""], ["yes", "", "no"]]
       found = wrapper.tokenize(tf.constant(texts)).to_list()
-      prompts, targets = (wrapper.encode(t, n > 0) for n, t in enumerate(texts))
-      self.assertEqual(found, [ids.tolist() for ids in prompts + targets])
+      pairs = wrapper.encode_options(texts[0], [[text] for text in texts[1]])
+      prompts = [prompt.tolist() for prompt, _ in pairs]
+      targets = [target.tolist() for _, (target,) in pairs]
+      self.assertEqual(found, prompts + targets)
       self.assertEmpty(found[2])
 
   def test_what_ends_an_answer(self):

@@ -7,6 +7,8 @@ import numpy as np
 import toys
 from absl.testing import absltest, parameterized
 
+from flan_tf import sampling
+from flan_tf.eval import beams, continuing
 from flan_tf.eval import model as model_lib
 from flan_tf.mesh import program
 from flan_tf.model import dims, transformer
@@ -22,8 +24,14 @@ MODELS = {
   ),
   **toys.FAMILIES,
 }
-MAX_NEW = 12  # More than the number of tokens between two looks at the ends.
+MAX_NEW = 12
 LENGTH = 48
+VOCAB = toys.MODEL.vocab
+START = program.Program.start
+
+
+def setUpModule():
+  toys.open_cores()
 
 
 class Naive:
@@ -49,6 +57,17 @@ class Naive:
 
   def next(self, ids: list[int]) -> int:
     """The most likely token after ids."""
+    return int(np.argmax(self.log_probs(ids)))
+
+  def value(self, prompt: list[int], new: list[int]) -> float:
+    """The log-probability of new ids."""
+    return sum(
+      self.log_probs([*prompt, *new[:at]])[token]
+      for at, token in enumerate(new)
+    )
+
+  def log_probs(self, ids: list[int]) -> np.ndarray:
+    """Of all tokens after ids."""
     size = len(ids) + 1
     inputs = np.zeros([1, LENGTH], np.int32)
     inputs[0, :size] = [self._bos, *ids]
@@ -59,7 +78,8 @@ class Naive:
       for x in (inputs, segments, positions)
     ]
     hidden = np.asarray(self._program(*feeds)[0])[0, size - 1]
-    return int(np.argmax((self._table @ hidden)[: self._pieces]))
+    logits = (self._table @ hidden)[: self._pieces]
+    return logits - np.log(np.exp(logits - logits.max()).sum()) - logits.max()
 
   def generate(self, prompt: list[int], eos_id: int, max_new: int) -> list[int]:
     new: list[int] = []
@@ -126,15 +146,179 @@ class DecodeTest(parameterized.TestCase):
     self.assertEqual(made, expected)
 
   def test_stops_early_when_all_rows_have_ended(self):
-    """Not to the token, but long before the last column."""
+    """No token is made behind the last end."""
     rows, _ = self.generate("t5", eos_id=-1)
     model, _ = self.model("t5")
     model.vocabulary = dataclasses.replace(model.vocabulary, eos_id=rows[0][0])
-    _, more, _ = model._decoder._programs[32, MAX_NEW]
-    with mock.patch.object(more, "start", wraps=more.start) as start:
+    with mock.patch.object(program.Program, "start", autospec=True) as start:
+      start.side_effect = START
       (made,) = model.generate(prompts()[:1], MAX_NEW)
     self.assertEmpty(made)
-    self.assertLess(start.call_count, MAX_NEW - 1)
+    self.assertEqual(start.call_count, 1)  # The prompts alone.
+
+  def test_beams_find_what_trying_everything_finds(self):
+    """As many beams as there are texts of two tokens lose none of them."""
+    model, naive = self.model("rotary")
+    model.vocabulary = dataclasses.replace(model.vocabulary, eos_id=-1)
+    prompt = prompts()[0]
+    how = sampling.Sampling(beams=VOCAB)
+    (found,) = model.generate([prompt], 2, sampling=how)
+    one = naive.log_probs([*prompt])
+    two = [naive.log_probs([*prompt, token]) for token in range(VOCAB)]
+    sums = one[:, np.newaxis] + np.array(two)
+    best = np.unravel_index(np.argmax(sums), sums.shape)
+    self.assertEqual(found.tolist(), list(map(int, best)))
+
+  def test_a_search_of_two_beams_is_no_worse_than_greedy(self):
+    model, naive = self.model("t5")
+    model.vocabulary = dataclasses.replace(model.vocabulary, eos_id=-1)
+    greedy = model.generate(prompts(), 4)
+    found = model.generate(prompts(), 4, sampling=sampling.Sampling(beams=2))
+    values = [
+      [naive.value(p.tolist(), ids.tolist()) for p, ids in zip(prompts(), made)]
+      for made in (greedy, found)
+    ]
+    self.assertTrue((np.array(values[1]) >= np.array(values[0]) - 1e-4).all())
+    self.assertNotEqual(
+      [ids.tolist() for ids in greedy], [ids.tolist() for ids in found]
+    )
+
+
+WAYS = {
+  "greedy": sampling.GREEDY,
+  "drawn": sampling.Sampling(temperature=1.0, top_k=20, top_p=0.8, seed=3),
+  "beams": sampling.Sampling(beams=2),
+}
+
+
+class InvarianceTest(parameterized.TestCase):
+  def continued(self, mesh: str, batch: int, way: str, asked, numbers=()):
+    run = dataclasses.replace(toys.run_config(mesh), model=MODELS["llama3"])
+    vocabulary = toys.Vocabulary(bos_id=2, eos_id=7)
+    model = model_lib.Model(run, vocabulary, batch, toys.mesh(mesh)[0])
+    toys.assign(model.weights, toys.random_weights(model.weights.specs, seed=4))
+    made = model.generate(asked, 6, sampling=WAYS[way], numbers=numbers)
+    return [ids.tolist() for ids in made]
+
+  @parameterized.parameters(*WAYS)
+  def test_neither_mesh_nor_batch_nor_order_changes_a_text(self, way):
+    asked = prompts()[:5]
+    plain = self.continued("", 4, way, asked)
+    split = self.continued("data:2;model:2", 4, way, asked)
+    self.assertEqual(split, plain)
+    order = [3, 0, 4, 2, 1]
+    other = self.continued("", 2, way, [asked[i] for i in order], order)
+    self.assertEqual(other, [plain[i] for i in order])
+
+  def test_another_seed_draws_other_texts(self):
+    run = dataclasses.replace(toys.run_config(), model=MODELS["llama3"])
+    model = model_lib.Model(run, toys.Vocabulary(bos_id=2), 4, toys.mesh("")[0])
+    toys.assign(model.weights, toys.random_weights(model.weights.specs, seed=4))
+    made = [
+      np.concatenate(
+        model.generate(
+          prompts()[:4],
+          6,
+          sampling=sampling.Sampling(temperature=2.0, seed=seed),
+        )
+      ).tolist()
+      for seed in (0, 0, 1)
+    ]
+    self.assertEqual(made[0], made[1])
+    self.assertNotEqual(made[0], made[2])
+
+
+class GrowingTest(absltest.TestCase):
+  def growing(self, ends=(0,), stops=()):
+    return continuing.Growing(ends, stops, spell)
+
+  def test_an_end_is_the_last_id(self):
+    row = self.growing()
+    row.add([97, 98])
+    self.assertFalse(row.over)
+    row.add([99, 0, 100])
+    row.add([101])
+    self.assertEqual((row.ids, row.over), ([97, 98, 99, 0], True))
+
+  def test_a_stop_string_may_come_in_two_parts(self):
+    row = self.growing(stops=["xx", "cde"])
+    row.add(map(ord, "abcd"))
+    self.assertFalse(row.over)
+    row.add(map(ord, "efcde"))
+    self.assertEqual((spell(row.ids), row.over), ("abcde", True))
+    self.assertEqual(continuing.until("abcdefxx", ["xx", "cde"]), "ab")
+
+  def test_what_is_shown_never_changes(self):
+    parts = []
+    shown = continuing.Shown(["END"], spell, parts.append)
+    text = "an ENd, EN END and"
+    for size in range(len(text)):
+      shown.show(list(map(ord, text[:size])))
+    shown.show(list(map(ord, text)), last=True)
+    self.assertEqual("".join(parts), "an ENd, EN ")
+    self.assertNotIn("EN", parts)
+
+  def test_half_a_character_waits(self):
+    parts = []
+    shown = continuing.Shown(
+      [], lambda ids: bytes(ids).decode("utf-8", "replace"), parts.append
+    )
+    whole = "aä漢".encode()
+    for size in range(len(whole) + 1):
+      shown.show(list(whole[:size]))
+    self.assertEqual(parts, ["a", "ä", "漢"])
+
+  def test_an_empty_stop_string_is_refused(self):
+    with self.assertRaisesRegex(
+      ValueError, "empty text among the stop strings"
+    ):
+      continuing.check_stops(["a", ""])
+
+
+class SearchTest(absltest.TestCase):
+  """Two beams, by hand; 0 ends a text."""
+
+  def search(self, length_penalty: float) -> beams.Search:
+    how = sampling.Sampling(beams=2, length_penalty=length_penalty)
+    return beams.Search(how, [0], 3, lambda: continuing.Growing([0], (), str))
+
+  def add(self, search, *rows):
+    ids = np.array([[token for token, _ in row] for row in rows])
+    search.add(np.log([[p for _, p in row] for row in rows]), ids)
+
+  def run_search(self, length_penalty: float) -> beams.Search:
+    search = self.search(length_penalty)
+    first = [(5, 0.6), (6, 0.3), (0, 0.09), (7, 0.01)]
+    self.add(search, first, first)
+    self.assertEqual(search.tokens.tolist(), [5, 6])
+    self.assertEqual(search.parents.tolist(), [0, 0])
+    # 5 6: 0.3, 6 0: 0.27, 5 0: 0.24, 6 5: 0.024
+    self.add(
+      search,
+      [(6, 0.5), (0, 0.4), (7, 0.05), (8, 0.05)],
+      [(0, 0.9), (5, 0.08), (7, 0.01), (8, 0.01)],
+    )
+    return search
+
+  def test_ends_beyond_the_beams_do_not_count(self):
+    search = self.run_search(0.0)
+    self.assertEqual(search.best, [6, 0])
+    self.assertFalse(search.over)
+    self.assertEqual(search.tokens.tolist(), [6, 7])
+
+  def test_the_last_token_ends_all(self):
+    search = self.run_search(2.0)
+    self.add(
+      search,
+      [(9, 0.99), (0, 0.004), (7, 0.003), (8, 0.003)],
+      [(9, 0.99), (0, 0.004), (7, 0.003), (8, 0.003)],
+    )
+    self.assertTrue(search.over)
+    self.assertEqual(search.best, [5, 6, 9])  # Long ones gain by length ^ 2.
+
+
+def spell(ids) -> str:
+  return "".join(map(chr, ids))
 
 
 if __name__ == "__main__":

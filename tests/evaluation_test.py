@@ -1,6 +1,8 @@
 """Evaluation on the rows of the project, with a tiny model and with fakes."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import math
 import pathlib
@@ -42,17 +44,29 @@ def setUpModule():
 tearDownModule = TINY.close
 
 
-def evaluate(*chosen, **settings) -> results.EvaluationResults:
+def evaluate(
+  *chosen, output="", restart=False, **settings
+) -> results.EvaluationResults:
   from flan_tf.eval import protocol
+  from flan_tf.mesh import checkpoint
 
   return protocol.evaluate(
     MODEL,
     "tuned",
-    "somewhere",
+    checkpoint.find(str(TINY.tuned)) if output else "somewhere",
     chosen,
     TINY.data_dir,
     protocol.Settings(**settings),
+    output,
+    restart,
   )
+
+
+def lasting(found: results.EvaluationResults) -> dict:
+  """All of it but how long it took."""
+  value = found.to_json()
+  del value["time"]
+  return value
 
 
 def answers_of(task) -> list[int]:
@@ -123,7 +137,7 @@ class ClassificationTest(absltest.TestCase):
     self.assertEqual(
       set(value),
       {"checkpoint", "label", "held_out", "seed", "settings", "tuned_start"}
-      | {"clusters", "tasks", "not_read"},
+      | {"schema", "clusters", "tasks", "not_read", "run", "time"},
     )
     self.assertEqual(value["held_out"], "nli")
     (task,) = value["tasks"]
@@ -161,11 +175,19 @@ class ClassificationTest(absltest.TestCase):
     self.assertEqual(result.left_out, {"hidden label": (rows + 1) // 2})
     self.assertEqual(result.examples, rows // 2)
 
-  def test_a_task_whose_labels_are_all_hidden(self):
-    from flan_tf.eval import protocol
+  def test_a_task_that_has_none_of_the_templates(self):
+    found = evaluate(RTE, templates=(0, 1), wording="baseline")
+    self.assertLen(found.tasks[0].templates, 1)
+    found = evaluate(RTE, templates=(7,), wording="baseline")
+    self.assertRegex(found.not_read["rte"], r"none .* \[7\] .* do: \[0\]")
 
-    hidden = mock.Mock(rows=(), hidden=7, left_out=0)
-    with mock.patch.object(protocol, "_read", return_value=hidden):
+  def test_a_task_whose_labels_are_all_hidden(self):
+    from flan_tf.data import requests
+
+    hidden = requests.EvaluationRows((), hidden=7)
+    with mock.patch.object(
+      requests, "read_evaluation_rows", return_value=hidden
+    ):
       found = evaluate(RTE)
     self.assertEmpty(found.tasks)
     self.assertRegex(found.not_read["rte"], "can be scored: .*hidden label.: 7")
@@ -243,13 +265,150 @@ class RankingTest(absltest.TestCase):
 
   def test_again_gives_the_same(self):
     template = RTE.forward_templates[:1]
-    first = evaluate(RTE, templates=template)
+    first, again = (evaluate(RTE, templates=template) for _ in range(2))
+    self.assertEqual(lasting(first), lasting(again))
+
+
+class PredictionsTest(absltest.TestCase):
+  """What is kept of each request, and what the numbers are made of."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    from flan_tf.eval import journal
+
+    cls.output = cls.create_tempdir(cls()).full_path
+    chosen = dict(templates=(0, 1, 2), chunk=7)
+    cls.found = evaluate(RTE, output=cls.output, **chosen)
+    cls.lines = journal.read(cls.output, "tuned", "rte")
+
+  def test_every_request_has_a_line_in_order(self):
+    (result,) = self.found.tasks
+    rows = result.examples + result.dev_examples
+    self.assertLen(self.lines, 3 * rows)
+    parts = ["test"] * result.examples + ["dev"] * result.dev_examples
+    self.assertEqual([line.part for line in self.lines], 3 * parts)
     self.assertEqual(
-      first.to_json(), evaluate(RTE, templates=template).to_json()
+      [line.template for line in self.lines],
+      [0] * rows + [1] * rows + [2] * rows,
+    )
+    self.assertEqual(
+      [line.answer_index for line in self.lines[: result.examples]],
+      answers_of(RTE),
+    )
+
+  def test_a_line_says_what_was_asked_and_answered(self):
+    for line in self.lines:
+      self.assertIn("OPTIONS:", line.prompt)
+      self.assertEqual(line.options, RTE.options)
+      self.assertLen(line.scores, 2)
+      self.assertEqual(line.values, line.scores)
+      self.assertEqual(line.choice, int(np.argmax(line.scores)))
+      self.assertEqual(line.answer, line.options[line.choice])
+      self.assertEqual(line.references, (line.options[line.answer_index],))
+      self.assertEqual(line.right, line.choice == line.answer_index)
+      self.assertEqual(line.score, 100.0 * line.right)
+
+  def test_the_numbers_are_those_of_the_lines(self):
+    (result,) = self.found.tasks
+    for score in result.templates:
+      of_template = [x for x in self.lines if x.template == score.template]
+      for part, value in (("test", score.test), ("dev", score.dev)):
+        right = [line.right for line in of_template if line.part == part]
+        self.assertAlmostEqual(value, 100 * statistics.fmean(right))
+      low, high = score.interval
+      self.assertBetween(score.test, low, high)
+    self.assertBetween(result.mean, *result.interval)
+
+  def test_again_nothing_is_asked(self):
+    from flan_tf.eval import predictions
+
+    chosen = dict(templates=(0, 1, 2), chunk=7)
+    with mock.patch.object(predictions, "predict", side_effect=AssertionError):
+      again = evaluate(RTE, output=self.output, **chosen)
+    self.assertEqual(lasting(again), lasting(self.found))
+    self.assertEqual(again.time["read_back"], len(self.lines))
+    self.assertEqual(again.time["answered"], 0)
+    self.assertEqual(self.found.time["answered"], len(self.lines))
+
+  def test_the_size_of_chunks_changes_no_answer(self):
+    from flan_tf.eval import journal
+
+    output = self.create_tempdir().full_path
+    evaluate(RTE, output=output, templates=(0, 1, 2), chunk=50)
+    for one, other in zip(
+      journal.read(output, "tuned", "rte"), self.lines, strict=True
+    ):
+      np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+      self.assertEqual(
+        dataclasses.replace(one, scores=(), values=()),
+        dataclasses.replace(other, scores=(), values=()),
+      )
+
+  def test_others_are_refused_unless_begun_anew(self):
+    from flan_tf.eval import journal
+
+    output = self.create_tempdir().full_path
+    first = evaluate(RTE, output=output, templates=(0,))
+    refused = dict(output=output, templates=(0,), seed=1)
+    with self.assertRaisesRegex(journal.JournalError, "seed is 1 now, was 0"):
+      evaluate(RTE, **refused)
+    with self.assertRaisesRegex(ValueError, "asked is .*; requests is"):
+      evaluate(RTE, output=output, templates=(0, 1))
+    changed = dataclasses.replace(
+      RTE,
+      templates=(
+        dataclasses.replace(RTE.templates[0], inputs="{premise} {options_}"),
+        *RTE.templates[1:],
+      ),
+    )
+    with self.assertRaisesRegex(ValueError, "asked is .* now, was"):
+      evaluate(changed, output=output, templates=(0,))
+    again = evaluate(RTE, restart=True, **refused)
+    self.assertEqual(again.time["read_back"], 0)
+    self.assertEqual(again.tasks[0].by_template, first.tasks[0].by_template)
+
+  def test_what_ran_it(self):
+    run = self.found.run
+    self.assertLen(run["weights"], 16)
+    self.assertEqual(
+      (run["platform"], run["cores"], run["batch"]), ("cpu", 1, 8)
+    )
+    self.assertEqual(run["chunk"], 7)
+    self.assertRegex(run["packages"]["tensorflow"], r"\d+\.\d+")
+
+  def test_weights_have_a_fingerprint(self):
+    from flan_tf.eval import fingerprint
+    from flan_tf.mesh import checkpoint
+
+    base, tuned = (
+      fingerprint.of_checkpoint(checkpoint.find(str(path)))
+      for path in (TINY.base, TINY.tuned)
+    )
+    self.assertNotEqual(base, tuned)
+    self.assertEqual(tuned, self.found.run["weights"])
+    self.assertNotEqual(
+      fingerprint.of_values(["ab", "c"]), fingerprint.of_values(["a", "bc"])
     )
 
 
 class GenerationTest(absltest.TestCase):
+  def test_new_tokens_have_a_bound(self):
+    bounds = []
+
+    def generate(prompts, max_new, ends):
+      del ends
+      bounds.append(max_new)
+      return [np.zeros([0], np.int32)] * len(prompts)
+
+    first = dict(max_examples=1, templates=(WMT.forward_templates[0],))
+    with mock.patch.object(MODEL, "generate", generate):
+      for most in (0, 3, 1_000):
+        found = evaluate(WMT, max_new=most, **first)
+    self.assertEqual(bounds, [16, 3, 16])
+    self.assertEqual(found.settings["max_new"], 1_000)
+    self.assertRegex(found.tasks[0].signature, "tok:13a.*version:2")
+
   def test_metrics(self):
     found = []
     for task in (GIGAWORD, WMT):
@@ -346,7 +505,7 @@ class OtherPromptsTest(absltest.TestCase):
   def test_every_right_option_counts(self):
     """A row of ReCoRD may have several right entities."""
     from flan_tf.data import requests
-    from flan_tf.eval import predictions, protocol
+    from flan_tf.eval import measures, predictions
 
     request = requests.Request(
       0, "Who?", ("Ann", "Bob", "Ann Lee"), 0, ("Ann", "Ann Lee")
@@ -359,9 +518,23 @@ class OtherPromptsTest(absltest.TestCase):
       RTE, metrics=("accuracy", "squad_em", "squad_f1")
     )
     for answer, right in zip(answers, (100, 0, 100), strict=True):
-      values = protocol._measure(task, [answer])
+      lines = measures.lines_of(task, [("test", 0)], [answer])
+      values = measures.measure(task.metrics, lines)
       self.assertEqual(values["accuracy"], right)
       self.assertEqual(values["squad_em"], right)
+
+
+def launched(*arguments: str) -> str:
+  """What launch.evaluate prints."""
+  from absl import flags
+  from absl.testing import flagsaver
+
+  from launch import evaluate as launch_evaluate
+
+  with flagsaver.flagsaver(), contextlib.redirect_stdout(io.StringIO()) as out:
+    flags.FLAGS(["evaluate", *arguments])
+    launch_evaluate.main()
+  return out.getvalue()
 
 
 class LaunchTest(absltest.TestCase):
@@ -396,7 +569,7 @@ class LaunchTest(absltest.TestCase):
     self.assertCountEqual(events, ["base", "tuned"])
     self.assertIn(f"Report: {output / 'report.md'}", text)
 
-  def test_the_untuned_model_can_be_asked_otherwise(self):
+  def test_the_untuned_model_with_both_prompts(self):
     from flan_tf.eval import protocol
     from launch import jobs
 
@@ -406,19 +579,65 @@ class LaunchTest(absltest.TestCase):
       str(output),
       names=("rte", "snli"),
       batch=8,
-      settings=protocol.Settings(max_examples=1),
-      base_wording="baseline",
+      settings=protocol.Settings(max_examples=3, templates=(0, 1)),
+      base_wording=jobs.BOTH,
     )
-    base, tuned = (
+    baseline, base, tuned = found = [
       results.EvaluationResults.read(str(output / name))
-      for name in ("base.json", "results.json")
+      for name in ("base_baseline.json", "base.json", "results.json")
+    ]
+    self.assertEqual(
+      [one.label for one in found], ["base (baseline prompts)", "base", "tuned"]
     )
-    self.assertEqual(base.settings["wording"], "baseline")
-    self.assertEqual(tuned.settings["wording"], "instructions")
-    self.assertEqual([result.task for result in base.tasks], ["rte"])
-    self.assertIn("no baseline prompt", base.not_read["snli"])
+    self.assertEqual(baseline.settings["wording"], "baseline")
+    self.assertEqual(base.settings, tuned.settings)
+    self.assertEqual([result.task for result in baseline.tasks], ["rte"])
+    self.assertIn("no baseline prompt", baseline.not_read["snli"])
     self.assertRegex(text, "not like with like: settings differs")
     self.assertNotIn("different templates", text)
+    self.assertRegex(text, "tuned less base, on the rows that both")
+    folders = [path.name for path in (output / "predictions").iterdir()]
+    self.assertCountEqual(folders, ["base", "base_baseline_prompts", "tuned"])
+    self.assertIn(
+      "base (baseline prompts)", (output / "scores.csv").read_text()
+    )
+
+    # The same two again, side by side.
+    compared = pathlib.Path(self.create_tempdir().full_path, "new")
+    text = launched(
+      f"--compare={output}/base.json",
+      f"--compare={output}",
+      f"--output={compared}",
+    )
+    self.assertRegex(text, "tuned less base")
+    self.assertTrue((compared / "report.md").exists())
+    again = results.EvaluationResults.read(str(compared / "base.json"))
+    self.assertEqual(again, base)
+    for arguments, message in (
+      (("--compare=a,b", f"--checkpoint={TINY.base}"), "no --checkpoint"),
+      (("--compare=a,b",), "wants --output"),
+      (("--compare=a",), "two evaluations, got 1"),
+      (("--compare=a,b,", "--output=c"), "two evaluations, got 3"),
+      ((f"--compare={output},b", f"--output={output}"), "would replace"),
+      ((f"--compare={output},none", "--output=c"), "No results at none/resu"),
+      ((), "--checkpoint=DIR, or --compare"),
+    ):
+      with self.subTest(str(arguments)):
+        with self.assertRaisesRegex((ValueError, FileNotFoundError), message):
+          launched(*arguments)
+
+  def test_the_untuned_model_can_be_asked_otherwise(self):
+    from launch import jobs
+
+    models = {"base": "a", "tuned": "b"}
+    self.assertEqual(
+      jobs._asked(models, "baseline", "instructions"),
+      [("base", "base", "baseline"), ("tuned", "tuned", "instructions")],
+    )
+    self.assertEqual(
+      jobs._asked({"model": "a"}, "baseline", "no_template"),
+      [("model", "model", "no_template")],
+    )
 
   def assertStartsWith(self, value: bytes, start: bytes):
     self.assertEqual(value[: len(start)], start)

@@ -220,6 +220,58 @@ class TableTest(parameterized.TestCase):
     self.assertRegex(metrics.METRICS[name].describe(), r"\d+\.\d+")
 
 
+class ExamplesTest(parameterized.TestCase):
+  """What single examples reach, and what makes a set's score of it."""
+
+  @parameterized.parameters(
+    *(name for name, m in metrics.METRICS.items() if not m.stand_in)
+  )
+  def test_a_metric_is_the_mean_of_its_examples(self, name):
+    metric = metrics.METRICS[name]
+    args = (_PREDICTIONS, _REFERENCES)
+    if metric.kind is schema.Kind.GENERATION:
+      args = (
+        ["the cat sat", "1. a 7", "", "x"],
+        [["a cat sat", "cat"], ["1. a 7"], ["y"], ["the x"]],
+      )
+    each = metric.per_example(*args)
+    self.assertLen(each, len(args[0]))
+    value = metrics.compute(name, *args, options=3)
+    self.assertAlmostEqual(np.mean(each), value)
+    self.assertBetween(value, 1, 99)
+
+  def test_those_that_are_no_mean_say_what_stands_in(self):
+    found = {name: m.stand_in for name, m in metrics.METRICS.items()}
+    self.assertEqual(found["f1"], "accuracy")
+    self.assertIn("sentence BLEU", found["bleu"])
+    each = metrics.METRICS["f1"].per_example([1, 0], [1, 1])
+    self.assertEqual(each.tolist(), [100, 0])
+
+  def test_bleu_is_that_of_the_sums_of_its_counts(self):
+    predictions = ["the small house is old", "two apples", "", "a b c d e"]
+    references = [["the little house is old"], ["two red apples", "apples"]]
+    references += [["nothing"], ["a b c d e f"]]
+    counts = metrics.bleu_counts(predictions, references)
+    self.assertEqual(counts.shape, (4, 10))
+    self.assertAlmostEqual(
+      metrics.bleu_of_counts(counts.sum(axis=0)),
+      metrics.compute("bleu", predictions, references),
+    )
+
+  def test_sentence_bleu_is_sacrebleu_s(self):
+    (value,) = metrics.METRICS["bleu"].per_example(["a b c"], [["a b d"]])
+    expected = sacrebleu.sentence_bleu("a b c", ["a b d"]).score
+    self.assertAlmostEqual(value, expected)
+
+  def test_equal_answers(self):
+    equal = {name: m.equal for name, m in metrics.METRICS.items()}
+    self.assertTrue(equal["squad_f1"]("The sea.", "sea"))
+    self.assertTrue(equal["drop_f1"]("7.0", "7"))
+    self.assertFalse(equal["exact_match"]("The sea.", "sea"))
+    for name in ("bleu", "rouge1", "turn_f1", "accuracy"):
+      self.assertIsNone(equal[name])
+
+
 class MajorityTest(absltest.TestCase):
   def test_majority(self):
     self.assertEqual(metrics.majority([0, 1, 1, 2]), 50)

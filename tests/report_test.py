@@ -1,79 +1,24 @@
 """The report names what there is, what is missing, and stays well formed."""
 
 import dataclasses
-import math
-import random
 import re
-import statistics
 
+import made_up
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 from flan_tf import schema
-from flan_tf.eval import results
-from flan_tf.report import compare, plot, published, report, summaries, tables
-
-_TASKS = (
-  ("anli_r1", "nli", "accuracy", 34.0),
-  ("anli_r2", "nli", "accuracy", 33.6),
-  ("cb", "nli", "macro_f1", 48.0),
-  ("mnli_mismatched", "nli", "accuracy", 35.1),
-  ("rte", "nli", "accuracy", 52.7),
-  ("imdb_reviews", "sentiment", "accuracy", 50.0),
-  ("sst2", "sentiment", "accuracy", 51.0),
-  ("yelp_polarity_reviews", "sentiment", "accuracy", 52.0),
-  ("stsb", "paraphrase", "pearson", 24.0),
-  ("paws_wiki", "paraphrase", "accuracy", 55.0),
-  ("cosmos_qa", "reading_comprehension_commonsense", "accuracy", 25.7),
-  ("definite_pronoun_resolution", "coreference", "accuracy", 50.0),
-  ("opinion_abstracts_rotten_tomatoes", "summarization", "rougeL", None),
-  ("gigaword", "summarization", "rouge1", None),
-  ("wmt16_translate_deen", "translation", "bleu", None),
-  ("wmt14_enfr", "translation", "bleu", None),
+from flan_tf.eval import paired, results
+from flan_tf.report import (
+  compare,
+  page,
+  plot,
+  report,
+  sentences,
+  summaries,
+  tables,
 )
-
-
-def _evaluation(label, seed, tasks=_TASKS, **changes):
-  """Made-up scores of many tasks, the same for the same seed."""
-  rng = random.Random(seed)
-  found = []
-  for task, cluster, metric, majority in tasks:
-    centre = (majority or 20) + rng.uniform(-2, 14) * (label == "tuned")
-    found.append(
-      results.TaskResult(
-        task=task,
-        dataset=task,
-        cluster=cluster,
-        kind=schema.Kind.CLASSIFICATION if majority else schema.Kind.GENERATION,
-        metric=metric,
-        templates=tuple(
-          results.TemplateScore(
-            index,
-            test=rng.gauss(centre, 4),
-            dev=rng.gauss(centre, 5),
-            others={"accuracy": 50.0} if metric == "macro_f1" else {},
-          )
-          for index in range(9)
-        ),
-        examples=277,
-        dev_examples=200,
-        left_out={"hidden label": 3} if task == "rte" else {},
-        test_rows_from="validation[125:250], because test has 3 rows",
-        majority=majority,
-      )
-    )
-  return results.EvaluationResults(
-    **{
-      "checkpoint": f"runs/{label}/ckpt-300",
-      "label": label,
-      "tasks": tuple(found),
-      "held_out": "nli",
-      "not_read": {"snli": "not prepared: no folder snli | 1.1.0"},
-      "settings": {"scoring": "LOGLIKELIHOOD", "max_rows": 500},
-    }
-    | changes
-  )
 
 
 def _markdown_tables(text):
@@ -88,41 +33,22 @@ def _markdown_tables(text):
   return found
 
 
-def _with(evaluation, task, **changes):
-  """The same results, one task's changed."""
-  return dataclasses.replace(
-    evaluation,
-    tasks=tuple(
-      dataclasses.replace(r, **changes) if r.task == task else r
-      for r in evaluation.tasks
-    ),
-  )
-
-
-def _undefined(evaluation, task, templates):
-  """The same results, without a value for some templates of a task."""
-  scores = tuple(
-    dataclasses.replace(s, test=math.nan if s.template in templates else s.test)
-    for s in evaluation.get(task).templates
-  )
-  return _with(evaluation, task, templates=scores)
-
-
 def _size(png):
   """(height, width) of a PNG."""
   return tuple(tf.io.decode_png(png).shape[:2])
 
 
-BASE, TUNED = _evaluation("base", 1), _evaluation("tuned", 2)
+BASE, TUNED = made_up.evaluation("base", 1), made_up.evaluation("tuned", 2)
 PAIR = (BASE, TUNED)
-NOTHING = _evaluation("tuned", 3, tasks=())
+NOTHING = made_up.evaluation("tuned", 3, tasks=())
 
 
 class MarkdownTest(parameterized.TestCase):
   @parameterized.named_parameters(
     ("one", (TUNED,)),
     ("two", PAIR),
-    ("nan", (_undefined(BASE, "stsb", range(9)), TUNED)),
+    ("four", PAIR * 2),
+    ("nan", (made_up.undefined(BASE, "stsb", range(9)), TUNED)),
     ("nothing", (NOTHING,)),
     ("nothing_and_something", (NOTHING, TUNED)),
   )
@@ -176,7 +102,7 @@ class MarkdownTest(parameterized.TestCase):
 
   def test_every_task_and_both_labels_are_there(self):
     text = report.markdown(PAIR, "templates.png")
-    for task, *_ in _TASKS:
+    for task, *_ in made_up.TASKS:
       self.assertIn(f"| {task} |", text)
     self.assertIn("base", text)
     self.assertIn("tuned", text)
@@ -186,8 +112,8 @@ class MarkdownTest(parameterized.TestCase):
   def test_summary_counts_gains(self):
     lower = dataclasses.replace(BASE, tasks=BASE.tasks[:2])
     self.assertIn(
-      "2 tasks in 1 cluster, 1 not read. again is above base on 0 of 2 tasks,"
-      " by +0.0 points",
+      "2 tasks in 1 cluster, 1 not read. again is above base on 0 of 2 tasks"
+      " and below on 0, by +0.0 points on average over tasks (",
       report.markdown((lower, dataclasses.replace(lower, label="again"))),
     )
 
@@ -206,17 +132,17 @@ class MarkdownTest(parameterized.TestCase):
     )
 
   def test_undefined_scores_are_named(self):
-    base = _undefined(BASE, "stsb", (0, 1))
+    base = made_up.undefined(BASE, "stsb", (0, 1))
     text = report.markdown((base, TUNED))
     self.assertIn("stsb, base: pearson is undefined for 2 of 9", text)
-    base = _undefined(BASE, "stsb", range(9))
+    base = made_up.undefined(BASE, "stsb", range(9))
     row = next(r for r in tables.tasks((base, TUNED)) if r[0] == "stsb")
     self.assertEqual(row[2], "undef.")
     self.assertEqual(row[4], "–")
 
   def test_unlike_comparisons_are_named(self):
-    other = _with(TUNED, "rte", examples=100)
-    other = _with(other, "cb", metric="accuracy")
+    other = made_up.with_task(TUNED, "rte", examples=100)
+    other = made_up.with_task(other, "cb", metric="accuracy")
     other = dataclasses.replace(other, seed=5, tasks=other.tasks[:-1])
     text = report.markdown((BASE, other))
     for expected in (
@@ -230,10 +156,94 @@ class MarkdownTest(parameterized.TestCase):
     self.assertEqual(row[4], "–")
     self.assertEmpty(compare.differences(PAIR))
 
-  def test_no_result_sets_or_three(self):
-    for evaluations in ((), (BASE, TUNED, BASE)):
-      with self.assertRaisesRegex(ValueError, "one result set, or two"):
+  def test_no_result_sets_or_five(self):
+    for evaluations in ((), (BASE, TUNED) * 2 + (BASE,)):
+      with self.assertRaisesRegex(
+        ValueError, f"one to 4 result sets.*got {len(evaluations)}"
+      ):
         report.markdown(evaluations)
+
+  def test_a_third_result_set_differs_from_the_second(self):
+    asked = dataclasses.replace(BASE, label="base (baseline prompts)")
+    lower = made_up.with_task(
+      asked, "rte", templates=(results.TemplateScore(0, test=10.0),)
+    )
+    two, three = (
+      {row[0]: row for row in tables.tasks(evaluations)}
+      for evaluations in (PAIR, (lower, *PAIR))
+    )
+    self.assertEqual(three["task"][2], "base (baseline prompts)")
+    self.assertEqual(three["rte"][2], "10.0 (0.0)")
+    self.assertEqual(three["rte"][3:6], two["rte"][2:5])
+    self.assertEqual(three["rte"][6], f"– → {two['rte'][5]}")
+
+  def test_named_averages_stand_below_the_cluster_means(self):
+    text = report.markdown(PAIR)
+    self.assertNotIn("Winogrande", text)  # Not evaluated: no such mean.
+    winogrande = dataclasses.replace(
+      TUNED.get("rte"), task="winogrande", cluster="coreference"
+    )
+    more = dataclasses.replace(TUNED, tasks=(*TUNED.tasks, winogrande))
+    mean = (winogrande.mean + TUNED.get("definite_pronoun_resolution").mean) / 2
+    self.assertIn(
+      f"| DPR, Winogrande (Figure 9) | {mean:.1f} | – | – | 63.8 | 67.4 |",
+      report.markdown((more,)),
+    )
+
+  def test_intervals_and_small_samples_are_shown(self):
+    result = dataclasses.replace(
+      TUNED.tasks[0], interval=(30.04, 41.96), examples=99
+    )
+    found = dataclasses.replace(TUNED, tasks=(result, TUNED.tasks[1]))
+    heads, line, other = tables.tasks((found,))
+    self.assertEqual(line[heads.index("95 %")], "30.0 to 42.0")
+    self.assertEqual(other[heads.index("95 %")], "–")
+    self.assertIn(
+      "1 of them has fewer than 100 test rows", report.markdown((found,))
+    )
+
+  def test_how_sure_a_difference_is(self):
+    sure = paired.Difference("rte", "accuracy", 5.0, (1.0, 9.0), 277, 30, 20)
+    unsure = dataclasses.replace(sure, task="cb", interval=(-1.0, 9.0))
+    pair = [
+      dataclasses.replace(e, tasks=tuple(map(e.get, ("cb", "rte"))))
+      for e in PAIR
+    ]
+    pair[0] = made_up.with_task(
+      pair[0],
+      "rte",
+      templates=(results.TemplateScore(0, test=0.0),),
+    )
+    pair[0] = made_up.with_task(
+      pair[0],
+      "cb",
+      templates=(results.TemplateScore(0, test=0.0),),
+    )
+    found = {"rte": sure, "cb": unsure}
+    self.assertIn(
+      "is above base on 2 (1 beyond chance) of 2 tasks and below on 0",
+      sentences.verdict(pair, found),
+    )
+    self.assertIn(
+      "| +1.0\u00a0to\u00a0+9.0 | 30 | 20 |", report.markdown(pair, "", found)
+    )
+    # Four rows may all go one way by chance.
+    few = {"rte": dataclasses.replace(sure, rows=4), "cb": unsure}
+    self.assertIn("on 2 (0 beyond chance) of", sentences.verdict(pair, few))
+    # Not all have an interval: nothing is said of chance.
+    self.assertIn(
+      "is above base on 2 of 2 tasks", sentences.verdict(pair, {"rte": sure})
+    )
+
+  def test_one_result_set_has_a_mean(self):
+    self.assertRegex(
+      sentences.verdict((TUNED,)),
+      r"^tuned has \d+\.\d on average over 16 tasks",
+    )
+    self.assertEqual(sentences.verdict((NOTHING,)), "No task has a score.")
+    self.assertEqual(
+      sentences.verdict((NOTHING, TUNED)), "No task has a score of both."
+    )
 
   def test_text_cannot_break_a_table(self):
     self.assertEqual(
@@ -249,7 +259,7 @@ class TerminalTest(absltest.TestCase):
     text = report.text(PAIR)
     lines = text.splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("task"))
-    body = lines[first : first + len(_TASKS) + 2]
+    body = lines[first : first + len(made_up.TASKS) + 2]
     self.assertLen({len(line) for line in body}, 1)
     self.assertIn("not read: snli: not prepared", text)
 
@@ -257,54 +267,12 @@ class TerminalTest(absltest.TestCase):
     self.assertIn("not read: snli", report.text((NOTHING,)))
 
 
-class PublishedTest(parameterized.TestCase):
-  """The cells reproduce the averages that the paper prints."""
-
-  @parameterized.named_parameters(
-    ("figure_1_nli", ("anli_r1", "anli_r2", "anli_r3", "cb", "rte"), 56.2),
-    ("figure_1_reading", ("bool_q", "multirc", "openbookqa"), 77.4),
-    (
-      "figure_9_nli",
-      (
-        "anli_r1",
-        "anli_r2",
-        "anli_r3",
-        "cb",
-        "rte",
-        "mnli_matched",
-        "mnli_mismatched",
-        "qnli",
-        "snli",
-        "wnli",
-      ),
-      54.7,
-    ),
-    (
-      "figure_9_closed_book",
-      ("arc_challenge", "arc_easy", "natural_questions", "trivia_qa"),
-      53.7,
-    ),
-    (
-      "figure_9_commonsense",
-      ("copa", "hellaswag", "piqa", "story_cloze"),
-      80.0,
-    ),
-    (
-      "figure_9_coreference",
-      ("definite_pronoun_resolution", "winogrande"),
-      63.8,
-    ),
-  )
-  def test_means(self, names, expected):
-    mean = statistics.fmean(published.PUBLISHED[n].average for n in names)
-    self.assertAlmostEqual(mean, expected, delta=0.051)
-
-
 class PlotTest(parameterized.TestCase):
   @parameterized.named_parameters(
     ("one_small", (dataclasses.replace(TUNED, tasks=TUNED.tasks[:1]),)),
     ("two", PAIR),
-    ("nan", (_undefined(BASE, "stsb", range(9)), TUNED)),
+    ("four", PAIR * 2),
+    ("nan", (made_up.undefined(BASE, "stsb", range(9)), TUNED)),
     ("absent", (dataclasses.replace(BASE, tasks=BASE.tasks[:3]), TUNED)),
   )
   def test_is_a_png_that_grows_with_the_tasks(self, evaluations):
@@ -313,7 +281,7 @@ class PlotTest(parameterized.TestCase):
     height, width = _size(png)
     self.assertBetween(width, 800, 1600)
     rows = len(compare.rows(evaluations))
-    self.assertBetween(height, 100 + 40 * rows, 400 + 80 * rows)
+    self.assertBetween(height, 100 + 40 * rows, 400 + 120 * rows)
 
   def test_has_ink_in_both_colours(self):
     pixels = tf.io.decode_png(plot.templates_png(PAIR), 3).numpy().astype(int)
@@ -323,7 +291,7 @@ class PlotTest(parameterized.TestCase):
 
   def test_negative_correlations_stay_in_sight(self):
     scores = (results.TemplateScore(0, test=-60.0),)
-    evaluation = _with(TUNED, "stsb", templates=scores)
+    evaluation = made_up.with_task(TUNED, "stsb", templates=scores)
     self.assertStartsWith(plot.templates_png((evaluation,)), b"\x89PNG")
 
   def test_nothing_to_draw(self):
@@ -337,6 +305,8 @@ class FilesTest(absltest.TestCase):
     path = report.write(folder, PAIR, step=300)
     with open(path, encoding="utf-8") as file:
       self.assertEqual(file.read(), report.markdown(PAIR, "templates.png"))
+    with open(f"{folder}/report.html", encoding="utf-8") as file:
+      self.assertEqual(file.read(), page.html(PAIR))
     with open(f"{folder}/templates.png", "rb") as file:
       self.assertEqual(file.read(), plot.templates_png(PAIR))
     base = _events(f"{folder}/tensorboard/base")
@@ -355,7 +325,7 @@ class FilesTest(absltest.TestCase):
     self.assertFalse(tf.io.gfile.exists(f"{folder}/templates.png"))
 
   def test_scalars_leave_out_what_is_undefined(self):
-    values = summaries.scalars(_undefined(TUNED, "stsb", range(9)))
+    values = summaries.scalars(made_up.undefined(TUNED, "stsb", range(9)))
     self.assertNotIn("eval/stsb/pearson", values)
     self.assertIn("eval/rte/accuracy_std", values)
     self.assertIn("clusters/nli", values)

@@ -11,7 +11,7 @@ from flan_tf import schema
 from flan_tf.eval import results
 
 # Keys that the design promises to other programs.
-_TOP_KEYS = ("checkpoint", "held_out", "tasks", "clusters")
+_TOP_KEYS = ("schema", "checkpoint", "held_out", "tasks", "clusters")
 _TASK_KEYS = (
   "task",
   "dataset",
@@ -64,6 +64,7 @@ _FULL = _evaluation(
     left_out={"hidden label": 3},
     test_rows_from="validation[125:250], because test has 3 rows",
     majority=52.7,
+    interval=(30.5, 42.0),
   ),
   _result(
     "stsb",
@@ -73,6 +74,7 @@ _FULL = _evaluation(
       results.TemplateScore(
         4, test=math.nan, dev=math.nan, others={"spearman": math.nan}
       ),
+      results.TemplateScore(5, test=7.5, interval=(-1.25, 1 / 3)),
     ),
   ),
   _result(
@@ -80,11 +82,14 @@ _FULL = _evaluation(
     cluster="translation",
     kind=schema.Kind.GENERATION,
     metric="bleu",
+    signature="nrefs:1|tok:13a",
   ),
   held_out="nli",
   not_read={"snli": "not prepared"},
   seed=7,
   settings={"shots": 0, "meshes": ("data:2", "model:2"), "rows": {"max": None}},
+  run={"mesh": "data:2", "packages": {"scipy": "1"}},
+  time={"seconds": 1.5, "answered": 3},
 )
 
 
@@ -176,12 +181,40 @@ class EvaluationResultsTest(absltest.TestCase):
     self.assertEqual(rte["best_dev_test"], 1 / 3)
     self.assertEqual(rte["left_out"], {"hidden label": 3})
     self.assertEqual(rte["kind"], "classification")
-    self.assertEqual(stsb["by_template"], [None])
-    self.assertIsNone(stsb["mean"])
+    self.assertEqual(stsb["by_template"], [None, 7.5])
+    self.assertIsNone(stsb["templates"][0]["interval"])
+    self.assertEqual(stsb["templates"][1]["interval"], [-1.25, 1 / 3])
+    self.assertEqual(rte["interval"], [30.5, 42.0])
     self.assertEqual(
       list(value["clusters"]), ["nli", "paraphrase", "translation"]
     )
-    self.assertIsNone(value["clusters"]["paraphrase"])
+    self.assertEqual(value["clusters"]["paraphrase"], 7.5)
+
+  def test_the_docstring_names_every_key(self):
+    value = _FULL.to_json()
+    about = results.__doc__ or ""
+    keys = {*value, *value["tasks"][0], *value["tasks"][0]["templates"][0]}
+    for key in keys:
+      self.assertRegex(about, rf"\b{key}\b")
+
+  def test_a_file_of_the_first_schema_is_read(self):
+    """It had neither intervals nor what ran it."""
+    value = _FULL.to_json()
+    for name in ("schema", "run", "time"):
+      del value[name]
+    for task in value["tasks"]:
+      for part in (task, *task["templates"]):
+        del part["interval"]
+      del task["signature"]
+    old = results.EvaluationResults.from_json(value)
+    self.assertEqual(old.clusters, _FULL.clusters)
+    self.assertIsNone(old.tasks[0].interval)
+    self.assertEqual((old.run, old.time), ({}, {}))
+
+  def test_a_file_of_a_later_schema_is_refused(self):
+    value = {**_FULL.to_json(), "schema": 3}
+    with self.assertRaisesRegex(ValueError, "schema 3; this version reads 1 t"):
+      results.EvaluationResults.from_json(value)
 
   def test_round_trip(self):
     again = results.EvaluationResults.from_json(_FULL.to_json())
@@ -210,8 +243,9 @@ class EvaluationResultsTest(absltest.TestCase):
       _evaluation(_result(), _result())
     with self.assertRaisesRegex(ValueError, "settings must be JSON"):
       _evaluation(settings={"kind": schema.Kind.GENERATION})
-    with self.assertRaisesRegex(ValueError, "settings must be JSON"):
-      _evaluation(settings={"rate": math.nan})
+    for name in ("settings", "run", "time"):
+      with self.assertRaisesRegex(ValueError, f"{name} must be JSON"):
+        _evaluation(**{name: {"rate": math.nan}})
 
   def test_reading_what_is_not_there(self):
     folder = self.create_tempdir()

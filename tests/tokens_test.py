@@ -130,10 +130,8 @@ def join_one(inputs, target, limits, counts):
   """`tokens.join` for one pair, step by step."""
   before, between, after = {
     wrapping.Separator.FLAN: ([], [1], [1]),
-    wrapping.Separator.PLAIN: ([], [], []),
-    wrapping.Separator.NEWLINE: ([], [vocab().special_pieces["\n"]], []),
     wrapping.Separator.CHAT: ([101, 102], [103], [104]),
-  }[limits.separator]
+  }.get(limits.separator, ([], [], []))
   most = min(limits.target_length, limits.row_length // 2) - len(after)
   kept = target[:most]
   room = min(limits.input_length, limits.row_length - len(kept) - len(after))

@@ -371,6 +371,7 @@ def _code(source: source_lib.Source) -> str:
   if wrapper.vocabulary is not vocabulary and lead == " ":
     lead = ""  # KerasHub's tokenizer puts one there by itself.
   lead = f"{lead!r} + " if lead else ""
+  cue = f" + {wrapper.cue!r}" if wrapper.cue else ""
   ends = list(dict.fromkeys(wrapper.ends))
   return f"""With FOLDER the folder of this file, and PROMPT a text:
 
@@ -382,7 +383,7 @@ model = keras_hub.models.CausalLM.from_preset(FOLDER)
 tokenizer = model.preprocessor.tokenizer
 model.preprocessor = None  # Ids go in as they are.
 model.compile(sampler="greedy")
-ids = {before}[int(i) for i in tokenizer({lead}PROMPT)]{between}
+ids = {before}[int(i) for i in tokenizer({lead}PROMPT{cue})]{between}
 length = len(ids) + 64
 made = model.generate(
   {{

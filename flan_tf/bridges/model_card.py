@@ -73,8 +73,8 @@ def _separator(source: source_lib.Source) -> str:
       f"End-of-text, `{end}` (id {vocabulary.eos_id}), stands between a prompt"
       " and its answer, and after the answer."
     )
-  between = "A new line" if source.separator == "newline" else "Nothing"
-  return f"{between} stands between a prompt and its answer."
+  between = {"newline": "A new line", "blank": "A blank", "plain": "Nothing"}
+  return f"{between[source.separator]} stands between a prompt and its answer."
 
 
 def _training(source: native_source.NativeSource) -> list[str]:

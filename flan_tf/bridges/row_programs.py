@@ -24,7 +24,7 @@ from flan_tf.mesh import core as core_lib
 from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh import ops, program, transport
 from flan_tf.mesh.compat import mtf
-from flan_tf.model import decode, transformer
+from flan_tf.model import choose, decode, transformer
 from flan_tf.model import dims as dims_lib
 
 # Rows that are run at once where there are several.
@@ -231,13 +231,17 @@ class RowPrograms(tf.Module):
     starts = tf.reshape(columns - 1 - at[:, -1], [rows])
     row = mtf.Shape([d.batch])
 
-    def values(core, tokens, cache):
+    def values(core, weights, hidden, cache):
+      logits = choose.logits(model, d, weights, hidden)
+      tokens = choose.greedy(d, logits)
       core.lower()
       return core.value(tokens), [core.value(x) for x in cache]
 
     core, weights = self._core()
     fed = core.feed(inputs, d.tokens), core.feed(starts, row)
-    tokens, cache = values(core, *decode.prefill(model, d, weights, *fed))
+    tokens, cache = values(
+      core, weights, *decode.prefill(model, d, weights, *fed)
+    )
 
     def more(step, tokens, found, ended, cache):
       del tokens, found, cache
@@ -257,9 +261,9 @@ class RowPrograms(tf.Module):
         core.feed(tokens[:, tf.newaxis], one.tokens),
         core.feed(starts, row),
         core.feed(columns - 1 + step, mtf.Shape([])),
-        [core.feed(x, one.cache) for x in cache],
+        [core.feed(x, decode.cache_shape(one)) for x in cache],
       )
-      tokens, cache = values(core, *out)
+      tokens, cache = values(core, weights, *out)
       return *take(step, tokens, found, ended), cache
 
     found = tf.fill([rows, self._longest], _NONE)

@@ -105,7 +105,8 @@ class TextModel(tf.Module):
       most = tf.where(max_new > 0, max_new, self._limits.longest_target)
     most = tf.minimum(most, self._limits.longest_target)
     room = tf.fill(tf.shape(prompt), self._limits.longest_target)
-    asked, trimmed = self._ask(prompt, room)
+    marked = _marked(self._run.data.markers, prompt)
+    asked, trimmed = self._ask(self._wrapper.tokenize_prompts(marked), room)
     made = self.rows.continuations(asked, most)
     ends = made.with_values(self.rows.ends(made.values))
     ended = tf.reduce_any(ends, axis=1)
@@ -134,7 +135,9 @@ class TextModel(tf.Module):
       tf.size(prompt), tf.size(answer), "Expected one answer for each prompt."
     )
     with tf.control_dependencies([same] if same is not None else []):
-      ids = self._tokenize(tf.identity(answer), target=True)
+      marked = _marked(self._run.data.markers, prompt)
+      both = self._wrapper.tokenize(tf.stack([marked, tf.identity(answer)]))
+    prompts, ids = both[: tf.size(prompt)], both[tf.size(prompt) :]
     empty = tf.debugging.assert_positive(
       ids.row_lengths(), "An answer has no tokens, so it has no probability."
     )
@@ -145,18 +148,16 @@ class TextModel(tf.Module):
       )
     kept = _behind(_cut(ids, room, middle=False), after)
     length = tf.cast(kept.row_lengths(), tf.int32)
-    asked, trimmed = self._ask(prompt, length)
+    asked, trimmed = self._ask(prompts, length)
     return {
       "log_prob": self.rows.log_probs(asked, kept),
       "tokens": length,
       "trimmed": trimmed | (tf.cast(ids.row_lengths(), tf.int32) > room),
     }
 
-  def _ask(self, prompts, answer_length) -> tuple[Any, Any]:
-    """Prompts as ids, leaving room for answers; and which of them were cut."""
+  def _ask(self, ids, answer_length) -> tuple[Any, Any]:
+    """Prompts, cut to leave room for answers; and which of them were cut."""
     limits, wrapper = self._limits, self._wrapper
-    marked = _marked(self._run.data.markers, prompts)
-    ids = self._tokenize(marked, target=False)
     room = tf.minimum(limits.input_length, limits.row_length - answer_length)
     room -= wrapper.of_prompt
     middle = limits.overflow is not wrapping.Overflow.END
@@ -164,18 +165,12 @@ class TextModel(tf.Module):
     asked = _behind(_before(wrapper.before, kept), wrapper.between)
     # Something must come before what is predicted.
     starts = (asked.row_lengths() == 0) | self._starts
-    start = tf.tile(self._start, [tf.size(prompts), 1])
+    start = tf.tile(self._start, [ids.nrows(tf.int32), 1])
     start = tf.ragged.boolean_mask(
       start, tf.repeat(starts[:, tf.newaxis], self._start.shape[1], axis=1)
     )
     trimmed = tf.cast(ids.row_lengths(), tf.int32) > room
     return tf.concat([start, asked], axis=1), trimmed
-
-  def _tokenize(self, texts, target: bool) -> Any:
-    """As `wrapping.Wrapper.encode`."""
-    led = tf.strings.join([self._wrapper.leads[target], texts])
-    texts = tf.where(texts == "", "", led)
-    return self._wrapper.vocabulary.tokenize(texts)
 
 
 def limits_of(run: config.RunConfig) -> wrapping.Limits:

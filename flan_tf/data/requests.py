@@ -201,27 +201,25 @@ def tokenize_requests(
     overflow = wrapping.Overflow.MIDDLE
   wrapper = limits.wrapper(vocabulary)
   most = limits.longest_target - len(wrapper.after)
-  prompts_ids = wrapper.encode([request.prompt for request in requests])
-  texts = sorted({text for request in requests for text in request.options})
-  ids_of = dict(zip(texts, wrapper.encode(texts, targets=True), strict=True))
+  encoded = wrapper.encode_options(
+    [request.prompt for request in requests],
+    [request.options for request in requests],
+  )
   out = []
-  for request, ids in zip(requests, prompts_ids, strict=True):
-    options = []
-    for text in request.options:
-      if not len(ids_of[text]):
+  for request, (ids, found) in zip(requests, encoded, strict=True):
+    for text, option in zip(request.options, found, strict=True):
+      if not len(option):
         raise ValueError(
           f"Row {request.row}: option {text!r} has no tokens, so it cannot be"
           f" ranked. Options: {list(request.options)}."
           f"\n  prompt: {request.prompt[-200:]!r}"
         )
-      options.append(np.concatenate([ids_of[text][:most], wrapper.after]))
+    options = [np.concatenate([x[:most], wrapper.after]) for x in found]
     longest = max(map(len, options), default=limits.longest_target)
     room = min(limits.input_length, limits.row_length - longest)
     room -= wrapper.of_prompt
     prompt = wrapper.prompt(wrapping.cut(ids, room, overflow))
-    trimmed = len(ids) > room or any(
-      len(ids_of[text]) > most for text in request.options
-    )
+    trimmed = len(ids) > room or any(len(x) > most for x in found)
     out.append(TokenRequest(request, prompt, tuple(options), trimmed))
   return out
 

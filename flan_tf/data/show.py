@@ -136,7 +136,8 @@ def text(shown: dict[str, Any]) -> str:
 
 def _tokens(prompt, target, vocabulary, limits) -> dict[str, Any]:
   wrapper = limits.wrapper(vocabulary)
-  pair = wrapper.encode([prompt]) + wrapper.encode([target], targets=True)
+  ((asked, answers),) = wrapper.encode_options([prompt], [[target]])
+  pair = asked, *answers
   lengths = np.array([[len(ids)] for ids in pair])  # [2, 1]
   starts = np.stack([np.zeros_like(lengths[0]), lengths[0]])
   counts = tokens.Counts()

@@ -2,10 +2,16 @@
 
     separator   ids of one example                       loss on
     flan        prompt ids, EOS, target ids, EOS         target ids, last EOS
-    plain       prompt ids, target ids                   target ids
-    newline     prompt ids, a new line, target ids       target ids
+    plain       ids of prompt and target                 target ids
+    newline     ids of prompt, new line and target       target ids
+    blank       ids of prompt, a blank and target        target ids
     chat        before, prompt ids, between,             target ids, after
                 target ids, after
+
+With plain, newline and blank, both are one text and tokenized together: a piece
+over the border belongs to the target, and none is without pieces of its own.
+
+    "no", "yes" as "noyes"    pieces n oy es    prompt n, target oy es
 
 The parts of a chat are the model's own (`config.ChatConfig`), special pieces
 among them. They stay whole whatever is cut, and count in all lengths.
@@ -29,7 +35,11 @@ class Separator(enum.Enum):
   FLAN = "flan"
   PLAIN = "plain"
   NEWLINE = "newline"
+  BLANK = "blank"
   CHAT = "chat"
+
+
+_GLUE = {Separator.PLAIN: "", Separator.NEWLINE: "\n", Separator.BLANK: " "}
 
 
 class Overflow(enum.Enum):
@@ -49,6 +59,8 @@ class Wrapper:
     between: int32 ids between prompt and target.
     after: int32 ids after a target.
     vocabulary: tokenizes prompts and targets.
+    glue: what is between the texts where they are tokenized together; None
+      where they are not.
     leads: what goes before the text of a prompt, and of a target: a blank, or
       nothing. A blank at the end of `before` is one token with the first word
       of the prompt, as it was where the model was trained.
@@ -59,6 +71,7 @@ class Wrapper:
   after: np.ndarray
   vocabulary: vocabulary_lib.AnyVocabulary
   leads: tuple[str, str] = ("", "")
+  glue: str | None = None
 
   @property
   def of_prompt(self) -> int:
@@ -66,27 +79,87 @@ class Wrapper:
     return len(self.before) + len(self.between)
 
   @property
+  def cue(self) -> str:
+    """What ends the text of a prompt that is to be continued.
+
+    No blank: it is one token with the first word of what comes.
+    """
+    return (self.glue or "").rstrip(" ")
+
+  @property
   def ends(self) -> tuple[int, ...]:
     """Ids at which an answer is over: end of text, and what begins `after`."""
     return (self.vocabulary.eos_id, *map(int, self.after[:1]))
 
-  def tokenize(self, texts: tf.Tensor) -> tf.RaggedTensor:
-    """Prompts and targets [2, n] to ids [2 n, None]; empty texts stay empty."""
-    if any(self.leads):
-      led = tf.constant(self.leads)[:, tf.newaxis] + texts
-      texts = tf.where(tf.equal(texts, ""), "", led)
-    return self.vocabulary.tokenize(tf.reshape(texts, [-1]))
+  def tokenize(self, texts: tf.Tensor) -> Any:
+    """Prompts and targets [2, n] to ids [2 n, None]; empty targets stay empty.
 
-  def encode(
-    self, texts: Sequence[str], targets: bool = False
-  ) -> list[np.ndarray]:
-    """Prompts, or targets, to ids; empty texts stay empty."""
-    lead = self.leads[targets]
-    return self.vocabulary.encode([text and lead + text for text in texts])
+    In the graph.
+    """
+    prompts, targets = tf.unstack(texts)
+    if self.glue is None:
+      led = tf.stack([self._led(prompts, 0), self._led(targets, 1)])
+      return self.vocabulary.tokenize(tf.reshape(led, [-1]))
+    asked = self.vocabulary.tokenize(prompts + self.cue)
+    whole = self.vocabulary.tokenize(prompts + self.glue + targets)
+    common = _common_beginnings(asked, whole)[:, tf.newaxis]
+    place = tf.ragged.range(whole.row_lengths())
+    kept = place < tf.cast(common, place.dtype)
+    answers = ~kept & (targets != "")[:, tf.newaxis]
+    parts = (tf.ragged.boolean_mask(whole, x) for x in (kept, answers))
+    return tf.concat(list(parts), axis=0)
+
+  def tokenize_prompts(self, texts: tf.Tensor) -> Any:
+    """Prompts that are to be continued, [n] to ids [n, None], in the graph."""
+    return self.vocabulary.tokenize(self._led(texts, 0) + self.cue)
+
+  def encode_prompts(self, texts: Sequence[str]) -> list[np.ndarray]:
+    """Prompts that are to be continued, to ids."""
+    lead = self.leads[0]
+    return self.vocabulary.encode(
+      [(text and lead + text) + self.cue for text in texts]
+    )
+
+  def encode_options(
+    self, prompts: Sequence[str], options: Sequence[Sequence[str]]
+  ) -> list[tuple[np.ndarray, list[np.ndarray]]]:
+    """Prompts with the options that are to be ranked behind each, to ids.
+
+    Options of one prompt all begin where the first of them departs from the
+    prompt, so that their probabilities are those of the same stretch of text.
+    """
+    asked = self.encode_prompts(prompts)
+    if self.glue is None:
+      texts = sorted({text for few in options for text in few})
+      led = [text and self.leads[1] + text for text in texts]
+      ids = dict(zip(texts, self.vocabulary.encode(led), strict=True))
+      return [
+        (prompt, [ids[text] for text in few])
+        for prompt, few in zip(asked, options, strict=True)
+      ]
+    wholes = iter(
+      self.vocabulary.encode(
+        [
+          prompt + self.glue + text if text else ""
+          for prompt, few in zip(prompts, options, strict=True)
+          for text in few
+        ]
+      )
+    )
+    out = []
+    for prompt, few in zip(asked, options, strict=True):
+      found = [next(wholes) for _ in few]
+      common = min((_common(prompt, ids) for ids in found), default=len(prompt))
+      out.append((prompt[:common], [ids[common:] for ids in found]))
+    return out
 
   def prompt(self, ids: np.ndarray) -> np.ndarray:
     """The ids of a prompt with what belongs to it."""
     return np.concatenate([self.before, ids, self.between])
+
+  def _led(self, texts: tf.Tensor, part: int) -> tf.Tensor:
+    lead = self.leads[part]
+    return tf.where(texts == "", "", lead + texts) if lead else texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,12 +233,9 @@ class Limits:
       ValueError: it leaves no room for them.
     """
     none = np.zeros(0, np.int32)
-    if self.separator is Separator.PLAIN:
-      return Wrapper(none, none, none, vocabulary)
-    if self.separator is Separator.NEWLINE:
-      # The last one: SentencePiece may put a blank before it.
-      newline = vocabulary.encode(["\n"])[0][-1:]
-      return Wrapper(none, newline, none, vocabulary)
+    if self.separator in _GLUE:
+      glue = _GLUE[self.separator]
+      return Wrapper(none, none, none, vocabulary, glue=glue)
     if self.separator is Separator.FLAN:
       eos = np.array([vocabulary.eos_id], np.int32)
       return Wrapper(none, eos, eos, vocabulary)
@@ -223,6 +293,22 @@ def cut(ids: np.ndarray, length: int, overflow: Overflow) -> np.ndarray:
     return ids[:length]
   tail = length // 2
   return np.concatenate([ids[: length - tail], ids[len(ids) - tail :]])
+
+
+def _common(one: np.ndarray, other: np.ndarray) -> int:
+  """How many ids two texts have in common at their beginnings."""
+  size = min(len(one), len(other))
+  differ = np.flatnonzero(one[:size] != other[:size])
+  return int(differ[0]) if len(differ) else size
+
+
+def _common_beginnings(one: Any, other: Any) -> Any:
+  """The same of ragged ids [n, None] each, in the graph: int32 [n]."""
+  size = tf.minimum(one.bounding_shape()[1], other.bounding_shape()[1])
+  # Their paddings differ, so that nothing is in common behind an end.
+  first, second = one.to_tensor(-1), other.to_tensor(-2)
+  same = tf.cast(first[:, :size] == second[:, :size], tf.int32)
+  return tf.reduce_sum(tf.math.cumprod(same, axis=1), axis=1)
 
 
 def _member(kind: Any, name: str, value: str) -> Any:

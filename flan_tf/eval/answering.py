@@ -14,15 +14,17 @@ import tensorflow as tf
 
 from flan_tf import wordings, writers
 from flan_tf.data import requests
-from flan_tf.eval import predictions
+from flan_tf.eval import continuing, predictions
 from flan_tf.eval.model import Model
+from flan_tf.sampling import GREEDY, Sampling
 
 _log = logging.getLogger(__name__)
 _LOG_EVERY = 30.0  # seconds, where no terminal shows a bar
 _ROW = 4_096  # characters that fill a row, about: prompts to rank share rows
 
-# Answers prompts; of each, the texts that it may be answered with, or none.
-AnswerBatch = Callable[[list[str], list[tuple[str, ...]]], list["Answer"]]
+# Answers prompts: their texts, of each the texts that it may be answered with,
+# or none, and the number of the first one.
+AnswerBatch = Callable[[list[str], list[tuple[str, ...]], int], list["Answer"]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,11 +33,12 @@ class Answer:
 
   Attributes:
     prompt: as it was given.
-    text: the greedy continuation, or the best of the prompt's options.
+    text: the continuation, or the best of the prompt's options.
     log_prob: sum of the log-probabilities of its tokens, and of what ended it
-      (end of text, or in a chat the end of a turn) if the model came to it.
+      (end of text, in a chat the end of a turn, or a stop string) if the model
+      came to it.
     tokens: how many these are.
-    ended: whether the model ended it, or it was cut at the limit.
+    ended: whether it came to an end, or was cut at the limit.
     trimmed: whether the prompt was too long, and lost a part.
     scores: of each option its log-probability; empty where none was given.
   """
@@ -71,8 +74,11 @@ def answer(
   max_new: int = 0,
   markers: str = "",
   options: Sequence[Sequence[str]] = (),
+  sampling: Sampling = GREEDY,
+  stops: Sequence[str] = (),
+  first: int = 0,
 ) -> list[Answer]:
-  """Continues each prompt with the most likely tokens, or ranks its options.
+  """Continues each prompt, or ranks its options.
 
   Options are ranked as the evaluation ranks them: by the log-probability of
   all their tokens, the first one of equals.
@@ -85,9 +91,12 @@ def answer(
       for what the model was trained with.
     options: for each prompt the texts that it may be answered with, or none;
       empty where no prompt has any.
+    sampling: how tokens are chosen.
+    stops: texts that end an answer; they are no part of it.
+    first: number of the first prompt; draws depend on a prompt's number.
 
   Raises:
-    ValueError: an option has no tokens.
+    ValueError: an option has no tokens, or a stop string is empty.
   """
   around = wordings.markers(markers or model.run.data.markers)
   limits = predictions.limits_of(model)
@@ -100,7 +109,12 @@ def answer(
   ]
   tokenized = requests.tokenize_requests(asked, model.vocabulary, limits)
   free = [i for i, item in enumerate(tokenized) if not item.options]
-  new = model.continuations([tokenized[i].prompt for i in free], longest, ends)
+  new = model.continuations(
+    *([tokenized[i].prompt for i in free], longest, ends),
+    sampling=sampling,
+    stops=stops,
+    numbers=[first + i for i in free],
+  )
   made = dict(zip(free, new, strict=True))
   ranked = [item.options or [made[i]] for i, item in enumerate(tokenized)]
   log_probs = model.score_options([item.prompt for item in tokenized], ranked)
@@ -112,7 +126,9 @@ def answer(
       text = texts[best]
     else:
       ended = bool(np.isin(ids[-1:], ends).any())
-      text = model.vocabulary.decode(ids[:-1] if ended else ids)
+      whole = model.vocabulary.decode(ids[:-1] if ended else ids)
+      text = continuing.until(whole, stops)
+      ended = ended or text != whole
     found.append(
       Answer(
         prompts[item.request.row],
@@ -182,7 +198,7 @@ def answer_file(
     file.write("".join(json.dumps(line) + "\n" for line in done))
     prompts = [line["prompt"] for line in lines]
     for part in _parts(prompts, options, len(done), batch):
-      answers = answer_batch(prompts[part], options[part])
+      answers = answer_batch(prompts[part], options[part], part.start)
       for line, found in zip(lines[part], answers, strict=True):
         made = {**line, **found.as_line(), **({"by": by} if by else {})}
         file.write(json.dumps(made) + "\n")

@@ -6,9 +6,17 @@
                 number makes the answer wrong
 
 Exact match says whether two texts are then equal; F1 compares the bags of
-their words. Of several right answers the best one counts. The rules are those
-of the data sets' own scripts (Rajpurkar et al. 2016, Joshi et al. 2017, Dua et
-al. 2019); no package offers them without a second deep-learning framework.
+their words, in DROP the sets. Of several right answers the best one counts. The
+rules are those of the data sets' own scripts (Rajpurkar et al. 2016 and 2018,
+Joshi et al. 2017, Dua et al. 2019), to the last case that we know of; no
+package offers them without a second deep-learning framework. Apart from them:
+
+    SQuAD 2     where nobody could answer, the right answer is "unanswerable",
+                as in the published tasks, and not an empty one
+    DROP        TFDS keeps one span of several, so there is nothing to align;
+                its dates, 2004-December-26, are read as 26 December 2004
+    CoQA        TFDS keeps the answers of the first person alone
+    QuAC        each person's answer is right; none is left out in turn
 """
 
 import collections
@@ -24,6 +32,8 @@ _TRIVIA_PUNCTUATION = re.compile(
   f"[{re.escape(string.punctuation)}\u2018\u2019\u00b4`_]"
 )
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
+# DROP's script writes a date as day, month, year; TFDS with hyphens instead.
+_TFDS_DATE = re.compile(r"(\d{3,4})?-([^\W\d_]+)-(\d{1,2})")
 _LIST_NUMBER = re.compile(r"^\s*\d+[.)]\s*")
 
 
@@ -46,7 +56,10 @@ def squad_f1(text: str, right: str) -> float:
   >>> squad_f1("the Black Sea", "Black Sea coast")
   0.8
   """
-  return _bag_f1(_squad(text).split(), _squad(right).split())
+  words, wanted = _squad(text).split(), _squad(right).split()
+  if not words or not wanted:  # SQuAD 2; it was 0 before.
+    return float(words == wanted)
+  return _bag_f1(words, wanted)
 
 
 def trivia_qa_em(text: str, right: str) -> float:
@@ -62,12 +75,17 @@ def drop_em(text: str, right: str) -> float:
 
 
 def drop_f1(text: str, right: str) -> float:
-  """F1 of words, 0 where the right answer's numbers are missed altogether."""
-  words, wanted = _drop(text), _drop(right)
-  numbers = {word for word in wanted if _is_number(word)}
-  if numbers and not numbers & set(words):
+  """F1 of words, 0 where the right answer's numbers are missed altogether.
+
+  DROP's script rounds it to two decimals.
+  """
+  words, wanted = set(_drop(text).split()), set(_drop(right).split())
+  if not words or not wanted:
+    return float(words == wanted)
+  numbers = set(filter(_is_number, wanted))
+  if numbers and not numbers & words:
     return 0.0
-  return _bag_f1(words, wanted)
+  return round(_f1(len(words & wanted), len(words), len(wanted)), 2)
 
 
 def turn_f1(text: str, right: str) -> float:
@@ -104,21 +122,22 @@ def _trivia_qa(text: str) -> str:
   return " ".join(_ARTICLES.sub(" ", text).split())
 
 
-def _drop(text: str) -> list[str]:
+def _drop(text: str) -> str:
+  date = _TFDS_DATE.fullmatch(text.strip())
+  if date:
+    text = " ".join(filter(None, reversed(date.groups())))
   words = []
-  for word in re.split(r"[ \-]", text):
-    word = word.lower()
+  for word in re.split(r"[ \-]", text.lower()):
+    if not _is_number(word):
+      word = _PUNCTUATION.sub("", word)
     if _is_number(word):
-      words.append(str(float(word)))
-      continue
-    word = _ARTICLES.sub(" ", _PUNCTUATION.sub("", word))
-    words.append(str(float(word)) if _is_number(word) else word.strip())
-  return sorted(filter(None, words))
+      word = str(float(word))
+    words += _ARTICLES.sub(" ", word).split()
+  return " ".join(words)
 
 
 def _is_number(word: str) -> bool:
-  if not any(map(str.isdigit, word)):
-    return False  # float() also reads "nan" and "infinity"
+  """Whether Python reads it as one, like DROP's script: "nan" is one, too."""
   try:
     float(word)
   except ValueError:
@@ -127,13 +146,14 @@ def _is_number(word: str) -> bool:
 
 
 def _bag_f1(words: list[str], wanted: list[str]) -> float:
-  if not words or not wanted:
-    # SQuAD 2: an empty answer is right where nothing is left of the right one.
-    return float(words == wanted)
   common = (collections.Counter(words) & collections.Counter(wanted)).total()
+  return _f1(common, len(words), len(wanted))
+
+
+def _f1(common: int, given: int, wanted: int) -> float:
   if not common:
     return 0.0
-  precision, recall = common / len(words), common / len(wanted)
+  precision, recall = common / given, common / wanted
   return 2 * precision * recall / (precision + recall)
 
 

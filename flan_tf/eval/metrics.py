@@ -35,6 +35,11 @@ class Metric:
     about: what the number is, in a clause.
     function: (predictions, references, number of options or None) -> float;
       where `grouped`, the group of each example takes the number's place.
+    per_example: (predictions, references) -> float [N], 0 to 100; the metric
+      is their mean, unless there is a `stand_in`.
+    stand_in: what `per_example` gives of a metric that only sets have.
+    equal: of texts, whether a prediction equals a reference after the metric's
+      own normalization; None where it has none.
     grouped: whether examples are judged in groups.
   """
 
@@ -43,6 +48,9 @@ class Metric:
   package: str
   about: str
   function: Callable[..., float]
+  per_example: Callable[..., np.ndarray]
+  stand_in: str = ""
+  equal: Callable[[str, str], float] | None = None
   grouped: bool = False
 
   def describe(self) -> str:
@@ -198,14 +206,22 @@ def _correlation(function_name, predictions, references, options):
   return 100 * getattr(stats, function_name)(predictions, references).statistic
 
 
-def _rouge(score_name, predictions, references, options):
+def _mean(per_example, predictions, references, options):
   del options
+  return float(np.mean(per_example(predictions, references)))
+
+
+def _is_right(predictions, references) -> np.ndarray:
+  return 100.0 * (np.asarray(predictions) == np.asarray(references))
+
+
+def _rouge(score_name, predictions, references) -> np.ndarray:
   scorer = _rouge_scorer(score_name)
   scores = [
     scorer.score_multi(texts, prediction)[score_name].fmeasure
     for prediction, texts in zip(predictions, references, strict=True)
   ]
-  return 100 * float(np.mean(scores))
+  return 100 * np.array(scores)
 
 
 @functools.cache
@@ -215,13 +231,12 @@ def _rouge_scorer(score_name):
   return rouge_scorer.RougeScorer([score_name])
 
 
-def _answers(score, predictions, references, options):
-  del options
+def _answers(score, predictions, references) -> np.ndarray:
   scores = [
     answers.best(score, text, right)
     for text, right in zip(predictions, references, strict=True)
   ]
-  return 100 * float(np.mean(scores))
+  return 100 * np.array(scores)
 
 
 def _bleu(predictions, references, options):
@@ -246,6 +261,47 @@ def _corpus_bleu(predictions, references) -> tuple[float, str]:
   bleu = BLEU()
   score = bleu.corpus_score(list(predictions), streams).score
   return score, str(bleu.get_signature())
+
+
+def bleu_counts(
+  predictions: Sequence[str], references: Sequence[Sequence[str]]
+) -> np.ndarray:
+  """What corpus BLEU is made of, of each sentence: it is that of the sums.
+
+  Returns:
+    int64 [N, 10]: matches and n-grams of 1 to 4 words, and the words of the
+    prediction and of the closest reference.
+  """
+  found = [
+    [*score.counts, *score.totals, score.sys_len, score.ref_len]
+    for score in _sentence_bleu(predictions, references)
+  ]
+  return np.array(found, np.int64)
+
+
+def bleu_of_counts(counts: np.ndarray) -> float:
+  """Corpus BLEU of sums of `bleu_counts`, [10]."""
+  from sacrebleu.metrics.bleu import BLEU
+
+  *numbers, words, wanted = (int(count) for count in counts)
+  return BLEU.compute_bleu(
+    numbers[:4], numbers[4:], words, wanted, smooth_method="exp"
+  ).score
+
+
+def _sentence_bleu(predictions, references) -> list[Any]:
+  from sacrebleu.metrics.bleu import BLEU
+
+  bleu = BLEU(effective_order=True)  # As single sentences want it.
+  return [
+    bleu.sentence_score(text, list(right))
+    for text, right in zip(predictions, references, strict=True)
+  ]
+
+
+def _bleu_per_example(predictions, references) -> np.ndarray:
+  scores = _sentence_bleu(predictions, references)
+  return np.array([score.score for score in scores])
 
 
 def _indices(name, what, values, options) -> np.ndarray:
@@ -298,71 +354,89 @@ def _names(kind: schema.Kind) -> list[str]:
 _CHOICE = schema.Kind.CLASSIFICATION
 _TEXT = schema.Kind.GENERATION
 _OURS = "flan_tf"
-_ROUGE_ABOUT = "F-measure of {}, no stemming, best of the references"
+
+
+def _of_options(name, package, about, function, **more) -> Metric:
+  """A metric of choices; where it is no mean, accuracy stands in for one."""
+  stand_in = "" if name == "accuracy" else "accuracy"
+  return Metric(
+    name, _CHOICE, package, about, function, _is_right, stand_in, **more
+  )
+
+
+def _of_texts(name, package, about, per_example, equal=None) -> Metric:
+  """A metric that is the mean of what single texts reach."""
+  function = functools.partial(_mean, per_example)
+  return Metric(name, _TEXT, package, about, function, per_example, equal=equal)
+
+
+def _of_answers(name, about, score, equal=None) -> Metric:
+  """The mean over examples of a score of `answers`."""
+  each = functools.partial(_answers, score)
+  about = f"{about}, best of the references"
+  return _of_texts(name, _OURS, about, each, equal)
+
+
+def _official(name, script, equal, f1) -> tuple[Metric, Metric]:
+  """Exact match and F1 of a data set's own script."""
+  return (
+    _of_answers(
+      f"{name}_em", f"share of equal answers, as {script}", equal, equal
+    ),
+    _of_answers(f"{name}_f1", f"F1 of words, as {script}", f1, equal),
+  )
+
 
 METRICS: Mapping[str, Metric] = {
   metric.name: metric
   for metric in (
-    Metric(
-      "accuracy", _CHOICE, "scikit-learn", "share of right options", _accuracy
+    _of_options(
+      "accuracy", "scikit-learn", "share of right options", _accuracy
     ),
-    Metric("f1", _CHOICE, "scikit-learn", "F1 of the last of two options", _f1),
-    Metric(
+    _of_options("f1", "scikit-learn", "F1 of the last of two options", _f1),
+    _of_options(
       "macro_f1",
-      _CHOICE,
       "scikit-learn",
       "mean F1 of all options, 0 for one that never occurs",
       _macro_f1,
     ),
-    Metric(
+    _of_options(
       "matthews",
-      _CHOICE,
       "scikit-learn",
       "100 times Matthews' correlation, 0 for constants",
       _matthews,
     ),
-    Metric(
+    _of_options(
       "group_exact_match",
-      _CHOICE,
       _OURS,
       "share of groups with every option right",
       _group_exact_match,
       grouped=True,
     ),
-    Metric(
+    _of_options(
       "pearson",
-      _CHOICE,
       "scipy",
       "100 times Pearson's r, undefined for constants",
       functools.partial(_correlation, "pearsonr"),
     ),
-    Metric(
+    _of_options(
       "spearman",
-      _CHOICE,
       "scipy",
       "100 times Spearman's rho, undefined for constants",
       functools.partial(_correlation, "spearmanr"),
     ),
-    Metric(
-      "rouge1",
-      _TEXT,
-      "rouge-score",
-      _ROUGE_ABOUT.format("single words"),
-      functools.partial(_rouge, "rouge1"),
-    ),
-    Metric(
-      "rouge2",
-      _TEXT,
-      "rouge-score",
-      _ROUGE_ABOUT.format("pairs of words"),
-      functools.partial(_rouge, "rouge2"),
-    ),
-    Metric(
-      "rougeL",
-      _TEXT,
-      "rouge-score",
-      _ROUGE_ABOUT.format("the longest common subsequence"),
-      functools.partial(_rouge, "rougeL"),
+    *(
+      _of_texts(
+        name,
+        "rouge-score",
+        f"F-measure of {what}, no stemming, best of the references",
+        functools.partial(_rouge, name),
+      )
+      for name, what in (
+        ("rouge1", "single words"),
+        ("rouge2", "pairs of words"),
+        ("rougeL", "the longest common subsequence"),
+      )
     ),
     Metric(
       "bleu",
@@ -370,36 +444,23 @@ METRICS: Mapping[str, Metric] = {
       "sacrebleu",
       "corpus BLEU, case:mixed|eff:no|tok:13a|smooth:exp",
       _bleu,
+      _bleu_per_example,
+      stand_in="sentence BLEU, eff:yes",
     ),
-    Metric(
+    _of_texts(
       "word_similarity",
-      _TEXT,
       "rapidfuzz",
       "1 - edit distance in words / words of the longer text",
       functools.partial(_answers, answers.word_similarity),
     ),
-    *(
-      Metric(
-        name,
-        _TEXT,
-        _OURS,
-        f"{about}, best of the references",
-        functools.partial(_answers, score),
-      )
-      for name, about, score in (
-        ("exact_match", "share of equal texts", answers.exact),
-        ("squad_em", "share of equal answers, as SQuAD", answers.squad_em),
-        ("squad_f1", "F1 of words, as SQuAD", answers.squad_f1),
-        (
-          "trivia_qa_em",
-          "share of equal answers, as TriviaQA",
-          answers.trivia_qa_em,
-        ),
-        ("trivia_qa_f1", "F1 of words, as TriviaQA", answers.trivia_qa_f1),
-        ("drop_em", "share of equal answers, as DROP", answers.drop_em),
-        ("drop_f1", "F1 of words and numbers, as DROP", answers.drop_f1),
-        ("turn_f1", "F1 of words, answer by answer", answers.turn_f1),
-      )
+    _of_answers(
+      "exact_match", "share of equal texts", answers.exact, answers.exact
     ),
+    _of_answers("turn_f1", "F1 of words, answer by answer", answers.turn_f1),
+    *_official("squad", "SQuAD", answers.squad_em, answers.squad_f1),
+    *_official(
+      "trivia_qa", "TriviaQA", answers.trivia_qa_em, answers.trivia_qa_f1
+    ),
+    *_official("drop", "DROP", answers.drop_em, answers.drop_f1),
   )
 }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flan_tf.eval import decoding, loaded, scoring
+from flan_tf.sampling import GREEDY, Sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,26 +70,53 @@ class Model(loaded.LoadedModel):
     return self._scorer.score(prompts, options)
 
   def generate(
-    self, prompts: list[np.ndarray], max_new: int, ends: Sequence[int] = ()
+    self,
+    prompts: list[np.ndarray],
+    max_new: int,
+    ends: Sequence[int] = (),
+    **how,
   ) -> list[np.ndarray]:
-    """As `continuations`, without what ended them."""
+    """As `continuations`, without the id that ended them."""
     ends = tuple(ends) or (self.vocabulary.eos_id,)
     return [
       ids[:-1] if len(ids) and ids[-1] in ends else ids
-      for ids in self.continuations(prompts, max_new, ends)
+      for ids in self.continuations(prompts, max_new, ends, **how)
     ]
 
   def continuations(
-    self, prompts: list[np.ndarray], max_new: int, ends: Sequence[int] = ()
+    self,
+    prompts: list[np.ndarray],
+    max_new: int,
+    ends: Sequence[int] = (),
+    sampling: Sampling = GREEDY,
+    stops: Sequence[str] = (),
+    numbers: Sequence[int] = (),
+    show: decoding.Show | None = None,
   ) -> list[np.ndarray]:
-    """The most likely continuations, up to their end or `max_new` tokens.
+    """Continuations of prompts, up to their end or `max_new` tokens.
 
     Args:
       prompts: token ids.
       max_new: most new tokens.
       ends: ids that end a continuation; by default end-of-text.
+      sampling: how tokens are chosen; by default the most likely ones.
+      stops: texts that end a continuation. `continuing.until` takes them, and
+        what the last token has behind them, off its text.
+      numbers: of the prompts, which draws depend on, and not on the batch; by
+        default 0, 1, ...
+      show: is told of new tokens every now and then, and of all at the end:
+        the prompt's place in `prompts`, its ids, and whether they are all.
 
     Returns:
-      The new ids of each prompt, the one that ended them included.
+      The new ids of each prompt, with the one that ended them.
+
+    Raises:
+      ValueError: a stop string is empty.
     """
-    return self._decoder.continuations(prompts, max_new, ends)
+    ends = tuple(map(int, ends)) or (self.vocabulary.eos_id,)
+    wanted = decoding.Wanted(
+      *(max_new, ends, sampling, tuple(stops)),
+      numbers=numbers or range(len(prompts)),
+      show=show,
+    )
+    return self._decoder.continuations(prompts, wanted)

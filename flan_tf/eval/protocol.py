@@ -4,56 +4,39 @@ Classification: the option with the largest sum of token log-probabilities
 (rank classification). Generation: greedy decoding, compared with the
 references. Each template that asks for the answer is evaluated alone, on the
 dev rows (to find the best one) and on the test rows (to report).
+
+Answers are kept while they are made, see `flan_tf.eval.journal`. An evaluation
+that was stopped asks only what was not answered, and its numbers are those of
+one that never stopped.
 """
 
 import dataclasses
 import itertools
-import logging
 import math
-import sys
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import tensorflow as tf
+
+import flan_tf
 from flan_tf import schema, wordings
-from flan_tf.data import (
-  few_shot,
-  pipeline,
-  requests,
-  split_plan,
+from flan_tf.data import mixture, pipeline
+from flan_tf.eval import (
+  fingerprint,
+  intervals,
+  journal,
+  measures,
+  metrics,
+  packages,
+  predictions,
+  results,
 )
-from flan_tf.eval import metrics, predictions, results
+from flan_tf.eval.asking import Asked, Settings, most_requests
 from flan_tf.eval.model import Model
+from flan_tf.eval.progress import Progress
 
-_log = logging.getLogger(__name__)
-
-HIDDEN, LEFT_OUT = "hidden label", "left out by the task"
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-  """How to evaluate.
-
-  Attributes:
-    max_examples: most test rows and most dev rows of a task, drawn at random;
-      0 for all.
-    seed: of that draw.
-    templates: which templates; empty for all that ask for the answer.
-    wording: see `flan_tf.wordings`.
-    shots: exemplars before each query, drawn from training rows.
-    exemplars: "per_query", as the paper draws them, or "fixed": the same ones
-      before all queries of a template, which are read once.
-    score: what options are ranked by, see `flan_tf.eval.predictions`.
-    markers: around prompts and answers, as `wordings.markers` takes them;
-      empty for those that the model was trained with.
-  """
-
-  max_examples: int = 0
-  seed: int = 0
-  templates: tuple[int, ...] = ()
-  wording: str = wordings.INSTRUCTIONS
-  shots: int = 0
-  exemplars: str = "per_query"
-  score: str = "sum"
-  markers: str = ""
+_DEFAULT = Settings()
 
 
 def evaluate(
@@ -62,7 +45,9 @@ def evaluate(
   checkpoint: str,
   tasks: Sequence[schema.Task],
   data_dir: str,
-  settings: Settings = Settings(),
+  settings: Settings = _DEFAULT,
+  output: str = "",
+  restart: bool = False,
 ) -> results.EvaluationResults:
   """Evaluates one model on tasks; those without data are named, not skipped.
 
@@ -73,20 +58,34 @@ def evaluate(
     tasks: what to evaluate.
     data_dir: a prepared TFDS directory.
     settings: see Settings.
+    output: where predictions are kept, and where an evaluation that was
+      stopped goes on; empty to keep none.
+    restart: whether to remove those of this label that are there.
+
+  Raises:
+    journal.JournalError: there are predictions of another evaluation.
   """
   planned, not_read = pipeline.plan_tasks(tasks, data_dir)
-  limits = predictions.limits_of(model)
-  found = []
-  progress = _progress(len(planned), label)
+  folder = journal.folder_of(output, label) if output else ""
+  if folder and restart and tf.io.gfile.exists(folder):
+    tf.io.gfile.rmtree(folder)
+  about = _settings(model, settings)
+  header = {
+    "checkpoint": checkpoint,
+    "weights": fingerprint.of_checkpoint(checkpoint) if folder else "",
+    "flan_tf": flan_tf.__version__,
+    "seed": settings.seed,
+    **about,
+  }
+  expected = {i.task.name: most_requests(i, settings) for i in planned}
+  progress, found = Progress(label, expected), []
   for item in planned:
-    result = _evaluate_task(model, item, limits, settings, progress)
+    result = _evaluate_task(model, item, settings, folder, header, progress)
+    progress.finish_task()
     if isinstance(result, str):
       not_read[item.task.name] = result
     else:
       found.append(result)
-  data = model.run.data
-  # Where nothing is said of it, there was none.
-  chat = {"chat": str(limits.chat)} if data.separator == "chat" else {}
   return results.EvaluationResults(
     checkpoint=checkpoint,
     label=label,
@@ -96,163 +95,178 @@ def evaluate(
     seed=settings.seed,
     # Models that were tuned to answer come with a chat wrapper, others seldom.
     tuned_start=model.run.chat.given,
-    settings={
-      "separator": data.separator,
-      **chat,
-      "precision": model.run.mesh.precision,
-      "max_examples": settings.max_examples,
-      "row_length": data.length,
-      "wording": settings.wording,
-      "shots": settings.shots,
-      "markers": settings.markers or data.markers,
-      "score": settings.score,
-      **({"exemplars": settings.exemplars} if settings.shots else {}),
-    },
+    settings=about,
+    run={"weights": header["weights"], **_run(model, settings)},
+    time=progress.time,
   )
+
+
+def _settings(model: Model, settings: Settings) -> dict[str, Any]:
+  """What the answers depend on, but for weights, rows and wordings."""
+  data = model.run.data
+  about = {
+    "separator": data.separator,
+    "precision": model.run.mesh.precision,
+    "max_examples": settings.max_examples,
+    "row_length": data.length,
+    "wording": settings.wording,
+    "shots": settings.shots,
+    "markers": settings.markers or data.markers,
+    "score": settings.score,
+  }
+  # Where nothing is said of one of these, there was none.
+  if data.separator == "chat":
+    about["chat"] = str(predictions.limits_of(model).chat)
+  if settings.shots:
+    about["exemplars"] = settings.exemplars
+  if settings.max_new:
+    about["max_new"] = settings.max_new
+  return about
+
+
+def _run(model: Model, settings: Settings) -> dict[str, Any]:
+  """What ran it: for repeating it, or for comparing speeds."""
+  mesh = model.run.mesh
+  return {
+    "mesh": mesh.shape,
+    "layout": mesh.layout,
+    "platform": model.devices.platform,
+    "cores": model.devices.cores,
+    "batch": model.batch,
+    "chunk": settings.chunk,
+    "resamples": settings.resamples,
+    "packages": packages.versions(),
+  }
 
 
 def _evaluate_task(
-  model, item: pipeline.PlannedTask, limits, settings, progress
+  model: Model,
+  item: pipeline.PlannedTask,
+  settings: Settings,
+  folder: str,
+  header: Mapping[str, Any],
+  progress: Progress,
 ) -> results.TaskResult | str:
   """The result, or why there is none."""
-  baseline = None
-  if settings.wording == wordings.BASELINE:
-    baseline = item.task.baseline
-    if baseline is None:
-      progress(1)
-      return "no baseline prompt was published for its data set"
-  task = wordings.reword(item.task, settings.wording)
+  task = item.task
+  if settings.wording == wordings.BASELINE and task.baseline is None:
+    progress.expect(task.name, 0)
+    return "no baseline prompt was published for its data set"
+  task = wordings.reword(task, settings.wording)
   item = dataclasses.replace(item, task=task)
-  test = _read(item, item.plan.test, settings)
-  dev = _read(item, item.plan.dev, settings)
-  left_out = {HIDDEN: test.hidden, LEFT_OUT: test.left_out}
-  left_out = {reason: count for reason, count in left_out.items() if count}
-  templates = _templates(task, settings)
-  if not test.rows:
-    progress(1)
+  limits = predictions.limits_of(model)
+  if settings.max_new and task.kind is schema.Kind.GENERATION:
+    most = min(settings.max_new, limits.target_length)
+    limits = dataclasses.replace(limits, target_length=most)
+  asked = Asked(model, item, limits, settings)
+  if not asked.templates:
+    progress.expect(task.name, 0)
     return (
-      f"no row of {item.plan.test} can be scored: {left_out or 'it is empty'}"
+      f"none of the templates {list(settings.templates)} asks for the answer;"
+      f" those that do: {list(task.forward_templates)}"
     )
-  # All wordings at once, so that they fill rows and batches together.
-  ask = _asker(model, item, limits, settings)
-  asked = [
-    request
-    for template in templates
-    for part, rows in ((item.plan.test, test.rows), (item.plan.dev, dev.rows))
-    for request in ask(part, rows, template)
-  ]
-  stops = baseline.stops if baseline else ()
-  answers = iter(
-    predictions.predict(model, task, asked, limits, stops, settings.score)
+  if not asked.test.rows:
+    progress.expect(task.name, 0)
+    return (
+      f"no row of {item.plan.test} can be scored:"
+      f" {asked.left_out or 'it is empty'}"
+    )
+  ranked = task.kind is schema.Kind.CLASSIFICATION
+  kept = journal.Journal(
+    folder,
+    task.name,
+    {
+      **header,
+      "asked": asked.fingerprint if folder else "",
+      "metric": task.metrics[0],
+      "line_score": measures.about_score(task.metrics[0]),
+    },
+    len(asked),
+    settings.chunk if ranked else max(settings.chunk // 4, 1),
   )
-  scores, trimmed, headline = [], 0, task.metrics[0]
-  for template in templates:
-    on_test = list(itertools.islice(answers, len(test.rows)))
-    on_dev = list(itertools.islice(answers, len(dev.rows)))
-    values = _measure(task, on_test)
+  lines = _answer(model, task, asked, limits, settings, kept, progress)
+  return _result(item, asked, settings, lines)
+
+
+def _answer(
+  model, task, asked, limits, settings, kept, progress
+) -> list[journal.Line]:
+  """The lines of all requests, without their prompts: read, or made now."""
+  stops = task.baseline.stops if settings.wording == wordings.BASELINE else ()
+  progress.expect(task.name, len(asked))
+  found = []
+  for chunk in range(len(kept)):
+    lines = kept.read(chunk)
+    if lines is None:
+      places, wanted = zip(*asked.ask(kept.requests_of(chunk)), strict=True)
+      start = time.perf_counter()
+      answered = predictions.predict(
+        model, task, wanted, limits, stops, settings.score
+      )
+      seconds = time.perf_counter() - start
+      lines = measures.lines_of(task, places, answered)
+      kept.write(chunk, lines)
+      progress.add(len(lines), seconds)
+    else:
+      progress.add_kept(len(lines))
+    # Few-shot prompts are long, and no metric reads them.
+    found += [dataclasses.replace(line, prompt="") for line in lines]
+  kept.finish()
+  return found
+
+
+def _result(
+  item: pipeline.PlannedTask,
+  asked: Asked,
+  settings: Settings,
+  lines: list[journal.Line],
+) -> results.TaskResult:
+  """What sums up the answers of a task."""
+  task, headline = item.task, item.task.metrics[0]
+  parts = {
+    key: list(those)
+    for key, those in itertools.groupby(
+      lines, lambda line: (line.template, line.part)
+    )
+  }
+  on_test = [parts[template, journal.TEST] for template in asked.templates]
+  each, of_mean = intervals.of_templates(
+    headline,
+    on_test,
+    mixture.generator(settings.seed, "bootstrap", task.name),
+    settings.resamples,
+  )
+  scores = []
+  for template, tested, interval in zip(
+    asked.templates, on_test, each, strict=True
+  ):
+    values = measures.measure(task.metrics, tested)
+    on_dev = parts.get((template, journal.DEV), [])
     scores.append(
       results.TemplateScore(
         template,
         test=values[headline],
-        dev=_measure(task, on_dev).get(headline, math.nan),
+        dev=measures.measure([headline], on_dev).get(headline, math.nan),
         others={name: values[name] for name in task.metrics[1:]},
+        interval=interval,
       )
     )
-    trimmed += sum(answer.trimmed for answer in on_test)
-  progress(1)
-  where = "; ".join([str(item.plan.test), *item.notes])
   majority = None
   if task.kind is schema.Kind.CLASSIFICATION:
-    majority = metrics.majority([row.answer_index for row in test.rows])
+    majority = metrics.majority([row.answer_index for row in asked.test.rows])
   return results.TaskResult(
     task=task.name,
     dataset=task.dataset,
     cluster=task.cluster,
     kind=task.kind,
-    metric=task.metrics[0],
+    metric=headline,
     templates=tuple(scores),
-    examples=len(test.rows),
-    dev_examples=len(dev.rows),
-    left_out=left_out,
-    trimmed=trimmed,
-    test_rows_from=where,
+    examples=len(asked.test.rows),
+    dev_examples=len(asked.dev.rows),
+    left_out=asked.left_out,
+    trimmed=sum(line.trimmed for tested in on_test for line in tested),
+    test_rows_from="; ".join([str(item.plan.test), *item.notes]),
     majority=majority,
+    interval=of_mean,
+    signature=measures.signature(headline, on_test[0]),
   )
-
-
-def _asker(model, item, limits, settings):
-  """A function from (row range, rows, template) to requests."""
-  task = item.task
-  markers = wordings.markers(settings.markers or model.run.data.markers)
-  pool: tuple[requests.EvaluationRow, ...] = ()
-  if settings.shots:
-    train = item.plan.train
-    pool = few_shot.read_pool(task, item.dataset, train, settings.seed)
-
-  def ask(part, rows, template) -> list[requests.Request]:
-    return few_shot.with_exemplars(
-      task,
-      requests.prompts_for(task, rows, template),
-      template,
-      pool,
-      settings.shots,
-      markers,
-      model.vocabulary,
-      limits,
-      settings.seed,
-      same_split=part.split == item.plan.train.split,
-      fixed=settings.exemplars == "fixed",
-    )
-
-  return ask
-
-
-def _read(item, rows: split_plan.RowRange, settings: Settings):
-  limit = settings.max_examples or None
-  return requests.read_evaluation_rows(
-    item.task, item.dataset, rows, limit, settings.seed
-  )
-
-
-def _measure(
-  task: schema.Task, answered: list[predictions.Prediction]
-) -> dict[str, float]:
-  """Each metric of the task; empty without predictions."""
-  if not answered:
-    return {}
-  texts = [p.text for p in answered]
-  right = [p.request.references for p in answered]
-  # Ranked options have a text as well, for metrics that compare texts. They
-  # may differ in number from row to row, and several may be right.
-  options = max(len(p.request.options) for p in answered)
-  indices = [p.request.answer_index for p in answered]
-  choices = [
-    p.request.answer_index if p.text in p.request.references else p.choice
-    for p in answered
-  ]
-  groups = [p.request.group for p in answered]
-
-  def value(name: str) -> float:
-    if metrics.METRICS[name].kind is schema.Kind.CLASSIFICATION:
-      return metrics.compute(name, choices, indices, options, groups)
-    return metrics.compute(name, texts, right)
-
-  return {name: value(name) for name in task.metrics}
-
-
-def _templates(task: schema.Task, settings: Settings) -> tuple[int, ...]:
-  chosen = settings.templates or task.forward_templates
-  return tuple(t for t in chosen if t in task.forward_templates)
-
-
-def _progress(number: int, label: str) -> Callable[[int], None]:
-  """A function that counts tasks done, on a terminal as a bar."""
-  if not sys.stdout.isatty():
-    done = itertools.count(1)
-    return lambda count: _log.info(
-      "%s: %d of %d tasks evaluated", label, next(done), number
-    )
-  import keras
-
-  print(f"Evaluating {label}")
-  return keras.utils.Progbar(number, unit_name="task").add

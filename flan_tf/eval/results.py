@@ -6,7 +6,37 @@ wording may get; and the test score of the template that did best on the dev
 rows, which says what a well chosen wording gets.
 
 nan in Python and null in JSON stand for a number that does not exist: the dev
-score where there are no dev rows, the correlation of a constant.
+score where there are no dev rows, the correlation of a constant. Scores and
+intervals are percentages, correlations times 100; an interval is [low, high].
+
+    schema         2; a file without it is of schema 1
+    checkpoint     the folder of the weights
+    label          base, tuned, ...
+    held_out       clusters or tasks kept out of training; "" if none
+    seed           of the draws of rows, exemplars and resamples
+    settings       separator, precision, max_examples, row_length (tokens),
+                   wording, shots, markers, score; where there are any chat,
+                   exemplars, max_new (tokens)
+    tuned_start    whether others had tuned the weights on instructions
+    clusters       cluster -> mean of its tasks' means
+    not_read       task -> why it has no result
+    run            weights (a fingerprint), mesh, layout, platform, cores, batch
+                   (rows), chunk (requests), resamples, packages -> version
+    time           seconds, answered and read_back (requests answered now, and
+                   kept from before), examples_per_second (of those now)
+    tasks          a list of:
+      task, dataset, cluster, kind, metric, signature (of BLEU)
+      by_template    the metric on the test rows, of each template
+      mean, std, interval            over templates; 95 %, of the mean
+      best_dev_template, best_dev_test
+      examples, dev_examples         rows scored, of each template
+      left_out       reason -> test rows not scored
+      trimmed        test prompts that lost a part, of all templates
+      test_rows_from where they come from
+      majority, majority_interval    of always the most frequent option; half
+                     its 95 % interval
+      templates      a list of template (its number), test, dev, interval (of
+                     test), others (metric -> value on the test rows)
 """
 
 import dataclasses
@@ -20,6 +50,8 @@ from flan_tf import schema, suggest
 from flan_tf.eval import metrics
 
 Json = dict[str, Any]
+# Of results.json. 1 had no intervals, and neither `run` nor `time`.
+SCHEMA = 2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -31,12 +63,15 @@ class TemplateScore:
     test: the headline metric on the test rows; nan where undefined.
     dev: the same on the dev rows; nan where there are none.
     others: the task's other metrics on the test rows.
+    interval: of `test` the ends of its 95 % bootstrap interval; None where
+      there is none.
   """
 
   template: int
   test: float
   dev: float = math.nan
   others: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  interval: tuple[float, float] | None = None
 
   def __eq__(self, other) -> bool:
     """By value, with nan equal to nan: a file read back is the same."""
@@ -53,6 +88,7 @@ class TemplateScore:
       "test": _null(self.test),
       "dev": _null(self.dev),
       "others": {name: _null(value) for name, value in self.others.items()},
+      "interval": _ends(self.interval),
     }
 
   @classmethod
@@ -62,6 +98,7 @@ class TemplateScore:
       test=_number(value["test"]),
       dev=_number(value["dev"]),
       others={name: _number(v) for name, v in value["others"].items()},
+      interval=_interval(value.get("interval")),
     )
 
 
@@ -84,6 +121,9 @@ class TaskResult:
       because test has 3 rows".
     majority: accuracy of always giving the most frequent right option, 0 to
       100 (`metrics.majority`); None for a generation.
+    interval: of `mean` the ends of its 95 % bootstrap interval; None where
+      there is none. Rows are drawn, each with all of its templates.
+    signature: of BLEU sacrebleu's own; else empty.
 
   Raises:
     ValueError: no templates, one of them twice, or an unknown cluster.
@@ -101,6 +141,8 @@ class TaskResult:
   trimmed: int = 0
   test_rows_from: str = ""
   majority: float | None = None
+  interval: tuple[float, float] | None = None
+  signature: str = ""
 
   def __post_init__(self):
     if self.cluster not in schema.CLUSTERS:
@@ -169,9 +211,11 @@ class TaskResult:
       "cluster": self.cluster,
       "kind": self.kind.name.lower(),
       "metric": self.metric,
+      "signature": self.signature,
       "by_template": [_null(value) for value in self.by_template],
       "mean": _null(self.mean),
       "std": _null(self.std),
+      "interval": _ends(self.interval),
       "best_dev_template": self.best_dev_template,
       "best_dev_test": _null(self.best_dev_test),
       "examples": self.examples,
@@ -199,6 +243,8 @@ class TaskResult:
       trimmed=value["trimmed"],
       test_rows_from=value["test_rows_from"],
       majority=value["majority"],
+      interval=_interval(value.get("interval")),
+      signature=value.get("signature", ""),
     )
 
 
@@ -213,12 +259,15 @@ class EvaluationResults:
     held_out: the cluster kept out of training; empty if none.
     not_read: task -> why its data could not be read.
     seed: of the choice of rows.
-    settings: anything else that one must know to repeat it; JSON values.
+    settings: what the answers depend on besides; JSON values.
     tuned_start: whether the weights that all began with were tuned on
       instructions already, by others.
+    run: what computed it: devices, packages; JSON values.
+    time: how long it took, and how fast; JSON values. Alone of all values, it
+      differs where an evaluation was stopped and went on.
 
   Raises:
-    ValueError: two results for one task, or settings that JSON cannot hold.
+    ValueError: two results for one task, or values that JSON cannot hold.
   """
 
   checkpoint: str
@@ -229,20 +278,25 @@ class EvaluationResults:
   seed: int = 0
   settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
   tuned_start: bool = False
+  run: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  time: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
   def __post_init__(self):
     names = [result.task for result in self.tasks]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
       raise ValueError(f"Results {self.label!r}: twice in tasks: {twice}.")
-    try:
-      plain = json.loads(json.dumps(dict(self.settings), allow_nan=False))
-    except (TypeError, ValueError) as error:
-      raise ValueError(
-        f"Results {self.label!r}: settings must be JSON values: {error}."
-      ) from error
-    # Tuples become lists here and now, so that a file read back is equal.
-    object.__setattr__(self, "settings", plain)
+    for name in ("settings", "run", "time"):
+      try:
+        plain = json.loads(
+          json.dumps(dict(getattr(self, name)), allow_nan=False)
+        )
+      except (TypeError, ValueError) as error:
+        raise ValueError(
+          f"Results {self.label!r}: {name} must be JSON values: {error}."
+        ) from error
+      # Tuples become lists here and now, so that a file read back is equal.
+      object.__setattr__(self, name, plain)
 
   def get(self, task: str) -> TaskResult | None:
     """The result of a task, or None if it was not evaluated."""
@@ -260,6 +314,7 @@ class EvaluationResults:
   def to_json(self) -> Json:
     """Plain JSON values; `from_json` gives an equal value back."""
     return {
+      "schema": SCHEMA,
       "checkpoint": self.checkpoint,
       "label": self.label,
       "held_out": self.held_out,
@@ -269,6 +324,8 @@ class EvaluationResults:
       "clusters": {name: _null(mean) for name, mean in self.clusters.items()},
       "tasks": [result.to_json() for result in self.tasks],
       "not_read": dict(self.not_read),
+      "run": dict(self.run),
+      "time": dict(self.time),
     }
 
   @classmethod
@@ -276,8 +333,13 @@ class EvaluationResults:
     """Reads what `to_json` wrote; means are computed anew.
 
     Raises:
-      ValueError: a key is missing.
+      ValueError: a key is missing, or a later version wrote it.
     """
+    if value.get("schema", 1) > SCHEMA:
+      raise ValueError(
+        f"Results of schema {value['schema']}; this version reads 1 to"
+        f" {SCHEMA}. Install the flan_tf that wrote them, or a later one."
+      )
     try:
       return cls(
         checkpoint=value["checkpoint"],
@@ -288,6 +350,8 @@ class EvaluationResults:
         seed=value["seed"],
         settings=value["settings"],
         tuned_start=value.get("tuned_start", False),
+        run=value.get("run", {}),
+        time=value.get("time", {}),
       )
     except KeyError as error:
       raise ValueError(
@@ -341,6 +405,14 @@ def mean(values: Iterable[float]) -> float:
 def _null(value: float) -> float | None:
   """JSON has no nan."""
   return None if math.isnan(value) else value
+
+
+def _ends(interval: tuple[float, float] | None) -> list[float] | None:
+  return None if interval is None else list(interval)
+
+
+def _interval(ends: list[float] | None) -> tuple[float, float] | None:
+  return None if ends is None else (ends[0], ends[1])
 
 
 def _number(value: float | None) -> float:

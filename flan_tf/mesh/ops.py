@@ -4,7 +4,6 @@ local            any TensorFlow function, on each core's slices
 recompute        run a function again in the backward pass, keep nothing
 embed            rows of a table, the table split over its rows if need be
 token_log_probs  log p(target), never holding all logits
-greedy           the most likely token
 sum_of_squares   of all elements of many tensors, for norms
 """
 
@@ -18,7 +17,7 @@ from flan_tf.mesh.compat import mtf
 # Logits held at once by token_log_probs, in elements.
 _CHUNK_ELEMENTS = 1 << 22
 # The logit of a row that is no token.
-_NEVER = -1e30
+NEVER = -1e30
 
 
 class _Operation(mtf.Operation):
@@ -298,14 +297,17 @@ class Head:
 
   def logits(self, hidden, table, first_row) -> tf.Tensor:
     """float32 [tokens, rows] of a core whose rows begin with `first_row`."""
-    logits = tf.matmul(hidden, table, transpose_b=True)
-    logits = tf.cast(logits, tf.float32)
+    product = tf.matmul(hidden, table, transpose_b=True)
+    return self.of_product(product, first_row + tf.range(table.shape[0]))
+
+  def of_product(self, product, ids) -> tf.Tensor:
+    """float32 [tokens, rows] from hidden states times a core's rows `ids`."""
+    logits = tf.cast(product, tf.float32)
     if self.cap:
       logits = self.cap * tf.tanh(logits / self.cap)
     if self.pieces:
-      real = first_row + tf.range(table.shape[0]) < self.pieces
       # Finite: a core may have nothing but padding.
-      logits = tf.where(real, logits, _NEVER)
+      logits = tf.where(ids < self.pieces, logits, NEVER)
     return logits
 
   def slope(self, logits: tf.Tensor) -> tf.Tensor | float:
@@ -446,52 +448,6 @@ def _chunks(vocab, hidden, *others) -> Iterator[list[tf.Tensor]]:
   flat += [tf.reshape(x, [tokens]) for x in others]
   for start in range(0, tokens, size):
     yield [x[start : start + size] for x in flat]
-
-
-# -- greedy --------------------------------------------------------------------
-
-
-def greedy(
-  hidden: mtf.Tensor,
-  table: mtf.Tensor,
-  vocab: mtf.Dimension,
-  head: Head = Head(),
-) -> mtf.Tensor:
-  """The most likely next token, int32 [batch]; the lowest id of equals.
-
-  Args:
-    hidden: [batch, d_model].
-    table: [vocab, d_model].
-    vocab: the dimension of the tokens.
-    head: what happens to the logits.
-  """
-  return _Greedy(hidden, table, vocab, head).outputs[0]
-
-
-class _Greedy(_Operation):
-  def __init__(self, hidden, table, vocab, head):
-    super().__init__([hidden, table], name="greedy")
-    self.vocab, self.head = vocab, head
-    batch = hidden.shape.dims[:1]
-    self._outputs = [mtf.Tensor(self, mtf.Shape(batch), tf.int32)]
-
-  @property
-  def has_gradient(self):
-    return False
-
-  def lower(self, lowering):
-    hidden, table = self._slices(lowering, self.inputs)
-    first_row = _first_row(self, lowering, table)
-    logits = self.head.logits(hidden, table, first_row)
-    token = tf.argmax(logits, -1, output_type=tf.int32)
-    axes = self._axes(lowering, mtf.Shape([self.vocab]))
-    if axes:
-      token += first_row
-      top = tf.reduce_max(logits, -1)
-      best = self._allreduce(lowering, top, axes, "MAX")
-      token = tf.where(top == best, token, tf.int32.max)
-      token = self._allreduce(lowering, token, axes, "MIN")
-    self._set(lowering, self.outputs[0], token)
 
 
 # -- sum_of_squares ------------------------------------------------------------

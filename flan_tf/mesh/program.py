@@ -33,6 +33,10 @@ class CoreProgram:
     self._impl = impl
     self._lowering: mtf.Lowering  # Set by `lower`.
 
+  def another(self) -> "CoreProgram":
+    """A graph of its own for the same core: that of a loop's body."""
+    return CoreProgram(self._impl)
+
   def feed(self, value: tf.Tensor, shape: mtf.Shape) -> mtf.Tensor:
     """This core's slice of a tensor of that (global) shape."""
     laid_out = self._impl.LaidOutTensor([tf.convert_to_tensor(value)])
@@ -79,6 +83,9 @@ class Program:
     devices: where to run.
     layout: the mesh.
     step: see the module's docstring; returns a nest of tensors.
+    fused: let XLA compile it, which takes seconds and pays where it runs often.
+      On a split mesh of CPUs or GPUs it is not: their collectives are not
+      XLA's.
   """
 
   def __init__(
@@ -86,6 +93,7 @@ class Program:
     devices: strategy_lib.Devices,
     layout: layout_lib.Layout,
     step: Callable,
+    fused: bool = False,
   ):
     if devices.cores != layout.cores:
       raise ValueError(f"{devices.cores} devices for {layout.cores} cores.")
@@ -100,7 +108,11 @@ class Program:
           synchronization=tf.VariableSynchronization.ON_READ,
           aggregation=tf.VariableAggregation.NONE,
         )
-    self._run = tf.function(self._run_all, autograph=False)
+    self._run = tf.function(
+      self._run_all,
+      autograph=False,
+      jit_compile=True if fused and not layout.is_split else None,
+    )
 
   def __call__(self, *args) -> list:
     """Runs the step; returns one result for each core of this host.

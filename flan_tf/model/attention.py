@@ -34,25 +34,33 @@ def packed_mask(segment_ids_BL: tf.Tensor, window: int = 0) -> tf.Tensor:
   return tf.where(allowed, 0.0, MASKED)[:, tf.newaxis]
 
 
-def branched_mask(
-  segment_ids_BL: tf.Tensor,
-  positions_BL: tf.Tensor,
-  branches_BL: tf.Tensor,
+def tree_mask(
+  ends_BL: tf.Tensor,
+  distances_BLM: tf.Tensor,
+  kept: tf.Tensor | int = 0,
   window: int = 0,
 ) -> tf.Tensor:
-  """As `packed_mask`, where segments branch: float32 [B, 1, L, L].
+  """As `packed_mask`, for rows of trees: float32 [B, 1, L, M].
 
-  Branch 0 of a segment, its trunk, is what all of its branches have before
-  them; no branch sees another.
+  Args:
+    ends_BL: the column behind the last one that sees a column; 0 for padding.
+    distances_BLM: position of the query minus that of the key. Where M is more
+      than L, the first M - L keys are kept ones, which stand before every row.
+    kept: how many of these are real.
+    window: tokens that are seen in all; 0 for all of them.
   """
-  branch_of_key = branches_BL[:, tf.newaxis, :]
-  own = branches_BL[:, :, tf.newaxis] == branch_of_key
-  allowed = tf.logical_or(own, branch_of_key == 0)
+  length, memory = _size(distances_BLM, 1), _size(distances_BLM, 2)
+  at_L = tf.range(length)
+  causal = at_L[:, tf.newaxis] >= at_L[tf.newaxis, :]
+  allowed = causal & (at_L[:, tf.newaxis] < ends_BL[:, tf.newaxis, :])
+  if memory > length:
+    real = tf.range(memory - length) < kept
+    real = tf.broadcast_to(real, [_size(ends_BL, 0), length, memory - length])
+    allowed = tf.concat([real, allowed], axis=2)
   if window:
     # Columns do not tell how far back a key is, positions do.
-    allowed &= _distances(positions_BL) < window
-  mask = packed_mask(segment_ids_BL)
-  return tf.where(allowed[:, tf.newaxis], mask, MASKED)
+    allowed &= distances_BLM < window
+  return tf.where(allowed, 0.0, MASKED)[:, tf.newaxis]
 
 
 def attend(
@@ -79,10 +87,26 @@ def attend(
     scale: of the queries; 0 for d_kv ** -0.5.
     cap: logits x become cap tanh(x / cap); 0 for never.
   """
-  q_BLHK *= tf.cast(scale or _size(q_BLHK, -1) ** -0.5, q_BLHK.dtype)
   q_BHLK, k_BGMK, v_BGMK = (
     tf.transpose(x, [0, 2, 1, 3]) for x in (q_BLHK, k_BMGK, v_BMGK)
   )
+  out_BHLK = attend_by_head(
+    q_BHLK, k_BGMK, v_BGMK, mask_B1LM, bias_HLM, scale, cap
+  )
+  return tf.transpose(out_BHLK, [0, 2, 1, 3])
+
+
+def attend_by_head(
+  q_BHLK: tf.Tensor,
+  k_BGMK: tf.Tensor,
+  v_BGMK: tf.Tensor,
+  mask_B1LM: tf.Tensor,
+  bias_HLM: tf.Tensor | None = None,
+  scale: float = 0.0,
+  cap: float = 0.0,
+) -> tf.Tensor:
+  """As `attend`, with heads second, as they are kept: [B, H, L, K]."""
+  q_BHLK *= tf.cast(scale or _size(q_BHLK, -1) ** -0.5, q_BHLK.dtype)
   batch, heads, length, width = (_size(q_BHLK, axis) for axis in range(4))
   groups, memory = _size(k_BGMK, 1), _size(k_BGMK, 2)
   shared = [batch, groups, heads // groups * length]
@@ -103,7 +127,7 @@ def attend(
   out_BHLK = tf.matmul(weights_BHLM, v_BGMK)
   if groups != heads:
     out_BHLK = tf.reshape(out_BHLK, [batch, heads, length, width])
-  return tf.transpose(out_BHLK, [0, 2, 1, 3])
+  return out_BHLK
 
 
 def frequencies(model: config.ModelConfig) -> np.ndarray:
@@ -162,17 +186,17 @@ def relative_bias(
   return tf.gather(tf.cast(table_HR, tf.float32), buckets, axis=1)
 
 
-def branched_relative_bias(
-  table_HR: tf.Tensor, positions_BL: tf.Tensor, max_distance: int
-) -> tf.Tensor:
-  """The same by positions, which segments that branch need: [B, H, L, L]."""
-  bias_HBLM = relative_bias(table_HR, _distances(positions_BL), max_distance)
-  return tf.transpose(bias_HBLM, [1, 0, 2, 3])
+def tree_distances(positions_BL: tf.Tensor, kept: int = 0) -> tf.Tensor:
+  """Position of the query minus that of the key: [B, L, kept + L].
 
-
-def _distances(positions_BL: tf.Tensor) -> tf.Tensor:
-  """Position of the query minus that of the key: [B, L, L]."""
-  return positions_BL[:, :, tf.newaxis] - positions_BL[:, tf.newaxis, :]
+  Kept keys are at the positions 0, 1, ...
+  """
+  keys_BM = positions_BL
+  if kept:
+    before = tf.range(kept)[tf.newaxis, :]
+    before = tf.broadcast_to(before, [_size(positions_BL, 0), kept])
+    keys_BM = tf.concat([before, positions_BL], axis=1)
+  return positions_BL[:, :, tf.newaxis] - keys_BM[:, tf.newaxis, :]
 
 
 def causal_distance(length: int) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""Greedy decoding with a key/value cache, one column at a time.
+"""Decoding with a key/value cache, one column at a time.
 
 Rows are padded on the left, so that all of them write the same column:
 
@@ -6,10 +6,12 @@ Rows are padded on the left, so that all of them write the same column:
   row 0      . . 7 5 | 9 2 1     start = 2: its first column
   row 1      8 3 7 5 | 4 4 1     start = 0
 
-`prefill` runs the prompts and fills the cache; `extend` runs one column. Both
-build part of one core's program; `flan_tf.eval.model` has the loop.
+`prefill` runs the prompts and begins the cache; `extend` runs one column. Both
+build part of one core's program and return what `choose` makes tokens of; the
+loops are in `flan_tf.eval.decoding` and `flan_tf.bridges.row_programs`.
 """
 
+import dataclasses
 import functools
 
 import tensorflow as tf
@@ -20,9 +22,14 @@ from flan_tf.mesh.compat import mtf
 from flan_tf.model import attention, transformer
 from flan_tf.model.dims import Dims
 
-# The keys and values of all layers, each [batch, memory, kv_heads, d_kv]:
-# k of layer 0, v of layer 0, k of layer 1, ...
+# The keys and values of all layers, each as `cache_shape` says: k of layer 0, v
+# of layer 0, k of layer 1, ...
 Cache = list[mtf.Tensor]
+
+
+def cache_shape(d: Dims) -> mtf.Shape:
+  """[batch, kv_heads, memory, d_kv], as attention reads it."""
+  return mtf.Shape([d.batch, d.kv_heads, d.memory, d.d_kv])
 
 
 def prefill(
@@ -32,7 +39,7 @@ def prefill(
   inputs: mtf.Tensor,
   start: mtf.Tensor,
 ) -> tuple[mtf.Tensor, Cache]:
-  """Runs the prompts; returns the first new tokens and the cache.
+  """Runs the prompts; returns their last hidden states and the cache.
 
   Args:
     model: sizes and choices.
@@ -42,7 +49,7 @@ def prefill(
     start: int32 [batch], each row's first column.
 
   Returns:
-    int32 [batch], and the cache.
+    [batch, d_model], and the cache.
   """
   columns = range(d.length.size)
   return _run(model, d, weights, inputs, start, list(columns), None, None)
@@ -57,7 +64,7 @@ def extend(
   column: mtf.Tensor,
   cache: Cache,
 ) -> tuple[mtf.Tensor, Cache]:
-  """Runs one column; returns the next tokens and the longer cache.
+  """Runs one column; returns its hidden states and the longer cache.
 
   Args:
     model: sizes and choices.
@@ -69,13 +76,37 @@ def extend(
     cache: as returned before.
 
   Returns:
-    int32 [batch], and the cache.
+    [batch, d_model], and the cache.
   """
   return _run(model, d, weights, inputs, start, None, column, cache)
 
 
+def reorder(d: Dims, cache: Cache, parents: mtf.Tensor, group: int) -> Cache:
+  """The cache of other rows: in each group of rows, those that parents name.
+
+  Args:
+    d: `batch` is groups of rows; no group may be split.
+    cache: as returned before.
+    parents: int32 [batch], places in the row's group.
+    group: rows of a group.
+  """
+
+  def choose(x, parents):
+    groups = tf.reshape(x, [-1, group, *x.shape[1:]])
+    parents = tf.reshape(parents, [-1, group])
+    return tf.reshape(tf.gather(groups, parents, batch_dims=1), x.shape)
+
+  shape, split = cache_shape(d), [d.batch, d.heads]
+  return [
+    ops.local(choose, [x, parents], shape, split, name="reorder") for x in cache
+  ]
+
+
 def _run(model, d, weights, inputs, start, columns, column, cache):
   """Both of the above; `columns` are static, `column` is not."""
+  # While the prompts are run there is nothing behind them to look at.
+  seen = d.length.size if columns else d.memory.size
+  keys = dataclasses.replace(d, memory=mtf.Dimension("memory", seen))
   context = [start] if column is None else [start, column]
 
   def query_columns(column=()):
@@ -85,7 +116,7 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
   def mask(window, start, *column):
     """float32 [batch, 1, length, memory]."""
     at_L = query_columns(*column)
-    memory_M = tf.range(d.memory.size)
+    memory_M = tf.range(seen)
     allowed = memory_M[tf.newaxis, :] <= at_L[:, tf.newaxis]
     if window:
       allowed &= memory_M[tf.newaxis, :] > at_L[:, tf.newaxis] - window
@@ -93,7 +124,9 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
     allowed = allowed[tf.newaxis] & real[:, tf.newaxis]
     return tf.where(allowed, 0.0, attention.MASKED)[:, tf.newaxis]
 
-  mask_shape = mtf.Shape([d.batch, mtf.Dimension("one", 1), d.length, d.memory])
+  mask_shape = mtf.Shape(
+    [d.batch, mtf.Dimension("one", 1), d.length, keys.memory]
+  )
   masks = {
     window: ops.local(
       functools.partial(mask, window),
@@ -109,12 +142,12 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
   if model.positions == "t5":
 
     def relative_bias(table, *column):
-      distance = query_columns(*column)[:, tf.newaxis] - tf.range(d.memory.size)
+      distance = query_columns(*column)[:, tf.newaxis] - tf.range(seen)
       return attention.relative_bias(
         table, distance, model.relative_max_distance
       )
 
-    shape = mtf.Shape([d.heads, d.length, d.memory])
+    shape = mtf.Shape([d.heads, d.length, keys.memory])
     table = [weights["relative_bias"], *context[1:]]
     bias = [
       ops.local(relative_bias, table, shape, [d.heads], tf.float32, name="bias")
@@ -130,19 +163,26 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
   def rotate(x, *context):
     return attention.rotate(x, positions(*context), rates)
 
-  def store(new, *old_and_column):
-    """Writes new columns into the cache, or begins one."""
-    if not old_and_column:
-      more = d.memory.size - d.length.size
-      return tf.pad(new, [[0, 0], [0, more], [0, 0], [0, 0]])
-    old, column = old_and_column
-    here = tf.range(d.memory.size)[:, tf.newaxis, tf.newaxis] == column
-    return tf.where(here, new, old)
+  def by_head(x):
+    return tf.transpose(x, [0, 2, 1, 3])
+
+  def begin(x):
+    """A cache with room for the new columns."""
+    return tf.pad(x, [[0, 0], [0, 0], [0, d.memory.size - seen], [0, 0]])
+
+  def store(new, old, column):
+    """Writes a new column, in place where nothing else reads the old cache."""
+    places = tf.range(old.shape[0]), tf.range(old.shape[1]), [column]
+    at = tf.stack(tf.meshgrid(*places, indexing="ij"), axis=-1)
+    return tf.tensor_scatter_nd_update(old, at, by_head(new))
 
   def attend_on_core(q, k, v, mask, bias=None):
-    return attention.attend(
-      q, k, v, mask, bias, model.query_scale, model.attention_cap
+    out = attention.attend_by_head(
+      *(by_head(q), k, v, mask, bias),
+      scale=model.query_scale,
+      cap=model.attention_cap,
     )
+    return by_head(out)
 
   heads = [d.batch, d.heads]
   new_cache: Cache = []
@@ -155,9 +195,14 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
       )
     stored = []
     for new in (k, v):
-      old = [] if cache is None else [cache[len(new_cache)], column]
-      both = ops.local(store, [new, *old], d.cache, heads, name="store")
-      new_cache.append(both)
+      if cache is None:
+        both = ops.local(by_head, [new], cache_shape(keys), heads, name="heads")
+        kept = ops.local(begin, [both], cache_shape(d), heads, name="begin")
+      else:
+        inputs = [new, cache[len(new_cache)], column]
+        both = ops.local(store, inputs, cache_shape(d), heads, name="store")
+        kept = both
+      new_cache.append(kept)
       stored.append(both)
     return ops.local(
       attend_on_core,
@@ -185,5 +230,4 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
     [d.batch],
     name="last",
   )
-  table, head = transformer.output_table(weights), transformer.head_of(model)
-  return ops.greedy(last, table, d.vocab, head), new_cache
+  return last, new_cache

@@ -84,13 +84,28 @@ def check_length(model: config.ModelConfig, length: int) -> None:
 
 
 def dims_for(
-  model: config.ModelConfig, batch: int = 1, length: int = 1, memory: int = 0
+  model: config.ModelConfig,
+  batch: int = 1,
+  length: int = 1,
+  memory: int = 0,
+  whole: bool = False,
 ) -> Dims:
-  """Dimensions for rows of `length`; `memory` defaults to the same."""
+  """Dimensions for rows of `length`.
+
+  Args:
+    model: sizes.
+    batch: rows.
+    length: query positions.
+    memory: key positions; 0 for as many.
+    whole: whether every core has all rows, whatever the layout says.
+
+  Raises:
+    ValueError: the number of tokens is not known yet.
+  """
   if not model.vocab:
     raise ValueError("model.vocab is 0: resolve it from the vocabulary first.")
   return Dims(
-    batch=mtf.Dimension("batch", batch),
+    batch=mtf.Dimension("whole" if whole else "batch", batch),
     length=mtf.Dimension("length", length),
     memory=mtf.Dimension("memory", memory or length),
     d_model=mtf.Dimension("d_model", model.d_model),

@@ -59,15 +59,11 @@ class Tokens:
     inputs: the token before each target.
     segment_ids: 1, 2, ... for the examples of a row, 0 for padding.
     positions: counted from 0 in each segment.
-    branches: if given, 0 for a segment's trunk, and 1, 2, ... for what goes on
-      behind it, each without the others: the options of one prompt. Positions
-      go on from the trunk's in each branch.
   """
 
   inputs: mtf.Tensor
   segment_ids: mtf.Tensor
   positions: mtf.Tensor
-  branches: mtf.Tensor | None = None
 
 
 def gated(model: config.ModelConfig) -> bool:
@@ -193,14 +189,9 @@ def hidden_states(
   """
 
   def mask(window: int) -> mtf.Tensor:
-    build: Callable = attention.packed_mask
-    inputs = [tokens.segment_ids]
-    if tokens.branches is not None:
-      build = attention.branched_mask
-      inputs += [tokens.positions, tokens.branches]
     return ops.local(
-      lambda *inputs: build(*inputs, window),
-      inputs,
+      lambda segment_ids: attention.packed_mask(segment_ids, window),
+      [tokens.segment_ids],
       mtf.Shape([d.batch, mtf.Dimension("one", 1), d.length, d.memory]),
       splittable=[d.batch],
       dtype=tf.float32,
@@ -211,7 +202,7 @@ def hidden_states(
   # What every layer's attention reads besides q, k, v and its mask.
   shared = [tokens.positions]
   if model.positions == "t5":
-    shared.append(_relative_bias(model, d, weights, tokens))
+    shared.append(_relative_bias(model, d, weights))
   names = names_in_a_layer(weights)
 
   def layer(x, *rest):
@@ -390,26 +381,19 @@ def packed_attention(
 
 
 def _relative_bias(
-  model: config.ModelConfig, d: Dims, weights: Weights, tokens: Tokens
+  model: config.ModelConfig, d: Dims, weights: Weights
 ) -> mtf.Tensor:
-  """[heads, length, memory]; of segments that branch, with the batch first."""
+  """[heads, length, memory]."""
 
-  def on_core(table, positions=None):
-    if positions is not None:
-      return attention.branched_relative_bias(
-        table, positions, model.relative_max_distance
-      )
+  def on_core(table):
     distance = attention.causal_distance(d.length.size)
     return attention.relative_bias(table, distance, model.relative_max_distance)
 
-  inputs, batch = [weights["relative_bias"]], []
-  if tokens.branches is not None:
-    inputs, batch = [*inputs, tokens.positions], [d.batch]
   return ops.local(
     on_core,
-    inputs,
-    mtf.Shape([*batch, d.heads, d.length, d.memory]),
-    splittable=[*batch, d.heads],
+    [weights["relative_bias"]],
+    mtf.Shape([d.heads, d.length, d.memory]),
+    splittable=[d.heads],
     dtype=tf.float32,
     name="relative_bias",
   )

@@ -3,10 +3,11 @@
 import io
 import math
 
-from flan_tf.report import compare
+from flan_tf.report import cells, compare, spread
 
-# Orange and blue: told apart by nearly all eyes, and in grey print.
-_COLOURS = ("#d9822b", "#1f5fa8")
+# The last ones are for one and two result sets: orange and blue, told apart by
+# nearly all eyes, and in grey print.
+_COLOURS = ("#7a6aa8", "#3d8b63", "#d9822b", "#1f5fa8")
 _INK = "#333333"
 _BAND = "#f3f3f0"
 
@@ -14,15 +15,16 @@ _BAND = "#f3f3f0"
 def templates_png(evaluations: compare.Evaluations) -> bytes:
   """A PNG: a dot for each template, a bar for their mean.
 
-  A dotted line marks the majority class where the metric is accuracy; its grey
-  box is the 95 % interval of that share over the test rows. Shades behind the
-  rows tell clusters apart. A task without any value says so.
+  A thin line is the mean's 95 % interval, where there is one. A dotted line
+  marks the majority class where the metric is accuracy; its grey box is the
+  95 % interval of that share over the test rows. Shades behind the rows tell
+  clusters apart. A task without any value says so.
 
   Args:
-    evaluations: one result set, or two of the same tasks (base, tuned).
+    evaluations: one to four result sets, e.g. base first, then tuned.
 
   Raises:
-    ValueError: no result set, more than two, or none with a task.
+    ValueError: not one to four result sets, or none with a task.
   """
   # No pyplot: it would keep figures alive and look for a display.
   from matplotlib import artist, figure, layout_engine, lines, patches
@@ -34,14 +36,17 @@ def templates_png(evaluations: compare.Evaluations) -> bytes:
 
   layout = layout_engine.ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches
   drawing = figure.Figure(
-    figsize=(9.5, 1.6 + 0.52 * len(rows)), dpi=110, layout=layout
+    figsize=(9.5, 1.6 + max(0.52, 0.24 * len(evaluations)) * len(rows)),
+    dpi=110,
+    layout=layout,
   )
   axes = drawing.subplots()
   _shade_clusters(axes, rows)
-  # A result set alone has the second colour and the middle of the row.
-  alone = len(evaluations) == 1
-  offsets = (0.0,) if alone else (-0.2, 0.2)
-  colours = _COLOURS[1:] if alone else _COLOURS
+  colours = _COLOURS[-len(evaluations) :]
+  # 0.4 apart at most, around the middle of the row.
+  apart = min(0.4, 0.8 / len(evaluations))
+  middle = (len(evaluations) - 1) / 2
+  offsets = [apart * (i - middle) for i in range(len(evaluations))]
   for y, found in enumerate(rows):
     _draw_majority(axes, y, compare.any_of(found))
     for result, offset, colour in zip(found, offsets, colours, strict=True):
@@ -62,6 +67,7 @@ def templates_png(evaluations: compare.Evaluations) -> bytes:
     lines.Line2D([], [], color=colour, marker="o", linewidth=0, label=text)
     for colour, text in zip(colours, compare.labels(evaluations), strict=True)
   ]
+  interval = any(r.interval for row in rows for r in row if r)
   handles.append(
     lines.Line2D(
       [],
@@ -70,19 +76,21 @@ def templates_png(evaluations: compare.Evaluations) -> bytes:
       marker="|",
       markersize=13,
       markeredgewidth=2.5,
-      linewidth=0,
-      label="mean of the templates",
+      linewidth=1.5 if interval else 0,
+      label="mean of the templates" + (", 95 % interval" if interval else ""),
     )
   )
-  if any(_majority_shown(r) for row in rows for r in row if r):
+  if any(spread.shows_majority(r) for row in rows for r in row if r):
     handles.append(
       lines.Line2D([], [], color=_INK, linestyle=":", label="majority class")
     )
     handles.append(patches.Patch(color="#cccccc", label="its 95 % interval"))
+  width = sum(len(str(handle.get_label())) for handle in handles)
   drawing.legend(
     handles=handles,
     loc="outside upper center",
-    ncols=len(handles),
+    # Long labels want two lines.
+    ncols=len(handles) if width < 100 else -(-len(handles) // 2),
     frameon=False,
     columnspacing=1.2,
     handletextpad=0.4,
@@ -107,7 +115,7 @@ def _shade_clusters(axes, rows) -> None:
     if shaded:
       axes.axhspan(start - 0.5, y - 0.5, color=_BAND, zorder=0)
     if len(set(clusters)) > 1:
-      name = clusters[start].replace("_", " ")
+      name = cells.cluster(clusters[start])
       axes.text(
         1.01,
         (start + y - 1) / 2,
@@ -120,12 +128,8 @@ def _shade_clusters(axes, rows) -> None:
     start, shaded = y, not shaded
 
 
-def _majority_shown(result) -> bool:
-  return result.majority is not None and result.metric == "accuracy"
-
-
 def _draw_majority(axes, y, result) -> None:
-  if not _majority_shown(result):
+  if not spread.shows_majority(result):
     return
   from matplotlib import patches
 
@@ -161,6 +165,8 @@ def _draw_result(axes, y, result, colour) -> None:
     markeredgewidth=0,
     clip_on=False,
   )
+  if result.interval:
+    axes.plot(result.interval, [y, y], color=colour, linewidth=1.5, alpha=0.7)
   axes.plot(
     [result.mean],
     [y],

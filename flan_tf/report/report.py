@@ -1,109 +1,28 @@
-"""The report of an evaluation, for people: Markdown, a plot, a terminal table.
+"""The report of an evaluation: Markdown, a page, a plot, a terminal table.
 
-One result set stands alone; two (base and tuned) stand side by side with their
-difference. What is missing is named: tasks without data, rows left out, scores
-that are undefined, and comparisons that are not like with like.
+One result set stands alone; up to four stand side by side, with the difference
+of the last two (base and tuned). What is missing is named: tasks without data,
+rows left out, scores that are undefined, and comparisons that are not like with
+like.
 """
 
-import math
+import os
+from collections.abc import Mapping, Sequence
 
-from flan_tf.eval import metrics
-from flan_tf.report import compare, plot, published, summaries, tables
+from flan_tf.report import (
+  compare,
+  page,
+  plot,
+  published,
+  sentences,
+  summaries,
+  tables,
+)
+from flan_tf.report import differences as differences_lib
 
 _PLOT_FILE = "templates.png"
 _REPORT_FILE = "report.md"
-
-_TEMPLATE = """\
-# {{ title }}
-
-{{ summary }}
-
-{{ table(tables.models(evaluations)) }}
-
-{% if tuned_start %}
-> **An already instruction-tuned start:** {{ escape(tuned_start) }}
-
-{% endif %}
-{% for difference in differences %}
-> **Not like with like:** {{ escape(difference) }}.
-
-{% endfor %}
-{% if plot_file %}
-![Score of every template, by task]({{ plot_file }})
-
-{% endif %}
-{% if rows %}
-## Clusters
-
-Mean over a cluster's tasks of their mean over templates.
-
-{{ table(tables.clusters(evaluations)) }}
-
-## Tasks
-
-{{ table(tables.tasks(evaluations)) }}
-
-Mean (standard deviation) over the templates that ask for the answer, on the
-test rows. **Best dev** is the test score of the template that did best on the
-dev rows. **Majority** is the accuracy, whatever the task's metric, of always
-giving the most frequent answer, with half its 95 % interval: about as far as
-chance alone moves an accuracy over so many rows. **Paper** is the zero-shot
-mean of FLAN 137B; † marks another metric than ours, named at the end.
-{% for remark in undefined %}
-
-\\* {{ escape(remark) }}
-{% endfor %}
-
-## Templates
-
-The headline metric on the test rows, by template number; ★ did best on the dev
-rows.
-
-{% for evaluation in evaluations if evaluation.tasks %}
-{{ table(tables.templates(evaluation, labels[loop.index0])) }}
-
-{% endfor %}
-{% set others = tables.others(evaluations) %}
-{% if others | length > 1 %}
-## Other metrics
-
-Mean over templates.
-
-{{ table(others) }}
-
-{% endif %}
-## Rows
-
-{{ table(tables.rows(evaluations)) }}
-
-{% endif %}
-{% set not_read = tables.not_read(evaluations) %}
-{% if not_read | length > 1 %}
-## Not read
-
-{{ table(not_read) }}
-
-{% endif %}
-{% if about %}
-## Metrics
-
-{% for name, line in about.items() %}
-- **{{ escape(name) }}**: {{ escape(line) }}
-{% endfor %}
-
-{% endif %}
-{% if sources %}
-## Published averages
-
-FLAN 137B, zero-shot, mean over templates: Wei et al. 2021, arXiv 2109.01652.
-Its test rows and templates are not those of this report.
-
-{% for task, cell in sources.items() %}
-- {{ escape(task) }}: {{ cell.average }} {{ escape(cell.metric) }}, \
-{{ cell.source }}{{ ", " + cell.note if cell.note }}
-{% endfor %}
-{% endif %}
-"""
+_PAGE_FILE = "report.html"
 
 
 def write(
@@ -111,75 +30,88 @@ def write(
   evaluations: compare.Evaluations,
   step: int = 0,
   tensorboard: bool = True,
+  predictions: Sequence[str] = (),
+  templates: Mapping[str, Sequence[str]] | None = None,
+  differences: sentences.Differences | None = None,
 ) -> str:
-  """Writes `report.md`, `templates.png` and files for TensorBoard.
+  """Writes `report.md`, `report.html`, `templates.png` and for TensorBoard.
 
   With no task evaluated there is a report of what was not read, and no more.
 
   Args:
     directory: where to, local or `gs://`; made if it is not there.
-    evaluations: one result set, or two: base first, then tuned.
+    evaluations: one to four result sets, e.g. base first, then tuned.
     step: the training step of the weights, for TensorBoard.
     tensorboard: whether to write summaries, below `directory/tensorboard`.
+    predictions: for each result set the folder of its files of predictions
+      (`journal.folder_of`), "" if they were not kept; empty for none at all.
+    templates: task -> the inputs of each of its templates, for the page.
+    differences: task -> how sure its gain is; None to read that from the
+      predictions.
 
   Returns:
     The path of the report.
 
   Raises:
-    ValueError: not one or two result sets.
+    ValueError: not one to four result sets.
   """
   import tensorflow as tf
 
   compare.check(evaluations)
-  join, file = tf.io.gfile.join, tf.io.gfile.GFile
+  join = tf.io.gfile.join
   tf.io.gfile.makedirs(directory)
   path = join(directory, _REPORT_FILE)
+  if differences is None:
+    differences = differences_lib.read(evaluations, predictions)
+  shown = page.html(evaluations, predictions, templates, differences)
+  _write(join(directory, _PAGE_FILE), shown)
   if not compare.rows(evaluations):
-    with file(path, "w") as out:
-      out.write(markdown(evaluations))
+    _write(path, markdown(evaluations))
     return path
   png = plot.templates_png(evaluations)
-  with file(join(directory, _PLOT_FILE), "wb") as out:
-    out.write(png)
-  with file(path, "w") as out:
-    out.write(markdown(evaluations, _PLOT_FILE))
+  _write(join(directory, _PLOT_FILE), png)
+  _write(path, markdown(evaluations, _PLOT_FILE, differences))
   if tensorboard:
     folder = join(directory, "tensorboard")
-    summaries.write(folder, evaluations, markdown(evaluations), png, step)
+    shown = markdown(evaluations, differences=differences)
+    summaries.write(folder, evaluations, shown, png, step)
   return path
 
 
-def markdown(evaluations: compare.Evaluations, plot_file: str = "") -> str:
+def markdown(
+  evaluations: compare.Evaluations,
+  plot_file: str = "",
+  differences: sentences.Differences | None = None,
+) -> str:
   """The report as GitHub-flavoured Markdown.
 
   Args:
-    evaluations: one result set, or two: base first, then tuned.
+    evaluations: one to four result sets, e.g. base first, then tuned.
     plot_file: the plot's address as seen from the report; empty for none.
+    differences: task -> how sure its gain is, where that is known.
 
   Raises:
-    ValueError: not one or two result sets.
+    ValueError: not one to four result sets.
   """
   import jinja2
 
   compare.check(evaluations)
   environment = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
     trim_blocks=True,
     lstrip_blocks=True,
     undefined=jinja2.StrictUndefined,
     autoescape=False,  # HTML's rules are not Markdown's: see tables.escape
   )
-  text = environment.from_string(_TEMPLATE).render(
-    title=_title(evaluations),
-    summary=_summary(evaluations),
-    differences=compare.differences(evaluations),
+  text = environment.get_template("report.md.j2").render(
     plot_file=plot_file,
+    differences=differences or {},
+    paired_table=differences_lib.table,
     evaluations=evaluations,
     labels=compare.labels(evaluations),
-    rows=compare.rows(evaluations),
-    undefined=_undefined(evaluations),
-    tuned_start=_tuned_start(evaluations),
-    about=_about(evaluations),
-    sources=_sources(evaluations),
+    compare=compare,
+    published=published,
+    sentences=sentences,
     tables=tables,
     table=tables.to_markdown,
     escape=tables.escape,
@@ -190,14 +122,15 @@ def markdown(evaluations: compare.Evaluations, plot_file: str = "") -> str:
 def text(evaluations: compare.Evaluations) -> str:
   """The main table for a terminal, and below it what is missing."""
   compare.check(evaluations)
-  lines = [_title(evaluations)]
+  lines = [sentences.title(evaluations)]
   if compare.rows(evaluations):
     lines += ["", tables.to_text(tables.tasks(evaluations, brief=True))]
-    lines += [f"* {line}" for line in _undefined(evaluations)]
+    lines += [f"* {line}" for line in sentences.undefined(evaluations)]
     lines += ["", tables.to_text(tables.clusters(evaluations))]
+    lines += ["", sentences.verdict(evaluations)]
   not_read = tables.not_read(evaluations)[1:]
   missing = [f"not read: {task}: {why}" for task, why in not_read]
-  if about_start := _tuned_start(evaluations):
+  if about_start := sentences.tuned_start(evaluations):
     missing.append(f"an already instruction-tuned start: {about_start}")
   missing += [
     f"not like with like: {line}" for line in compare.differences(evaluations)
@@ -205,100 +138,8 @@ def text(evaluations: compare.Evaluations) -> str:
   return "\n".join([*lines, *([""] if missing else []), *missing]) + "\n"
 
 
-def _title(evaluations: compare.Evaluations) -> str:
-  held_out = dict.fromkeys(e.held_out for e in evaluations if e.held_out)
-  if not held_out:
-    return "Evaluation"
-  names = ", ".join(name.replace("_", " ") for name in held_out)
-  return f"Evaluation with {names} held out"
+def _write(path: str, content: str | bytes) -> None:
+  import tensorflow as tf
 
-
-def _summary(evaluations: compare.Evaluations) -> str:
-  """One sentence: how much was evaluated and, of two, who is ahead."""
-  rows = compare.rows(evaluations)
-  not_read = len(tables.not_read(evaluations)) - 1
-  clusters = {compare.any_of(row).cluster for row in rows}
-  counted = (
-    f"{_count(len(rows), 'task')} in {_count(len(clusters), 'cluster')},"
-    f" {not_read or 'none'} not read."
-  )
-  if len(evaluations) < 2:
-    return counted
-  gains = [
-    second.mean - first.mean
-    for first, second in rows
-    if first and second and first.metric == second.metric
-  ]
-  gains = [gain for gain in gains if not math.isnan(gain)]
-  if not gains:
-    return f"{counted} No task has a score of both."
-  base, tuned = (tables.escape(x) for x in compare.labels(evaluations))
-  ahead = sum(gain > 0 for gain in gains)
-  return (
-    f"{counted} {tuned} is above {base} on {ahead} of"
-    f" {_count(len(gains), 'task')}, by {sum(gains) / len(gains):+.1f} points"
-    " on average over tasks."
-  )
-
-
-def _tuned_start(evaluations: compare.Evaluations) -> str:
-  """What to know of weights that others have tuned before; empty if none."""
-  labels = [
-    label
-    for label, evaluation in zip(
-      compare.labels(evaluations), evaluations, strict=True
-    )
-    if evaluation.tuned_start
-  ]
-  if not labels:
-    return ""
-  return (
-    f"the weights of {' and '.join(labels)} have a chat wrapper, so others will"
-    " have tuned them on instructions before, on data that is not known here."
-    " Held out means that our own tuning did not see it."
-  )
-
-
-def _undefined(evaluations: compare.Evaluations) -> list[str]:
-  """A sentence for each result with templates that have no value."""
-  return [
-    f"{result.task}, {label}: {result.metric} is undefined for"
-    f" {result.undefined} of {_count(len(result.templates), 'template')};"
-    " mean and deviation are those of the rest."
-    for label, evaluation in zip(
-      compare.labels(evaluations), evaluations, strict=True
-    )
-    for result in evaluation.tasks
-    if result.undefined
-  ]
-
-
-def _about(evaluations: compare.Evaluations) -> dict[str, str]:
-  """What each metric of the report is."""
-  names = [
-    name
-    for evaluation in evaluations
-    for result in evaluation.tasks
-    for name in (result.metric, *result.templates[0].others)
-  ]
-  return {
-    name: metrics.METRICS[name].describe()
-    for name in dict.fromkeys(names)
-    if name in metrics.METRICS
-  }
-
-
-def _sources(
-  evaluations: compare.Evaluations,
-) -> dict[str, published.Published]:
-  """The published averages of the report's tasks."""
-  names = [compare.any_of(row).task for row in compare.rows(evaluations)]
-  return {
-    name: published.PUBLISHED[name]
-    for name in names
-    if name in published.PUBLISHED
-  }
-
-
-def _count(number: int, noun: str) -> str:
-  return f"{number} {noun}{'' if number == 1 else 's'}"
+  with tf.io.gfile.GFile(path, "w" if isinstance(content, str) else "wb") as f:
+    f.write(content)

@@ -3,16 +3,16 @@
 Built here without markup, then written as Markdown or for the terminal.
 """
 
+import json
 import math
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from flan_tf.eval import results
-from flan_tf.report import compare, published
+from flan_tf.report import cells, compare, named, published
 
 Table = list[list[str]]
-
-ABSENT = "–"
-UNDEFINED = "undef."
 
 
 def to_markdown(table: Table) -> str:
@@ -20,7 +20,7 @@ def to_markdown(table: Table) -> str:
 
   Blanks between numbers do not break: a wide table scrolls instead.
   """
-  to_right = _to_the_right(table)
+  to_right = to_the_right(table)
   heads, *body = [
     [
       _unbroken(escape(cell)) if right else escape(cell)
@@ -35,7 +35,7 @@ def to_markdown(table: Table) -> str:
 
 def to_text(table: Table) -> str:
   """The same with aligned columns, for a terminal."""
-  right = _to_the_right(table)
+  right = to_the_right(table)
   widths = [max(map(len, column)) for column in zip(*table, strict=True)]
   lines = [
     "  ".join(
@@ -59,29 +59,75 @@ def models(evaluations: compare.Evaluations) -> Table:
         e.checkpoint,
         str(len(e.tasks)),
         str(e.seed),
-        settings or ABSENT,
+        settings or cells.ABSENT,
       ]
     )
   return table
 
 
+def weights(evaluations: compare.Evaluations) -> Table:
+  """Which weights, on how much, and the seed of the rows that were drawn."""
+  table = [["model", "checkpoint", "tasks", "held out", "seed"]]
+  for label, e in zip(compare.labels(evaluations), evaluations, strict=True):
+    held_out = e.held_out or cells.ABSENT
+    line = [label, e.checkpoint, str(len(e.tasks)), held_out, str(e.seed)]
+    table.append(line)
+  return table
+
+
+def facts(evaluations: compare.Evaluations, what: str) -> Table:
+  """Of each model what its results hold as `settings`, `run` or `time`."""
+  found = [_flat(getattr(e, what)) for e in evaluations]
+  table = [["", *compare.labels(evaluations)]]
+  for name in dict.fromkeys(name for one in found for name in one):
+    table.append([name, *(one.get(name, cells.ABSENT) for one in found)])
+  return table
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
+  """Name -> value, both as texts; values inside of values on their own."""
+  flat = {}
+  for key, value in values.items():
+    name = before + key.replace("_", " ")
+    if isinstance(value, Mapping):
+      flat |= _flat(value, f"{name}: ")
+    else:
+      text = value if isinstance(value, str) else json.dumps(value)
+      flat[name] = text or cells.ABSENT
+  return flat
+
+
 def clusters(evaluations: compare.Evaluations) -> Table:
-  """Cluster means."""
+  """Cluster means over all tasks that were evaluated."""
   names = dict.fromkeys(n for e in evaluations for n in e.clusters)
   heads = ["cluster", "tasks", *compare.labels(evaluations)]
-  table = [heads + (["diff."] if len(evaluations) == 2 else [])]
+  several = len(evaluations) > 1
+  table = [heads + ["diff."] * several]
   for name in names:
     tasks = {r.task for e in evaluations for r in e.tasks if r.cluster == name}
-    means = [e.clusters.get(name) for e in evaluations]
-    line = [name.replace("_", " "), str(len(tasks)), *map(number, means)]
-    if len(evaluations) == 2:
-      # A mean of other tasks is no comparison.
-      same = [
-        {r.task for r in e.tasks if r.cluster == name} == tasks
-        for e in evaluations
-      ]
-      line.append(_difference(*means) if all(same) else ABSENT)
+    means = [cells.number(e.clusters.get(name)) for e in evaluations]
+    line = [cells.cluster(name), str(len(tasks)), *means]
+    if several:
+      line.append(cells.difference(compare.cluster_gain(evaluations, name)))
     table.append(line)
+  return table
+
+
+def named_averages(evaluations: compare.Evaluations) -> Table:
+  """Means over the tasks of the paper's averages, ours beside the paper's."""
+  heads = ["average", *compare.labels(evaluations), *published.SYSTEMS]
+  table = [heads]
+  for average in named.of_any(evaluations):
+    found = [named.ours(e, average) for e in evaluations]
+    if all(ours.value is None for ours in found):
+      continue
+    table.append(
+      [
+        average.name,
+        *(named.written(ours) for ours in found),
+        *(cells.number(average.printed.get(x)) for x in published.SYSTEMS),
+      ]
+    )
   return table
 
 
@@ -89,31 +135,53 @@ def tasks(evaluations: compare.Evaluations, brief: bool = False) -> Table:
   """The main table: a row a task.
 
   Args:
-    evaluations: one or two result sets.
-    brief: without best dev and published averages, for a terminal.
+    evaluations: one to four result sets.
+    brief: without intervals, best dev and published means, for a terminal.
   """
   labels = compare.labels(evaluations)
-  two = len(labels) == 2
-  heads = ["task", "metric", *labels, *(["diff."] if two else [])]
-  if not brief:
-    heads.append("best dev")
+  several = len(labels) > 1
+  with_intervals = not brief and any(
+    result.interval for e in evaluations for result in e.tasks
+  )
+  heads = ["task", "metric", *labels, *["diff."] * several]
+  heads += [] if brief else ["best dev"]
+  heads += ["95 %"] * with_intervals
   heads += ["majority", "rows", *([] if brief else ["paper"])]
   table = [heads]
   for row in compare.rows(evaluations):
     result = compare.any_of(row)
     metrics = dict.fromkeys(r.metric for r in row if r is not None)
-    line = [result.task, " / ".join(metrics), *map(mean_and_std, row)]
-    if two:
-      first, second = row
-      if first and second and first.metric == second.metric:
-        line.append(_difference(first.mean, second.mean))
-      else:
-        line.append(ABSENT)
+    line = [result.task, " / ".join(metrics), *map(cells.mean_and_std, row)]
+    if several:
+      line.append(cells.difference(compare.gain(row)))
     if not brief:
-      line.append(" → ".join(map(_best_dev, row)))
-    line += [_majority(result), f"{result.examples:,}"]
+      line.append(" → ".join(map(cells.best_dev, row)))
+    if with_intervals:
+      line.append(" → ".join(cells.interval(r and r.interval) for r in row))
+    line += [cells.majority(result), f"{result.examples:,}"]
     if not brief:
-      line.append(_published(result))
+      line.append(cells.of_paper(result, published.FLAN_ZERO))
+    table.append(line)
+  return table
+
+
+def of_paper(evaluations: compare.Evaluations) -> Table:
+  """What the paper's systems reached on the tasks of the report.
+
+  A best-dev score stands in brackets behind the mean.
+  """
+  table = [["task", *published.SYSTEMS, "metric", "where", "note"]]
+  for row in compare.rows(evaluations):
+    result = compare.any_of(row)
+    found = published.PUBLISHED.get(result.task)
+    if found is None:
+      continue
+    line = [result.task]
+    for system in published.SYSTEMS:
+      best = cells.of_paper(result, system, best=True)
+      behind = "" if best == cells.ABSENT else f" [{best}]"
+      line.append(cells.of_paper(result, system) + behind)
+    line += [found.metric, found.source, found.note or cells.ABSENT]
     table.append(line)
   return table
 
@@ -130,7 +198,7 @@ def templates(evaluation: results.EvaluationResults, label: str) -> Table:
       [
         result.task,
         *(
-          number(by_index.get(index))
+          cells.number(by_index.get(index))
           + ("★" if index == result.best_dev_template else "")
           for index in indices
         ),
@@ -169,7 +237,7 @@ def rows(evaluations: compare.Evaluations) -> Table:
       [
         result.task,
         f"{result.examples:,}",
-        result.test_rows_from or ABSENT,
+        result.test_rows_from or cells.ABSENT,
         f"{result.dev_examples:,}",
         left_out or "none",
         f"{result.trimmed:,}",
@@ -197,51 +265,11 @@ def not_read(evaluations: compare.Evaluations) -> Table:
   return table
 
 
-def number(value: float | None) -> str:
-  """One decimal; "undef." for nan and a dash for None."""
-  if value is None:
-    return ABSENT
-  return UNDEFINED if math.isnan(value) else f"{value:.1f}"
-
-
-def mean_and_std(result: results.TaskResult | None) -> str:
-  """`54.3 (2.1)`; starred where some templates have no value."""
-  if result is None or math.isnan(result.mean):
-    return number(result and result.mean)
-  star = "*" if result.undefined else ""
-  return f"{result.mean:.1f} ({result.std:.1f}){star}"
-
-
-def _difference(first: float | None, second: float | None) -> str:
-  if first is None or second is None or math.isnan(second - first):
-    return ABSENT
-  return f"{second - first:+.1f}"
-
-
-def _best_dev(result: results.TaskResult | None) -> str:
-  if result is None or result.best_dev_template is None:
-    return ABSENT
-  return number(result.best_dev_test)
-
-
-def _majority(result: results.TaskResult) -> str:
-  if result.majority is None:
-    return ABSENT
-  return f"{result.majority:.1f} ± {result.majority_interval:.1f}"
-
-
-def _published(result: results.TaskResult) -> str:
-  cell = published.PUBLISHED.get(result.task)
-  if cell is None:
-    return ABSENT
-  return f"{cell.average:.1f}{'' if cell.metric == result.metric else '†'}"
-
-
 def _other_mean(result: results.TaskResult | None, name: str) -> str:
   if result is None:
-    return ABSENT
+    return cells.ABSENT
   values = [score.others.get(name, math.nan) for score in result.templates]
-  return number(results.mean(values))
+  return cells.number(results.mean(values))
 
 
 def escape(cell: str) -> str:
@@ -254,15 +282,17 @@ def escape(cell: str) -> str:
 
 
 def _unbroken(cell: str) -> str:
-  return re.sub(r" (?=[(±→\d–])", "\N{NO-BREAK SPACE}", cell)
+  return re.sub(r" (?=[(±→\d–+-]|to )", "\N{NO-BREAK SPACE}", cell)
 
 
-def _to_the_right(table: Table) -> list[bool]:
+def to_the_right(table: Table) -> list[bool]:
   """Which columns hold numbers: cells that begin with one, or nothing."""
   columns = list(zip(*table[1:], strict=True)) or [()] * len(table[0])
   return [
     bool(column)
-    and all(re.match(rf"[+-]?\d|{ABSENT}|{UNDEFINED}", c) for c in column)
+    and all(
+      re.match(rf"[+-]?\d|{cells.ABSENT}|{cells.UNDEFINED}", c) for c in column
+    )
     and any(re.match(r"[+-]?\d", cell) for cell in column)
     for column in columns
   ]

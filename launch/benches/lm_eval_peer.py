@@ -3,8 +3,8 @@
   python -m launch.benches.lm_eval_peer MODEL PRECISION DELIMITER BATCH
 
 A line in is the path of a file of requests (JSON lines with prompt, options and
-answer); a line out is {"choices": [...], "seconds": of its model}. PyTorch and
-TensorFlow do not go well together in one process.
+answer); a line out is {"scores": [[...], ...], "seconds": of its model}.
+PyTorch and TensorFlow do not go well together in one process.
 """
 
 # They are an extra.
@@ -21,7 +21,7 @@ def main(model: str, precision: str, delimiter: str, batch: str) -> None:
   os.dup2(2, 1)  # Whatever the harness prints is no answer.
   harness = Harness(model, precision, delimiter, int(batch))
   for line in sys.stdin:
-    print(json.dumps(harness.choose(line.strip())), file=answers, flush=True)
+    print(json.dumps(harness.score(line.strip())), file=answers, flush=True)
 
 
 class Harness:
@@ -29,7 +29,7 @@ class Harness:
 
   Args:
     folder: a model for transformers, or a GGUF file.
-    precision: float32 or bfloat16.
+    precision: float32, bfloat16, or auto: what the files name.
     delimiter: between prompt and option.
     batch: requests that run at once.
   """
@@ -44,7 +44,7 @@ class Harness:
       folder, name = os.path.split(folder)
       file = {"gguf_file": name}
     model = transformers.AutoModelForCausalLM.from_pretrained(
-      folder, dtype=getattr(torch, precision), **file
+      folder, dtype=getattr(torch, precision, precision), **file
     )
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **file)
     self._model = huggingface.HFLM(
@@ -54,7 +54,7 @@ class Harness:
     self._model.loglikelihood = self._timed
     self._delimiter = delimiter
 
-  def choose(self, path: str) -> dict:
+  def score(self, path: str) -> dict:
     import lm_eval
 
     self._seconds = 0.0
@@ -76,11 +76,11 @@ class Harness:
       self._model, tasks=[task], bootstrap_iters=0
     )
     samples = sorted(found["samples"]["asked"], key=lambda s: s["doc_id"])
-    choices = []
-    for sample in samples:
-      scores = [float(log_prob) for log_prob, _ in sample["filtered_resps"]]
-      choices.append(scores.index(max(scores)))
-    return {"choices": choices, "seconds": self._seconds}
+    scores = [
+      [float(log_prob) for log_prob, _ in sample["filtered_resps"]]
+      for sample in samples
+    ]
+    return {"scores": scores, "seconds": self._seconds}
 
   def _timed(self, *args, **kwargs):
     start = time.perf_counter()

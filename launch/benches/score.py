@@ -2,7 +2,11 @@
 
 Both read the same prompts and options with the same weights; the peer runs
 transformers on PyTorch. A line a task: examples a second of both, the accuracy
-that each gets, and on how many requests they choose the same option.
+that each gets, on how many requests they choose the same option, and how far
+apart their log-probabilities are.
+
+`options` shows what more options cost: ours by turns with itself, where each
+option reads its prompt anew.
 """
 
 import dataclasses
@@ -14,13 +18,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
-from flan_tf import config, schema
-from flan_tf.data import requests
+from flan_tf import config, schema, wordings
+from flan_tf.data import few_shot, requests
+from launch.benches import turns
 
 PEER = "lm_eval"
+ROUNDS = 3
+DELIMITERS = {"newline": "\n", "blank": " ", "plain": ""}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,8 +42,13 @@ class Work:
     data_dir: a prepared TFDS directory.
     max_examples: most test rows of a task.
     templates: the first so many of each task.
-    separator: between prompt and option, "newline" or "plain".
+    separator: between prompt and option, one of DELIMITERS. The peer gives a
+      new line a probability, too: then scores differ by that of one token.
     batch: rows that run at once; the peer's requests as well.
+    peer_defaults: the peer runs as it does when it is told nothing: one request
+      at a time, in the precision that the weights' files name.
+    shots: exemplars before each query.
+    fixed: the same ones before all queries of a template.
   """
 
   checkpoint: str
@@ -46,6 +59,9 @@ class Work:
   templates: int = 2
   separator: str = "newline"
   batch: int = 8
+  peer_defaults: bool = False
+  shots: int = 0
+  fixed: bool = False
 
 
 def compare(work: Work, precision: str) -> Iterator[dict]:
@@ -62,36 +78,96 @@ def compare(work: Work, precision: str) -> Iterator[dict]:
   totals = np.zeros(3)
   agreed: list[bool] = []
   for name, asked, left_out in ours.asked():
-    ours.choose(asked)  # What is traced once for a shape is not timed.
+    ours.score(asked)  # What is traced once for a shape is not timed.
     if not agreed:
-      theirs.choose(asked[:1])
+      theirs.score(asked[:1])
     start = time.perf_counter()
-    found = ours.choose(asked)
+    found = ours.score(asked)
     seconds = time.perf_counter() - start
-    wanted, peer_seconds = theirs.choose(asked)
+    wanted, peer_seconds = theirs.score(asked)
     right = np.array([request.answer_index for request in asked])
-    same = np.equal(found, wanted)
+    chosen, peer_chosen = (
+      np.array([np.argmax(scores) for scores in side])
+      for side in (found, wanted)
+    )
+    same = chosen == peer_chosen
     totals += (len(asked), seconds, peer_seconds)
     agreed += same.tolist()
-    yield _line(precision, *(len(asked), seconds, peer_seconds)) | {
+    yield _line(precision, work, *(len(asked), seconds, peer_seconds)) | {
       "task": name,
-      "accuracy": 100 * float(np.mean(np.equal(found, right))),
-      "peer_accuracy": 100 * float(np.mean(np.equal(wanted, right))),
+      "accuracy": 100 * float(np.mean(chosen == right)),
+      "peer_accuracy": 100 * float(np.mean(peer_chosen == right)),
       "same_choices": int(same.sum()),
       "too_long": left_out,
+      **ours.differences(asked, found, wanted),
     }
   if not agreed:
     raise ValueError(
       "There is nothing to score: no row of these tasks is prepared, or none"
       f" fits into the {ours.row_length} tokens that the model reads."
     )
-  yield _line(precision, *totals.tolist()) | {
+  yield _line(precision, work, *totals.tolist()) | {
     "task": "all",
     "same_choices": sum(agreed),
   }
 
 
-def _line(precision: str, examples, seconds, peer_seconds) -> dict:
+def options(
+  checkpoint: str,
+  precision: str,
+  numbers: Sequence[int] = (2, 4, 8, 16),
+  prompts: int = 16,
+  length: int = 128,
+  rounds: int = ROUNDS,
+) -> Iterator[dict]:
+  """A line for each number of options, of four tokens, behind long prompts.
+
+  Args:
+    checkpoint: what scores.
+    precision: of the computation.
+    numbers: of options.
+    prompts: how many.
+    length: their tokens.
+    rounds: turns that each side takes.
+  """
+  from flan_tf.eval.model import Model
+
+  model = Model.load(checkpoint, config.MeshConfig(precision=precision), 8)
+  rng = np.random.default_rng(0)
+  pieces = model.vocabulary.size
+  asked = [rng.integers(3, pieces, length) for _ in range(prompts)]
+  first = None
+  for number in numbers:
+    few = [list(rng.integers(3, pieces, [number, 4])) for _ in asked]
+
+    def together(few=few):
+      return model.score_options(asked, few)
+
+    def apart(few=few, number=number):
+      for option in range(number):
+        model.score_options(asked, [[of[option]] for of in few])
+
+    seconds, peer_seconds = turns.in_turn(together, apart, 1, rounds)
+    first = first or seconds
+    yield {
+      "what": "options",
+      "system": "flan_tf",
+      "peer": "flan_tf, each option behind its own copy of the prompt",
+      "options": number,
+      "value": prompts / seconds,
+      "unit": "examples/s",
+      "peer_value": prompts / peer_seconds,
+      "ratio_to_peer": peer_seconds / seconds,
+      "share_of_peak": None,
+      "precision": precision,
+      "seconds_to_first": seconds / first,
+      "tokens": prompts * (length + 4 * number),
+      "peer_tokens": prompts * number * (length + 4),
+      "size": {"prompts": prompts, "length": length},
+    }
+
+
+def _line(precision: str, work: Work, examples, seconds, peer_seconds) -> dict:
   return {
     "what": "score",
     "system": "flan_tf",
@@ -102,12 +178,15 @@ def _line(precision: str, examples, seconds, peer_seconds) -> dict:
     "ratio_to_peer": peer_seconds / seconds,
     "share_of_peak": None,
     "precision": precision,
+    "peer_defaults": work.peer_defaults,
+    "shots": work.shots,
     "size": {"examples": int(examples)},
   }
 
 
 class _Ours:
   def __init__(self, work: Work, precision: str):
+    from flan_tf.eval import predictions
     from flan_tf.eval.model import Model
     from flan_tf.train import run as run_lib
 
@@ -116,6 +195,7 @@ class _Ours:
     data = dataclasses.replace(data, separator=work.separator)
     mesh = config.MeshConfig(precision=precision)
     self._model = Model.load(work.checkpoint, mesh, work.batch, data)
+    self._limits = predictions.limits_of(self._model)
     self.row_length = data.length
 
   def asked(self) -> Iterator[tuple[str, list[requests.Request], int]]:
@@ -128,29 +208,65 @@ class _Ours:
       read = requests.read_evaluation_rows(
         item.task, item.dataset, item.plan.test, work.max_examples
       )
+      pool = ()
+      if work.shots:
+        pool = few_shot.read_pool(item.task, item.dataset, item.plan.train, 0)
       asked = [
         request
         for template in item.task.forward_templates[: work.templates]
-        for request in requests.prompts_for(item.task, read.rows, template)
+        for request in few_shot.with_exemplars(
+          item.task,
+          requests.prompts_for(item.task, read.rows, template),
+          template,
+          pool,
+          work.shots,
+          wordings.markers("plain"),
+          self._model.vocabulary,
+          self._limits,
+          seed=0,
+          same_split=item.plan.test.split == item.plan.train.split,
+          fixed=work.fixed,
+        )
       ]
       kept = [r.request for r in self._tokenize(asked) if not r.trimmed]
       if kept:
         yield item.task.name, kept, len(asked) - len(kept)
 
-  def choose(self, asked: list[requests.Request]) -> np.ndarray:
+  def score(self, asked: list[requests.Request]) -> list[np.ndarray]:
     tokenized = self._tokenize(asked)
-    scores = self._model.score_options(
+    return self._model.score_options(
       [item.prompt for item in tokenized], [item.options for item in tokenized]
     )
-    return np.array([np.argmax(of_request) for of_request in scores])
+
+  def differences(self, asked, found, wanted) -> dict[str, Any]:
+    """How far two sets of log-probabilities are apart.
+
+    Where a token spans the border of prompt and option, the peer scores another
+    text (or none): these requests are counted, and stand apart.
+    """
+    wrapper = self._limits.wrapper(self._model.vocabulary)
+    prompts = [request.prompt for request in asked]
+    whole = wrapper.encode_prompts(prompts)
+    pairs = wrapper.encode_options(prompts, [r.options for r in asked])
+    spans = [
+      len(ids) < len(prompt)
+      for prompt, (ids, _) in zip(whole, pairs, strict=True)
+    ]
+    apart = [
+      float(np.abs(one - two).max())
+      for one, two, spanned in zip(found, wanted, spans, strict=True)
+      if not spanned
+    ]
+    return {
+      "largest_difference": max(apart, default=None),
+      "border_tokens": sum(spans),
+    }
 
   def _tokenize(
     self, asked: Sequence[requests.Request]
   ) -> list[requests.TokenRequest]:
-    from flan_tf.eval import predictions
-
     return requests.tokenize_requests(
-      asked, self._model.vocabulary, predictions.limits_of(self._model)
+      asked, self._model.vocabulary, self._limits
     )
 
 
@@ -158,15 +274,19 @@ class _LmEval:
   """The harness, in a process of its own."""
 
   def __init__(self, work: Work, precision: str):
-    delimiter = {"newline": "\n", "plain": ""}[work.separator]
     command = [sys.executable, "-m", "launch.benches.lm_eval_peer"]
-    command += [work.peer_model, precision, delimiter, str(work.batch)]
+    command += [work.peer_model]
+    command += ["auto" if work.peer_defaults else precision]
+    command += [DELIMITERS[work.separator]]
+    command += [str(1 if work.peer_defaults else work.batch)]
     self._process = subprocess.Popen(
       command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
-  def choose(self, asked: list[requests.Request]) -> tuple[np.ndarray, float]:
-    """The options, and the seconds that its model took for them."""
+  def score(
+    self, asked: list[requests.Request]
+  ) -> tuple[list[np.ndarray], float]:
+    """Each option's score, and the seconds that its model took for them."""
     assert self._process.stdin and self._process.stdout
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, "asked.jsonl")
@@ -186,4 +306,4 @@ class _LmEval:
         f" {self._process.wait()}; its own message stands above."
       )
     answer = json.loads(line)
-    return np.array(answer["choices"]), answer["seconds"]
+    return list(map(np.array, answer["scores"])), answer["seconds"]
