@@ -55,7 +55,11 @@ def resolve(value: config_dict.ConfigDict | None) -> config.RunConfig:
   return config.from_mapping(value.to_dict())
 
 
-def run(main: Callable[[], None], tensorflow: bool = True) -> None:
+def run(
+  main: Callable[[], None],
+  tensorflow: bool = True,
+  words: flags.FlagHolder | None = None,
+) -> None:
   """Runs a binary's main under absl.
 
   What a user can mend (a ValueError, a missing or corrupt file, a run that
@@ -66,10 +70,14 @@ def run(main: Callable[[], None], tensorflow: bool = True) -> None:
     main: the binary's work.
     tensorflow: whether to start TensorFlow first, quietly; without, `main`
       calls `start_tensorflow` if it needs it at all.
+    words: a flag of many texts that takes the words behind its first value,
+      `--compare A B`; others are refused.
   """
 
   def with_messages(argv: list[str]) -> None:
-    if len(argv) > 1:
+    if words is not None and words.value:
+      words.value.extend(argv[1:])
+    elif len(argv) > 1:
       raise app.UsageError(f"Expected flags only, got {argv[1:]}.")
     _show_own_log()
     if tensorflow:

@@ -15,8 +15,8 @@ Writes results.json (and base.json), scores.csv, report.html, report.md,
 templates.png, TensorBoard, and predictions/MODEL/TASK.jsonl while it runs: the
 same command goes on after a stop, and asks nothing twice.
 
-  python -m launch.evaluate --compare=runs/one/evaluation \
-      --compare=runs/other/evaluation --output=runs/compared
+  python -m launch.evaluate --output=runs/compared \
+      --compare runs/one/evaluation runs/other/evaluation
 
 puts two evaluations side by side, with paired differences.
 """
@@ -32,8 +32,7 @@ _CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Checkpoint or workdir.")
 _COMPARE = flags.DEFINE_multi_string(
   "compare",
   [],
-  "Twice, or two with a comma between: folders of evaluations, or results"
-  " files, to compare instead.",
+  "Two folders of evaluations, or results files, to compare instead.",
 )
 _BASE = flags.DEFINE_string(
   "base", "", "Checkpoint or workdir of the model before tuning."
@@ -162,7 +161,7 @@ def _compare() -> str:
 
 def run() -> None:
   """Entry point of `flan-evaluate`."""
-  cli.run(main)
+  cli.run(main, words=_COMPARE)
 
 
 if __name__ == "__main__":

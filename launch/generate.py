@@ -155,11 +155,11 @@ def _answer_file(sampling: sampling_lib.Sampling, mesh) -> None:
   by = checkpoint.find(_CHECKPOINT.value)
   for flag in (
     *(_MAX_NEW, _MARKERS, _SEPARATOR, _TEMPERATURE, _TOP_K, _TOP_P),
-    *(_BEAMS, _SEED, _STOP),
+    *(_BEAMS, _SEED),
   ):
     if flag.value != flag.default:
-      value = "|".join(flag.value) if flag is _STOP else flag.value
-      by += f" --{flag.name}={value}"
+      by += f" --{flag.name}={flag.value}"
+  by += "".join(f" --stop={text}" for text in _STOP.value)
   now, before = answering.answer_file(
     answer, _INPUT.value, _OUTPUT.value, _BATCH.value, by
   )

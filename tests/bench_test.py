@@ -108,10 +108,13 @@ class ScoreTest(absltest.TestCase):
     from flan_tf.mesh import checkpoint
     from launch.benches import score
 
-    class Harness(score._Ours):
-      def choose(self, asked):
-        found = super().choose(asked)
-        found[-1] = 1 - found[-1]
+    class Harness:
+      def __init__(self, *args):
+        self._ours = score._Ours(*args)
+
+      def score(self, asked):
+        found = self._ours.score(asked)
+        found[-1] = found[-1][::-1]
         return found, 0.5
 
     work = score.Work(
@@ -134,8 +137,24 @@ class ScoreTest(absltest.TestCase):
       examples = line["size"]["examples"]
       wrong = 2 if line["task"] == "all" else 1
       self.assertEqual(line["same_choices"], examples - wrong)
+      if line["task"] != "all":
+        self.assertGreater(line["largest_difference"], 0)
     *of_tasks, total = (line["size"]["examples"] for line in lines)
     self.assertEqual(sum(of_tasks), total)
+
+  def test_more_options_are_no_more_prompts(self):
+    run = self.tiny.run(train__steps=1, data__length=128)
+    self.tiny.train(run, self.base)
+    from flan_tf.mesh import checkpoint
+    from launch.benches import score
+
+    path = checkpoint.find(str(self.base))
+    found = list(score.options(path, "float32", (2, 4), 3, 20, rounds=1))
+    self.assertEqual([line["options"] for line in found], [2, 4])
+    for line in found:
+      self.assertContainsSubset(KEYS, line)
+    self.assertEqual([line["tokens"] for line in found], [84, 108])
+    self.assertEqual([line["peer_tokens"] for line in found], [144, 288])
 
   def test_where_nothing_fits(self):
     with mock.patch.object(importlib.util, "find_spec"):

@@ -216,6 +216,9 @@ class ProcessTest(absltest.TestCase):
       r"ValueError: Unknown task 'rtee'\. Did you mean 'rte'\?": (
         *("launch.train", config_flag, "--workdir=nowhere"),
       ),
+      "FileNotFoundError: No results at one/results.json": (
+        *("launch.evaluate", "--compare", "one", "other", "--output=both"),
+      ),
       "CheckpointError: No complete checkpoint at 'nowhere': expected": (
         *("launch.evaluate", "--checkpoint=nowhere", "--held_out=nli"),
       ),

@@ -396,7 +396,7 @@ class GenerationTest(absltest.TestCase):
   def test_new_tokens_have_a_bound(self):
     bounds = []
 
-    def generate(prompts, max_new, ends):
+    def generate(prompts, max_new, ends, stops):
       del ends
       bounds.append(max_new)
       return [np.zeros([0], np.int32)] * len(prompts)
@@ -491,8 +491,8 @@ class OtherPromptsTest(absltest.TestCase):
     task = TASKS.get("natural_questions")
     reply = MODEL.vocabulary.encode([" Oslo\nQ: And now?"])[0]
 
-    def generate(prompts, max_new, ends):
-      del max_new, ends
+    def generate(prompts, max_new, ends, stops):
+      del max_new, ends, stops
       return [reply] * len(prompts)
 
     asked = [requests.Request(0, "Q: Where? A:", (), -1, ("Oslo",))]

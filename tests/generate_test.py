@@ -1,6 +1,7 @@
 """Answers to prompts: one, a file of them, a conversation; what stops it."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import math
@@ -11,7 +12,8 @@ import numpy as np
 import tiny
 from absl.testing import absltest
 
-from flan_tf.eval import answering
+from flan_tf import config, sampling
+from flan_tf.eval import answering, conversation
 
 TINY = tiny.Tiny()
 
@@ -138,7 +140,8 @@ class FileTest(absltest.TestCase):
     pathlib.Path(self.source).write_text(text)
 
   def run_file(self, stop_after: int = 99, by: str = "") -> tuple[int, int]:
-    def answer_batch(prompts, options):
+    def answer_batch(prompts, options, first):
+      del first
       if len(self.calls) == stop_after:
         raise KeyboardInterrupt
       self.calls.append(prompts)
@@ -285,20 +288,112 @@ class BinaryTest(absltest.TestCase):
     (answer,) = answering.answer(MODEL, ["Is it so?"], max_new=3)
     self.assertEqual(out.rstrip("\n"), answer.text.rstrip("\n"))
 
-  def test_a_conversation(self):
+  def test_options_and_their_probabilities(self):
+    command = ("-m", "launch.generate", f"--checkpoint={TINY.workdir}")
+    process = tiny.start(*command, "--prompt=Is it so?", "--score=yes|no")
+    out, err = process.communicate(timeout=120)
+    self.assertEqual(process.returncode, 0, err)
+    (answer,) = answering.answer(MODEL, ["Is it so?"], options=[("yes", "no")])
+    lines = out.splitlines()
+    self.assertRegex(lines[0], "option +log p +among these")
+    self.assertStartsWith(lines[1], answer.text)
+    self.assertIn(f"{100 * answer.probability:.1f} %", lines[1])
+    self.assertLen(lines, 3)
+
+  def test_a_table_of_options(self):
     from launch import generate
 
-    def echo(prompts):
-      return [
-        answering.Answer(text, repr(text), 0, 1, text == "one", False)
-        for text in prompts
-      ]
+    self.assertEqual(
+      generate.score_table({"no": -1 - math.log(3), "yes\nyes": -1.0}),
+      "option     log p  among these\n"
+      "yes\\nyes  -1.000       75.0 %\n"
+      "no        -2.099       25.0 %",
+    )
 
-    out = io.StringIO()
-    with mock.patch("sys.stdin", io.StringIO("one\n\na\\nb\n")):
-      with contextlib.redirect_stdout(out):
-        generate._converse(echo)
-    self.assertEqual(out.getvalue(), "'one'\n'a\\nb' ...\n")
+  def test_options_that_cannot_be_shown(self):
+    from launch import generate
+
+    self.assertEqual(generate.options_of("a|b\\n"), ("a", "b\n"))
+    self.assertEqual(generate.options_of(""), ())
+    for text in ("yes", "yes|yes", "yes|", "|"):
+      with self.assertRaisesRegex(ValueError, "two or more different texts"):
+        generate.options_of(text)
+
+  def test_lines_are_answered_and_new_begins_afresh(self):
+    from launch import generate
+
+    asked, talk = [], mock.Mock()
+    with mock.patch("sys.stdin", io.StringIO("one\n\n/new\na\\nb\n")):
+      generate._converse(asked.append, talk)
+    self.assertEqual(asked, ["one", "a\nb"])
+    talk.forget.assert_called_once_with()
+
+  def test_an_answer_that_was_cut_says_so(self):
+    from launch import generate
+
+    def answer(prompt, write):
+      write(prompt)
+      return conversation.Said(prompt, prompt == "one", False)
+
+    talk, out = mock.Mock(answer=answer), io.StringIO()
+    with contextlib.redirect_stdout(out):
+      generate._say(talk, "one")
+      generate._say(talk, "two")
+    self.assertEqual(out.getvalue(), "one\ntwo ...\n")
+
+
+class ConversationTest(absltest.TestCase):
+  def test_what_is_written_is_the_answer(self):
+    (expected,) = answering.answer(MODEL, ["Is it so?"], max_new=9)
+    parts = []
+    talk = conversation.Conversation(MODEL, max_new=9)
+    said = talk.answer("Is it so?", parts.append)
+    self.assertEqual("".join(parts), said.text)
+    self.assertEqual(said.text, expected.text)
+    self.assertEqual(said.ended, expected.ended)
+
+  def test_without_a_chat_each_prompt_is_alone(self):
+    talk = conversation.Conversation(MODEL, max_new=3)
+    first = talk.answer("Is it so?")
+    self.assertEqual(talk.answer("Is it so?"), first)
+    self.assertFalse(talk.remembers)
+
+  def test_a_stop_string_ends_an_answer(self):
+    how = {"max_new": 9, "sampling": sampling.Sampling(2.0, seed=1)}
+    (whole,) = answering.answer(MODEL, ["Is it so?"], **how)
+    stop = whole.text[len(whole.text) // 2]
+    (cut,) = answering.answer(MODEL, ["Is it so?"], **how, stops=[stop])
+    self.assertEqual(cut.text, whole.text.partition(stop)[0])
+    self.assertTrue(cut.ended)
+    self.assertLessEqual(cut.tokens, whole.tokens)
+
+  def test_turns_before_are_kept_until_there_is_no_room(self):
+    run = config.replace(MODEL.run, "data", separator="chat")
+    chat = config.ChatConfig("Be short.|Q:", "|A:", "|")
+    run = dataclasses.replace(run, chat=chat)
+    asked = []
+
+    def continued(prompts, max_new, ends, **how):
+      asked.append(MODEL.vocabulary.decode(prompts[0]).replace(" ", ""))
+      return [MODEL.vocabulary.encode(["so"])[0]]
+
+    with (
+      mock.patch.object(MODEL, "run", run),
+      mock.patch.object(MODEL, "continuations", continued),
+    ):
+      talk = conversation.Conversation(MODEL, max_new=3)
+      talk.answer("one")
+      talk.answer("two")
+      talk.forget()
+      talk.answer("three")
+      for _ in range(40):
+        talk.answer("many words " * 4)
+    self.assertEqual(asked[0], "Beshort.|Q:one|A:")
+    self.assertEqual(asked[1], "Beshort.|Q:one|A:so|Q:two|A:")
+    self.assertEqual(asked[2], "Beshort.|Q:three|A:")
+    self.assertStartsWith(asked[-1], "Beshort.|Q:many")
+    self.assertEqual(len(asked[-1]), len(asked[-2]))
+    self.assertNotIn("three", asked[-1])
 
 
 if __name__ == "__main__":

@@ -289,39 +289,6 @@ class TokenLogProbsTest(OpsCase):
     self.assert_close([np.exp(made).sum(axis=1)], [np.ones(BATCH.size)])
 
 
-class GreedyTest(OpsCase):
-  def tokens(self, mesh, hidden, table):
-    (made,), _ = toys.run(
-      mesh,
-      lambda hidden, table: [ops.greedy(hidden, table, VOCAB)],
-      [(hidden, [BATCH, D_MODEL]), (table, [VOCAB, D_MODEL])],
-    )
-    self.assertEqual(made.dtype, np.int32)
-    return made.tolist()
-
-  @parameterized.parameters(*MESHES)
-  def test_the_most_likely(self, mesh):
-    hidden, table = normal(BATCH, D_MODEL), normal(VOCAB, D_MODEL, seed=1)
-    expected = (hidden @ table.T).argmax(axis=1).tolist()
-    self.assertGreater(len(set(expected)), 3)
-    self.assertEqual(self.tokens(mesh, hidden, table), expected)
-
-  @parameterized.product(mesh=MESHES, equal=([3, 2], [15, 4, 9], [0, 15]))
-  def test_the_lowest_of_equals(self, mesh, equal):
-    """Equals lie in the same part of the vocabulary, and in several."""
-    hidden = np.ones([BATCH.size, D_MODEL.size], np.float32)
-    table = np.zeros([VOCAB.size, D_MODEL.size], np.float32)
-    table[equal] = 1
-    self.assertEqual(self.tokens(mesh, hidden, table), [min(equal)] * 8)
-
-  @parameterized.parameters(*MESHES)
-  def test_all_negative(self, mesh):
-    hidden = np.ones([BATCH.size, D_MODEL.size], np.float32)
-    table = np.full([VOCAB.size, D_MODEL.size], -5, np.float32)
-    table[13] = -1
-    self.assertEqual(self.tokens(mesh, hidden, table), [13] * 8)
-
-
 class SumOfSquaresTest(OpsCase):
   @parameterized.parameters(
     ("", 0), ("data:4", 1), ("model:4", 1), ("data:2;model:2", 3)

@@ -83,6 +83,7 @@ class Vocabulary:
   has_start: bool = True
   eos_id: int = 1
   pad_id: int = 0
+  size: int = MODEL.vocab
 
 
 def run_config(mesh: str = "", **train) -> config.RunConfig:

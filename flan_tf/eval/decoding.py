@@ -69,6 +69,9 @@ class Decoder:
 
   def __init__(self, model: loaded.LoadedModel):
     self._model = model
+    # Rows of the table beyond the vocabulary are no tokens to choose.
+    pieces = model.run.model.pieces or model.vocabulary.size
+    self._config = dataclasses.replace(model.run.model, pieces=pieces)
     self._firsts: dict[_Kind, program.Program] = {}
     self._mores: dict[_Kind, program.Program] = {}
     self._table = None
@@ -178,7 +181,7 @@ class Decoder:
     starts, made, cache = self._begin(repeated, kind, first, nothing)
     for column in range(kind.columns, kind.columns + wanted.max_new):
       values, ids = (
-        first.join(of_cores, best).reshape([-1, width, _candidates(kind)])
+        first.join(list(of_cores), best).reshape([-1, width, _candidates(kind)])
         for of_cores in zip(*first.local(made), strict=True)
       )
       parents = np.zeros([kind.rows // width, width], np.int32)
@@ -220,7 +223,7 @@ class Decoder:
 
   def _first(self, kind: _Kind) -> program.Program:
     if kind not in self._firsts:
-      model, d = self._model.run.model, _dims(self, kind)
+      model, d = self._config, _dims(self, kind)
       rows = mtf.Shape([d.batch])
 
       def step(core: program.CoreProgram, inputs, start, chance):
@@ -264,7 +267,7 @@ class Decoder:
 
   def _loop(self, kind: _Kind):
     """Tokens, one after the other: see `_tokens` for what it takes."""
-    model, one = self._model.run.model, _dims(self, kind)
+    model, one = self._config, _dims(self, kind)
     rows, in_cache = mtf.Shape([one.batch]), decode.cache_shape(one)
 
     def step(
@@ -314,7 +317,7 @@ class Decoder:
 
   def _beam_step(self, kind: _Kind):
     """One column of beams, each behind its parent: see `_search`."""
-    model, one = self._model.run.model, _dims(self, kind)
+    model, one = self._config, _dims(self, kind)
     rows, in_cache = mtf.Shape([one.batch]), decode.cache_shape(one)
 
     def step(core, tokens, start, column, parents, cache):
@@ -358,7 +361,7 @@ def _candidates(kind: _Kind) -> int:
 
 
 def _dims(decoder: Decoder, kind: _Kind) -> dims_lib.Dims:
-  model = decoder._model.run.model
+  model = decoder._config
   return dims_lib.dims_for(model, kind.rows, kind.columns, kind.memory)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from flan_tf import schema, suggest
 from flan_tf.config import SCORES
 from flan_tf.data import requests, wrapping
+from flan_tf.eval import continuing
 from flan_tf.eval.model import Model
 
 
@@ -74,11 +75,15 @@ def predict(
     [item.prompt for item in tokenized],
     limits.longest_target,
     limits.wrapper(model.vocabulary).ends,
+    stops=tuple(stops),
   )
+
+  def text(ids: np.ndarray) -> str:
+    found = continuing.until(model.vocabulary.decode(ids), stops)
+    return found.strip() if stops else found
+
   return [
-    Prediction(
-      item.request, _until(model.vocabulary.decode(ids), stops), item.trimmed
-    )
+    Prediction(item.request, text(ids), item.trimmed)
     for item, ids in zip(tokenized, new, strict=True)
   ]
 
@@ -125,12 +130,6 @@ def _unconditional(model, asked, limits) -> dict[str, float]:
   (item,) = requests.tokenize_requests([nothing], model.vocabulary, limits)
   (found,) = model.score_options([item.prompt], [item.options])
   return dict(zip(texts, found.tolist(), strict=True))
-
-
-def _until(text: str, stops: Sequence[str]) -> str:
-  for stop in stops:
-    text = text.partition(stop)[0]
-  return text.strip() if stops else text
 
 
 def limits_of(model: Model) -> wrapping.Limits:
