@@ -100,7 +100,8 @@ def main() -> None:
   peers = [None, _PEERS[what], *["transformers"] * (what == "generate")]
   if _AGAINST.value not in peers:
     raise ValueError(
-      f"--what={what} is measured against {_PEERS[what]}, not {_AGAINST.value}."
+      f"--what={what} is measured against"
+      f" {' or '.join(filter(None, peers))}, not {_AGAINST.value}."
     )
   measure = {
     "train": _train,
@@ -162,6 +163,7 @@ def _score() -> Iterator[dict[str, Any]]:
     _PEER_DEFAULTS.value,
     _SHOTS.value,
     _EXEMPLARS.value == "fixed",
+    _ROUNDS.value or score.ROUNDS,
   )
   for precision in _PRECISIONS.value:
     yield from score.compare(work, precision)

@@ -19,7 +19,7 @@ import os
 from absl import flags
 
 from flan_tf import config
-from launch import cli, own_rows
+from launch import cli, jobs, own_rows
 
 _EVALUATION = flags.DEFINE_string(
   "evaluation", None, "Output folder of launch.evaluate.", required=True
@@ -112,15 +112,17 @@ def _results(folder: str, label: str):
   from flan_tf import suggest
   from flan_tf.eval import results
 
-  paths = [os.path.join(folder, name) for name in ("results.json", "base.json")]
-  last, *others = paths
+  *others, last = [os.path.join(folder, name) for name in jobs.RESULTS]
   found = [results.EvaluationResults.read(last)]
   others = filter(tf.io.gfile.exists, others)
   found += map(results.EvaluationResults.read, others)
   by_label = {one.label: one for one in found}
   if label and label not in by_label:
     raise ValueError(f"{folder}: {suggest.unknown('label', label, by_label)}")
-  return by_label[label or found[0].label]
+  chosen = by_label[label or found[0].label]
+  if not chosen.tasks:
+    raise ValueError(f"{folder}: no task of {chosen.label!r} was evaluated.")
+  return chosen
 
 
 def _read_tasks(evaluation, folder: str, data_dir: str, slots):

@@ -75,6 +75,11 @@ _TOP_P = flags.DEFINE_float(
   "top_p", 1.0, "Draw from the likeliest tokens that have this probability."
 )
 _BEAMS = flags.DEFINE_integer("beams", 1, "Above 1, beam search instead.")
+_LENGTH_PENALTY = flags.DEFINE_float(
+  "length_penalty",
+  1.0,
+  "Beams are compared by log-probability / tokens to its power.",
+)
 _SEED = flags.DEFINE_integer(
   "seed", 0, "Of draws: the same one, the same texts."
 )
@@ -103,11 +108,22 @@ def main() -> None:
       "--score shows one prompt's options. In a file of prompts, give each line"
       ' its own as "options".'
     )
+  ignored = [
+    f"--{flag.name}"
+    for flag in (_TEMPERATURE, _TOP_K, _TOP_P, _BEAMS, _STOP, _MAX_NEW)
+    if flag.value != flag.default
+  ]
+  if _SCORE.value and ignored:
+    raise ValueError(
+      f"--score ranks options, and makes no text: {', '.join(ignored)} would do"
+      " nothing. Remove it."
+    )
   sampling = sampling_lib.Sampling(
     _TEMPERATURE.value,
     _TOP_K.value,
     _TOP_P.value,
     _BEAMS.value,
+    _LENGTH_PENALTY.value,
     seed=_SEED.value,
   )
   options, mesh = options_of(_SCORE.value), _MESH()
@@ -115,8 +131,12 @@ def main() -> None:
     _answer_file(sampling, mesh)
     return
   from flan_tf.eval import conversation
+  from flan_tf.mesh import layout
+  from flan_tf.model import dims
 
-  model = jobs.open_to_ask(_CHECKPOINT.value, mesh, 1, _SEPARATOR.value)
+  # One prompt, and what else the mesh wants a row of.
+  parts = layout.parse(mesh.shape, mesh.layout, dims.SPLITTABLE).parts("batch")
+  model = jobs.open_to_ask(_CHECKPOINT.value, mesh, parts, _SEPARATOR.value)
   talk = conversation.Conversation(
     model, _MAX_NEW.value, _MARKERS.value, sampling, _stops()
   )
@@ -155,7 +175,7 @@ def _answer_file(sampling: sampling_lib.Sampling, mesh) -> None:
   by = checkpoint.find(_CHECKPOINT.value)
   for flag in (
     *(_MAX_NEW, _MARKERS, _SEPARATOR, _TEMPERATURE, _TOP_K, _TOP_P),
-    *(_BEAMS, _SEED),
+    *(_BEAMS, _LENGTH_PENALTY, _SEED),
   ):
     if flag.value != flag.default:
       by += f" --{flag.name}={flag.value}"
@@ -174,6 +194,10 @@ def _say(talk, prompt: str) -> None:
   """Prints an answer while it is made."""
   said = talk.answer(prompt, lambda part: print(part, end="", flush=True))
   print("" if said.ended else " ...", flush=True)
+  if said.trimmed:
+    print("(The prompt was too long, and lost a part.)", file=sys.stderr)
+  if said.forgotten:
+    print(f"({said.forgotten} old turns were left out.)", file=sys.stderr)
 
 
 def _show_scores(model, options: Sequence[str], prompt: str) -> None:

@@ -13,7 +13,7 @@ from flan_tf import config, wordings
 from launch import own_rows
 
 # Of an evaluation of three models, of two and of one: the last ones.
-_RESULTS = ("base_baseline.json", "base.json", "results.json")
+RESULTS = ("base_baseline.json", "base.json", "results.json")
 # As `base_wording`: the untuned model both with baseline prompts and as the
 # tuned one.
 BOTH = "both"
@@ -206,7 +206,7 @@ def compare(base: str, tuned: str, output: str) -> str:
 
   paths = [_results_file(path) for path in (base, tuned)]
   folders = [os.path.dirname(path) for path in paths]
-  if output.rstrip("/") in folders:
+  if os.path.abspath(output) in map(os.path.abspath, folders):
     raise ValueError(
       f"{output} has one of the evaluations to compare, whose results.json the"
       " report would replace. Choose another --output."
@@ -216,7 +216,7 @@ def compare(base: str, tuned: str, output: str) -> str:
 
 
 def _results_file(path: str) -> str:
-  return path if path.endswith(".json") else os.path.join(path, _RESULTS[-1])
+  return path if path.endswith(".json") else os.path.join(path, RESULTS[-1])
 
 
 def _write(evaluations, output: str, folders: Sequence[str]) -> str:
@@ -227,13 +227,20 @@ def _write(evaluations, output: str, folders: Sequence[str]) -> str:
     output: where to.
     folders: of each the folder that its predictions were kept in.
   """
+  import tensorflow as tf
+
   import tasks
   from flan_tf.eval import journal
   from flan_tf.report import compare, csv_file, differences, report
 
+  # Of an evaluation that was here before, with more models.
+  for name in RESULTS[: -len(evaluations)]:
+    path = os.path.join(output, name)
+    if tf.io.gfile.exists(path):
+      tf.io.gfile.remove(path)
   # The last file is written last: where it is, the others are.
   for found, name in zip(
-    evaluations, _RESULTS[-len(evaluations) :], strict=True
+    evaluations, RESULTS[-len(evaluations) :], strict=True
   ):
     found.write_json(os.path.join(output, name))
   predictions = [
@@ -308,7 +315,7 @@ def read_table(output: str, labels: Sequence[str]) -> str | None:
   from flan_tf.eval import results
   from flan_tf.report import report
 
-  paths = [os.path.join(output, name) for name in _RESULTS[-len(labels) :]]
+  paths = [os.path.join(output, name) for name in RESULTS[-len(labels) :]]
   if not all(map(os.path.exists, paths)):
     return None
   return report.text([results.EvaluationResults.read(path) for path in paths])

@@ -117,6 +117,9 @@ class ScoreTest(absltest.TestCase):
         found[-1] = found[-1][::-1]
         return found, 0.5
 
+      def close(self):
+        pass
+
     work = score.Work(
       checkpoint.find(str(self.base)),
       "unused",

@@ -100,6 +100,41 @@ class FewShotTest(absltest.TestCase):
       self.assertEqual(parts[:-1], whole[: request.exemplars])
       self.assertEqual(parts[-1], whole[-1])
 
+  def test_exemplars_leave_room_for_an_answer(self):
+    """A row that is short for prompt and answer costs exemplars, no middle."""
+    limits = wrapping.Limits(600, 64, 632, separator=wrapping.Separator.NEWLINE)
+    cut = few_shot.with_exemplars(
+      self.task,
+      self.asked,
+      0,
+      self.pool,
+      9,
+      wordings.markers("plain"),
+      self.vocabulary,
+      limits,
+      seed=0,
+    )
+    self.assertLess(min(request.exemplars for request in cut), 9)
+    found = requests.tokenize_requests(cut, self.vocabulary, limits)
+    self.assertFalse(any(item.trimmed for item in found))
+
+  def test_fixed_exemplars_are_the_same_for_all(self):
+    found = self.ask(self.asked, fixed=True)
+    heads = {r.prompt.rpartition("\n\n\n")[0] for r in found}
+    self.assertLen(heads, 1)
+    self.assertEqual(self.ask(self.asked[::-1], fixed=True)[::-1], found)
+    self.assertNotEqual(self.ask(self.asked, fixed=True, seed=1), found)
+
+  def test_nor_is_one_of_them_ever_a_query(self):
+    asked = requests.prompts_for(self.task, self.pool[:3], 0)
+    for request in self.ask(asked, shots=99, same_split=True, fixed=True):
+      self.assertEqual(request.exemplars, len(self.pool) - 3)
+      for query in asked:
+        self.assertEqual(
+          request.prompt.count(query.prompt),
+          int(request.row == query.row),
+        )
+
   def test_no_room_at_all_leaves_the_query(self):
     for request, query in zip(
       self.ask(self.asked, length=8), self.asked, strict=True

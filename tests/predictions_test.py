@@ -40,7 +40,9 @@ class ScoresTest(parameterized.TestCase):
     def score_options(prompts, options):
       self.asked.append((prompts, options))
       # One token is the separator alone.
-      return [np.array(alone if len(ids) == 1 else scores) for ids in prompts]
+      if len(prompts) == 2:  # Each option behind nothing, in sorted order.
+        return [np.array([x]) for x in alone]
+      return [np.array(scores)]
 
     model = types.SimpleNamespace(
       vocabulary=pieces, score_options=score_options
@@ -77,8 +79,8 @@ class ScoresTest(parameterized.TestCase):
     )
     (prompts, _), (empty, options) = self.asked
     self.assertLen(prompts, 1)
-    self.assertLen(empty, 1)
-    self.assertLen(options[0], 2)
+    self.assertEqual([len(ids) for ids in empty], [1, 1])
+    self.assertEqual([len(few) for few in options], [1, 1])
 
   @parameterized.parameters(*SCORES)
   def test_of_equals_the_first(self, score):
@@ -87,7 +89,7 @@ class ScoresTest(parameterized.TestCase):
     for _ in range(2):
       model = types.SimpleNamespace(
         vocabulary=vocabulary.load(TINY.vocabulary),
-        score_options=lambda prompts, options: [np.zeros(2) for _ in prompts],
+        score_options=lambda _, options: [np.zeros(len(o)) for o in options],
       )
       found += predictions.predict(
         typing.cast(Any, model), RTE, [request], LIMITS, score=score

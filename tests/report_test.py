@@ -254,6 +254,23 @@ class MarkdownTest(parameterized.TestCase):
     self.assertEqual(compare.labels((TUNED, TUNED)), ("tuned 1", "tuned 2"))
 
 
+class HeldOutTest(absltest.TestCase):
+  def test_tasks_that_training_may_have_seen_are_said_not_to_be_zero_shot(self):
+    part = dataclasses.replace(TUNED, held_out="nli")
+    said = sentences.not_held_out([BASE, part])
+    outside = [r for r in TUNED.tasks if r.cluster not in ("nli", "paraphrase")]
+    self.assertNotEmpty(outside)
+    self.assertIn(f"{len(outside)} of {len(TUNED.tasks)} tasks are not", said)
+    for text in (report.markdown([BASE, part]), report.text([BASE, part])):
+      self.assertRegex(text, "(?i)not all held out")
+
+  def test_nothing_is_said_where_all_are_held_out_or_none_was_to_be(self):
+    every = ",".join(sorted({r.cluster for r in TUNED.tasks}))
+    for held_out in ("", every):
+      part = dataclasses.replace(TUNED, held_out=held_out)
+      self.assertEqual(sentences.not_held_out([part]), "")
+
+
 class TerminalTest(absltest.TestCase):
   def test_columns_line_up(self):
     text = report.text(PAIR)

@@ -67,6 +67,16 @@ class TogetherTest(parameterized.TestCase):
         ((want, (option,)),) = wrapper.encode_options([prompt], [[text]])
         self.assertEqual((asked, answer), (want.tolist(), option.tolist()))
 
+  def test_only_the_end_of_a_long_prompt_is_tokenized_for_each_option(self):
+    pieces = VOCABULARIES["byte pairs"]
+    prompt = "It is not so, is it? " * 50 + "Is it so, or no"
+    cut = pieces.border(prompt)
+    self.assertEqual(prompt[cut:], " no")
+    head, tail = pieces.encode([prompt[:cut], prompt[cut:]])
+    self.assertEqual([*head, *tail], pieces.encode([prompt])[0].tolist())
+    self.assertEqual(pieces.border("noyes"), 0)
+    self.assertEqual(VOCABULARIES["sentencepiece"].border(prompt), 0)
+
   def test_a_piece_over_the_border_belongs_to_all_options(self):
     """ "no" + "yes" has the piece "oyes": the "o" is read by no option."""
     pieces = VOCABULARIES["byte pairs"]

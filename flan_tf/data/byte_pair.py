@@ -28,6 +28,7 @@ import functools
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -44,6 +45,8 @@ KIND = "byte_pair"
 _END_OF_TEXT = "<|endoftext|>"
 _TEKKEN = "tekken.json"
 _GPT2_CLASSES = ("GPT2Tokenizer", "GPT2TokenizerFast")
+# A text up to the last blank between two ASCII letters.
+_BORDER = re.compile(r".*[A-Za-z](?= [A-Za-z])", re.DOTALL)
 
 
 class BytePairVocabulary(vocabulary.AnyVocabulary):
@@ -119,6 +122,11 @@ class BytePairVocabulary(vocabulary.AnyVocabulary):
       list(texts), add_special_tokens=False
     )
     return [np.asarray(row.ids, np.int32) for row in rows]
+
+  def border(self, text: str) -> int:
+    # All patterns begin a word with the blank before it.
+    found = _BORDER.match(text)
+    return found.end() if found else 0
 
   def decode(self, ids: Iterable[int]) -> str:
     left_out = {self.pad_id, self.eos_id, self.bos_id}

@@ -95,12 +95,14 @@ def with_exemplars(
 
 def _fitting(asked, drawn, markers, vocabulary, limits):
   """Exemplars without the last ones of each prompt that is too long."""
-  room = limits.input_length - limits.wrapper(vocabulary).of_prompt
+  wrapper = limits.wrapper(vocabulary)
+  room = min(limits.input_length, limits.row_length - limits.longest_target)
+  room -= wrapper.of_prompt
   drawn = [list(exemplars) for exemplars in drawn]
   open_ = [i for i, exemplars in enumerate(drawn) if exemplars]
   while open_:
     joined = [markers.join(asked[i].prompt, drawn[i]) for i in open_]
-    lengths = map(len, vocabulary.encode(joined))
+    lengths = map(len, wrapper.encode_prompts(joined))
     open_ = [i for i, n in zip(open_, lengths, strict=True) if n > room]
     for i in open_:
       drawn[i].pop()

@@ -90,6 +90,15 @@ class AnyVocabulary(abc.ABC):
       ids += [np.array([self.special_pieces[piece]], np.int32), part]
     return np.concatenate(ids)
 
+  def border(self, text: str) -> int:
+    """Where a text may be cut without changing a piece of it.
+
+    The last such place that is known, whatever may follow the text; 0 where
+    none is.
+    """
+    del text
+    return 0
+
   @abc.abstractmethod
   def with_special(self, pieces: Sequence[str]) -> "AnyVocabulary":
     """The same pieces and new ones behind them, which no text gives."""

@@ -128,8 +128,8 @@ class Wrapper:
     Options of one prompt all begin where the first of them departs from the
     prompt, so that their probabilities are those of the same stretch of text.
     """
-    asked = self.encode_prompts(prompts)
     if self.glue is None:
+      asked = self.encode_prompts(prompts)
       texts = sorted({text for few in options for text in few})
       led = [text and self.leads[1] + text for text in texts]
       ids = dict(zip(texts, self.vocabulary.encode(led), strict=True))
@@ -137,20 +137,26 @@ class Wrapper:
         (prompt, [ids[text] for text in few])
         for prompt, few in zip(asked, options, strict=True)
       ]
+    # What options may change of a prompt's pieces is its end.
+    cuts = list(map(self.vocabulary.border, prompts))
+    pairs = list(zip(prompts, cuts, strict=True))
+    heads = self.vocabulary.encode([prompt[:cut] for prompt, cut in pairs])
+    tails = self.vocabulary.encode([p[cut:] + self.cue for p, cut in pairs])
     wholes = iter(
       self.vocabulary.encode(
         [
-          prompt + self.glue + text if text else ""
-          for prompt, few in zip(prompts, options, strict=True)
+          prompt[cut:] + self.glue + text if text else ""
+          for (prompt, cut), few in zip(pairs, options, strict=True)
           for text in few
         ]
       )
     )
     out = []
-    for prompt, few in zip(asked, options, strict=True):
+    for head, tail, few in zip(heads, tails, options, strict=True):
       found = [next(wholes) for _ in few]
-      common = min((_common(prompt, ids) for ids in found), default=len(prompt))
-      out.append((prompt[:common], [ids[common:] for ids in found]))
+      same = min((in_common(tail, ids) for ids in found), default=len(tail))
+      prompt = np.concatenate([head, tail[:same]])
+      out.append((prompt, [ids[same:] for ids in found]))
     return out
 
   def prompt(self, ids: np.ndarray) -> np.ndarray:
@@ -295,7 +301,7 @@ def cut(ids: np.ndarray, length: int, overflow: Overflow) -> np.ndarray:
   return np.concatenate([ids[: length - tail], ids[len(ids) - tail :]])
 
 
-def _common(one: np.ndarray, other: np.ndarray) -> int:
+def in_common(one: np.ndarray, other: np.ndarray) -> int:
   """How many ids two texts have in common at their beginnings."""
   size = min(len(one), len(other))
   differ = np.flatnonzero(one[:size] != other[:size])

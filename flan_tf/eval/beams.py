@@ -81,11 +81,14 @@ class Search:
     self._done.sort(key=lambda pair: -pair[0])
     del self._done[self._size :]
     going = going[: self._size]
-    self._beams = [beam for _, beam in going]
     self.over = not going or (
       len(self._done) == self._size
-      and self._value(self._beams[0]) <= self._done[-1][0]
+      and self._value(going[0][1]) <= self._done[-1][0]
     )
+    # Stop strings may end so many that beams are missing: these never win.
+    missing = self._size - len(going)
+    self._beams = [beam for _, beam in going] + [_Beam((), _NONE)] * missing
+    self.parents[:], self.tokens[:] = 0, 0
     for row, (parent, beam) in enumerate(going):
       self.parents[row], self.tokens[row] = parent, beam.ids[-1]
 

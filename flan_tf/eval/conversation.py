@@ -33,11 +33,13 @@ class Said:
     text: all of it.
     ended: whether it came to an end, or was cut at the limit.
     trimmed: whether the prompt was too long by itself, and lost a part.
+    forgotten: how many old turns were left out, to make room.
   """
 
   text: str
   ended: bool
   trimmed: bool
+  forgotten: int = 0
 
 
 class Conversation:
@@ -93,7 +95,9 @@ class Conversation:
     """
     text = self._markers.join(prompt)
     (ids,) = self._wrapper.encode_prompts([text])
+    before = len(self._turns)
     ids, trimmed = self._fitted(ids)
+    forgotten = before - len(self._turns)
     decode = self._model.vocabulary.decode
     ends = self._wrapper.ends
     shown = continuing.Shown(self._stops, decode, write)
@@ -112,7 +116,8 @@ class Conversation:
     if self.remembers:
       self._turns.append((ids, kept))
     text = continuing.until(whole, self._stops)
-    return Said(text, len(kept) < len(made) or text != whole, trimmed)
+    ended = len(kept) < len(made) or text != whole
+    return Said(text, ended, trimmed, forgotten)
 
   def _fitted(self, ids: np.ndarray) -> tuple[np.ndarray, bool]:
     """A prompt's ids, cut if they fill a row alone; forgets old turns."""

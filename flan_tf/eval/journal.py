@@ -16,7 +16,7 @@ import dataclasses
 import itertools
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from flan_tf import writers
@@ -124,7 +124,10 @@ def read_task(folder: str, task: str) -> list[Line]:
 
 def read_header(folder: str, task: str) -> dict[str, Any]:
   """The header of a task that is done: what it was asked, and how."""
-  return _read(_path(folder, task))[0]
+  import tensorflow as tf
+
+  with tf.io.gfile.GFile(_path(folder, task)) as file:
+    return json.loads(file.readline())[_HEADER]
 
 
 class Journal:
@@ -201,11 +204,18 @@ class Journal:
     """Makes one file of all chunks, each of which must be there."""
     if not self._folder or self._is_done:
       return
-    self._write(
-      self._path,
-      (line for n in range(len(self)) for line in self.read(n) or ()),
-    )
+    self._write(self._path, self._all())
     self._remove_parts()
+
+  def _all(self) -> Iterator[Line]:
+    for number in range(len(self)):
+      lines = self.read(number)
+      if lines is None:
+        raise JournalError(
+          f"{self._part(number)} is not there, or not whole, though it was"
+          " written. Start the evaluation again: it asks what is missing."
+        )
+      yield from lines
 
   @property
   def _is_done(self) -> bool:

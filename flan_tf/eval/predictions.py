@@ -126,10 +126,13 @@ def _rank(model, tokenized, limits, score) -> list[Prediction]:
 def _unconditional(model, asked, limits) -> dict[str, float]:
   """The log-probability of each option's text behind an empty prompt."""
   texts = sorted({text for request in asked for text in request.options})
-  nothing = requests.Request(0, "", tuple(texts), 0, tuple(texts[:1]))
-  (item,) = requests.tokenize_requests([nothing], model.vocabulary, limits)
-  (found,) = model.score_options([item.prompt], [item.options])
-  return dict(zip(texts, found.tolist(), strict=True))
+  # Each for itself: no option's pieces depend on the others.
+  nothing = [requests.Request(0, "", (text,), 0, (text,)) for text in texts]
+  items = requests.tokenize_requests(nothing, model.vocabulary, limits)
+  found = model.score_options(
+    [item.prompt for item in items], [item.options for item in items]
+  )
+  return {text: float(x) for text, (x,) in zip(texts, found, strict=True)}
 
 
 def limits_of(model: Model) -> wrapping.Limits:

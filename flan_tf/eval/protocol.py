@@ -120,7 +120,8 @@ def _settings(model: Model, settings: Settings) -> dict[str, Any]:
   if settings.shots:
     about["exemplars"] = settings.exemplars
   if settings.max_new:
-    about["max_new"] = settings.max_new
+    most = predictions.limits_of(model).longest_target
+    about["max_new"] = min(settings.max_new, most)
   return about
 
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from flan_tf.data import packing
+from flan_tf.data import packing, wrapping
 
 # Of rows; the longest is the caller's.
 _LENGTHS = (128, 256, 512, 1024)
@@ -144,7 +144,7 @@ def _grow(tree: Tree, begin: int, inputs, positions, ends):
   read = np.zeros(0, np.int32)
   for text in tree.texts:
     ids = text.inputs[tree.depth :]
-    common = _common(read, ids)
+    common = wrapping.in_common(read, ids)
     # What only the texts before had ends here.
     ends[path[common:]] = end
     new = np.arange(end, end + len(ids) - common)
@@ -210,7 +210,7 @@ class _Planner:
     pairs = zip(self._texts, self._texts[1:], strict=False)
     # Inputs that a text has in common with the one before it.
     self._common = np.array(
-      [0, *(_common(one.inputs, two.inputs) for one, two in pairs)]
+      [0, *(wrapping.in_common(one.inputs, two.inputs) for one, two in pairs)]
     )
     sizes = np.array([len(text.inputs) for text in self._texts], np.int64)
     self._sizes = sizes
@@ -346,13 +346,6 @@ def _cost(length: int, kept: int) -> float:
   (4 n d_model of 24 d_model^2); this is a model some 500 wide.
   """
   return length * (1 + (length + kept) / 3000)
-
-
-def _common(one: np.ndarray, other: np.ndarray) -> int:
-  """How many ids two texts have in common at their beginnings."""
-  size = min(len(one), len(other))
-  differ = np.flatnonzero(one[:size] != other[:size])
-  return int(differ[0]) if len(differ) else size
 
 
 def _power(number: int) -> int:

@@ -73,6 +73,13 @@ def cluster_gain(evaluations: Evaluations, cluster: str) -> float | None:
   return statistics.fmean(known) if len(known) == len(gains) else None
 
 
+def same_words(
+  one: results.EvaluationResults, other: results.EvaluationResults
+) -> bool:
+  """Whether a template's number means the same wording to both."""
+  return one.settings.get("wording") == other.settings.get("wording")
+
+
 def differences(evaluations: Evaluations) -> list[str]:
   """What keeps result sets from being compared like with like."""
   if len(evaluations) < 2:

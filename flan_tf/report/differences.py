@@ -1,5 +1,6 @@
 """Two models on the same rows, task by task, from the predictions kept."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
@@ -38,6 +39,9 @@ def read(
     difference = paired.difference(
       result.task, result.metric, first, second, pair[-1].seed, resamples
     )
+    if difference is not None and not compare.same_words(*pair):
+      # Template 0 of one is not that of the other.
+      difference = dataclasses.replace(difference, won=None, lost=None)
     if difference is not None:
       found[result.task] = difference
   return found

@@ -117,6 +117,9 @@ def read(
       "Expected a folder of predictions for each result set, or none; got"
       f" {len(predictions)} for {len(evaluations)}."
     )
+  pair = compare.last_two(evaluations)
+  if pair is not None and not compare.same_words(*pair):
+    return Examples(missing="The two were asked in different words.")
   labels = compare.labels(evaluations)
   lines = {}
   for label, folder in list(zip(labels, predictions, strict=True))[-2:]:
@@ -133,7 +136,7 @@ def read(
     }
   shared = sorted(set.intersection(*map(set, lines.values())))
   judged = all(
-    found[key].right is not None for found in lines.values() for key in shared
+    found[key].choice is not None for found in lines.values() for key in shared
   )
   counts = "" if judged else _what_counts(predictions[-1], task)
   return Examples(

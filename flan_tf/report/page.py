@@ -150,7 +150,9 @@ def _clusters(
             row=row,
             first=compare.any_of(row),
             difference=differences.get(task),
-            wordings=_wordings(row, templates.get(task, ())),
+            wordings=_wordings(
+              _asked_alike(evaluations, row), templates.get(task, ())
+            ),
             examples=examples.read(evaluations, predictions, task),
           )
           for task, row in zip(names, inside, strict=True)
@@ -173,6 +175,15 @@ def _systems(names: Sequence[str]) -> tuple[str, ...]:
   """Those of the paper that have a figure for any of the tasks."""
   found = [published.PUBLISHED[n] for n in names if n in published.PUBLISHED]
   return tuple(s for s in published.SYSTEMS if any(s in x.cells for x in found))
+
+
+def _asked_alike(evaluations, row: compare.Row) -> compare.Row:
+  """The results of those who were asked in the words of the last one."""
+  *_, last = evaluations
+  return tuple(
+    result if compare.same_words(evaluation, last) else None
+    for evaluation, result in zip(evaluations, row, strict=True)
+  )
 
 
 def _wordings(row: compare.Row, texts: Sequence[str]) -> tuple[Wording, ...]:

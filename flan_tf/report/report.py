@@ -130,6 +130,8 @@ def text(evaluations: compare.Evaluations) -> str:
     lines += ["", sentences.verdict(evaluations)]
   not_read = tables.not_read(evaluations)[1:]
   missing = [f"not read: {task}: {why}" for task, why in not_read]
+  if not_held_out := sentences.not_held_out(evaluations):
+    missing.append(f"not all held out: {not_held_out}")
   if about_start := sentences.tuned_start(evaluations):
     missing.append(f"an already instruction-tuned start: {about_start}")
   missing += [

@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Mapping
 
+from flan_tf import splits
 from flan_tf.eval import metrics, paired, results
 from flan_tf.report import compare
 
@@ -116,6 +117,25 @@ def tuned_start(evaluations: compare.Evaluations) -> str:
     f"the weights of {' and '.join(labels)} have a chat wrapper, so others will"
     " have tuned them on instructions before, on data that is not known here."
     " Held out means that our own tuning did not see it."
+  )
+
+
+def not_held_out(evaluations: compare.Evaluations) -> str:
+  """What to know of tasks that training may have seen; empty if of none."""
+  *_, last = evaluations
+  if not last.held_out:
+    return ""
+  seen = [
+    result
+    for result in last.tasks
+    if not splits.forbids(last.held_out, result.task, result.cluster)
+  ]
+  if not seen:
+    return ""
+  return (
+    f"{last.label} held out {last.held_out}. {len(seen)} of"
+    f" {count(len(last.tasks), 'task')} are not among it or its kin: training"
+    " may have seen them, and their scores are not zero-shot."
   )
 
 

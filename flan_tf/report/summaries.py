@@ -21,7 +21,7 @@ def write(
 
   Args:
     directory: the logdir, local or `gs://`.
-    evaluations: one or two result sets.
+    evaluations: one to four result sets.
     markdown: the report.
     png: the plot.
     step: the training step of the weights.

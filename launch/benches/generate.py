@@ -33,7 +33,8 @@ class Work:
     checkpoint: ours.
     peer: one of PEERS.
     peer_model: the same weights for it: for transformers a folder or a GGUF
-      file, for keras_hub a preset; by default one is made of the checkpoint.
+      file, for keras_hub a preset or a Hugging Face folder; by default a preset
+      is made of the checkpoint, if KerasHub has a tokenizer that fits.
     batches: prompts at once.
     prompt: tokens of a prompt.
     new: new tokens.

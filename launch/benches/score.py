@@ -49,6 +49,7 @@ class Work:
       at a time, in the precision that the weights' files name.
     shots: exemplars before each query.
     fixed: the same ones before all queries of a template.
+    rounds: turns that each side takes; the medians count.
   """
 
   checkpoint: str
@@ -62,6 +63,7 @@ class Work:
   peer_defaults: bool = False
   shots: int = 0
   fixed: bool = False
+  rounds: int = ROUNDS
 
 
 def compare(work: Work, precision: str) -> Iterator[dict]:
@@ -81,10 +83,14 @@ def compare(work: Work, precision: str) -> Iterator[dict]:
     ours.score(asked)  # What is traced once for a shape is not timed.
     if not agreed:
       theirs.score(asked[:1])
-    start = time.perf_counter()
-    found = ours.score(asked)
-    seconds = time.perf_counter() - start
-    wanted, peer_seconds = theirs.score(asked)
+    found, wanted, times = [], [], []
+    for _ in range(work.rounds):
+      start = time.perf_counter()
+      found = ours.score(asked)
+      spent = time.perf_counter() - start
+      wanted, peer_spent = theirs.score(asked)
+      times.append((spent, peer_spent))
+    seconds, peer_seconds = np.median(times, axis=0).tolist()
     right = np.array([request.answer_index for request in asked])
     chosen, peer_chosen = (
       np.array([np.argmax(scores) for scores in side])
@@ -101,6 +107,7 @@ def compare(work: Work, precision: str) -> Iterator[dict]:
       "too_long": left_out,
       **ours.differences(asked, found, wanted),
     }
+  theirs.close()
   if not agreed:
     raise ValueError(
       "There is nothing to score: no row of these tasks is prepared, or none"
@@ -307,3 +314,7 @@ class _LmEval:
       )
     answer = json.loads(line)
     return list(map(np.array, answer["scores"])), answer["seconds"]
+
+  def close(self) -> None:
+    """Ends the process, and frees its model."""
+    self._process.communicate()
