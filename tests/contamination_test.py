@@ -209,6 +209,16 @@ def line_of_text(row):
   )
 
 
+class SettingsTest(parameterized.TestCase):
+  @parameterized.parameters("size", "most")
+  def test_runs_that_may_fall_between_two_parts_are_refused(self, name):
+    from flan_tf.eval import contamination
+
+    contamination.Settings(**{name: 32})
+    with self.assertRaisesRegex(ValueError, f"{name} is 33; expected 32 words"):
+      contamination.Settings(**{name: 33})
+
+
 class MeasureTest(parameterized.TestCase):
   def measure(self, documents, **settings):
     """Three dirty rows of RTE, which are right; the other three are wrong."""

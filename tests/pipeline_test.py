@@ -213,6 +213,14 @@ class RequestsTest(parameterized.TestCase):
     made = requests.tokenize_requests(asked, vocab(), limits)
     for request in made:
       ids = request.prompt.tolist()
+      if wrapper.glue is not None:
+        # One text: a piece may span the border.
+        for option, text in zip(
+          request.options, ("negative", "positive"), strict=True
+        ):
+          whole = vocab().decode([*ids, *option])
+          self.assertEqual(whole, request.request.prompt + wrapper.glue + text)
+        continue
       end = len(ids) - len(between)
       self.assertEqual((ids[: len(before)], ids[end:]), (before, between))
       text = vocab().decode(ids[len(before) : end])

@@ -26,7 +26,7 @@ _CHUNK = 1 << 20  # bytes
 # A longer paragraph is several documents, and each begins with the last words
 # of the one before: no run of so many words falls between two of them.
 _LONGEST = 1 << 22  # bytes
-_CARRIED = 32  # words
+CARRIED = 32  # words
 _ROWS = 256
 
 
@@ -110,7 +110,7 @@ def _of_file(path: str, field: str) -> Iterator[Document]:
     if size > _LONGEST:
       whole = b"\n".join(paragraph)
       yield Document(f"{path}:{first}", _text(whole))
-      carried = b" ".join(whole.split()[-_CARRIED:])
+      carried = b" ".join(whole.split()[-CARRIED:])
       first, paragraph, size = number, [carried], len(carried)
   if paragraph:
     yield Document(f"{path}:{first}", _text(b"\n".join(paragraph)))

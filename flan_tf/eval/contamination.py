@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from flan_tf.data import overlap
+from flan_tf.data import corpus, overlap
 from flan_tf.eval import evaluated
 
 # Scores of fewer rows say next to nothing.
@@ -57,6 +57,14 @@ class Settings:
   frequent: int = 10
   shortest: int = 1
   slots: tuple[str, ...] = ()
+
+  def __post_init__(self):
+    for name in ("size", "most"):
+      if getattr(self, name) > corpus.CARRIED:
+        raise ValueError(
+          f"{name} is {getattr(self, name)}; expected {corpus.CARRIED} words at"
+          " most: a longer run may fall between two parts of a long text."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
