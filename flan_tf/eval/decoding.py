@@ -280,6 +280,7 @@ class Decoder:
       shapes = {name: w.shape for name, w in weights.items()}
       # Cast once, not for every token.
       values = {name: core.value(w) for name, w in weights.items()}
+      matrices = {name: _matrix(name, value) for name, value in values.items()}
 
       def goes_on(made, tokens, found, over, cache):
         del tokens, found, cache
@@ -287,7 +288,10 @@ class Decoder:
 
       def token(made, tokens, found, over, cache):
         inner = core.another()
-        weights = {n: inner.feed(values[n], shapes[n]) for n in shapes}
+        weights = {
+          name: inner.feed(tf.reshape(matrix, values[name].shape), shapes[name])
+          for name, matrix in matrices.items()
+        }
         hidden, cache = decode.extend(
           *(model, one, weights),
           inner.feed(tokens[:, tf.newaxis], one.tokens),
@@ -347,6 +351,20 @@ def _choose(kind: _Kind, model, d, weights, hidden, chance):
   if kind.sampling.draws:
     return choose.draw(d, logits, chance, kind.sampling)
   return choose.greedy(d, logits)
+
+
+def _matrix(name: str, weight: tf.Tensor) -> tf.Tensor:
+  """A weight of three dimensions as the matrix that vectors are multiplied by.
+
+  XLA takes the product with a matrix that is reshaped inside of a loop apart,
+  into a loop of one thread.
+  """
+  if weight.shape.rank != 3:
+    return weight
+  into = (
+    [-1, weight.shape[-1]] if name.endswith("/o") else [weight.shape[0], -1]
+  )
+  return tf.reshape(weight, into)
 
 
 def _values(core: program.CoreProgram, chosen):
