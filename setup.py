@@ -75,6 +75,7 @@ BINARIES = [
   "evaluate",
   "generate",
   "inspect_tasks",
+  "plan",
   "prepare",
   "quickstart",
   "train",

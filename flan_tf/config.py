@@ -32,6 +32,7 @@ LORA_WEIGHTS = (
   *("mlp/gate", "mlp/in", "mlp/out"),
 )
 PRECISIONS = ("float32", "bfloat16")
+RECOMPUTED = ("nothing", "light", "layers")
 SCHEDULES = ("constant", "rsqrt", "linear", "cosine")
 
 
@@ -267,15 +268,26 @@ class ChatConfig:
 
 @dataclasses.dataclass(frozen=True)
 class MeshConfig:
-  """Where the model runs: see `flan_tf.mesh.layout`."""
+  """Where the model runs: see `flan_tf.mesh.layout`.
+
+  Attributes:
+    tpu: with platform "tpu", a Cloud TPU's name or grpc://HOST:PORT, or "local"
+      for this machine's; empty for what TPU_NAME says, else local.
+  """
 
   shape: str = ""
   layout: str = "batch:data;heads:model;d_ff:model;vocab:model"
   platform: str = "auto"
+  tpu: str = ""
   precision: str = "float32"
 
   def __post_init__(self):
     _one_of("mesh.precision", self.precision, PRECISIONS)
+    if self.tpu and self.platform != "tpu":
+      raise ValueError(
+        f"mesh.tpu: {self.tpu!r} is named, but mesh.platform is"
+        f" {self.platform!r}. Set mesh.platform to 'tpu' (--tpu sets both)."
+      )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -285,7 +297,10 @@ class TrainConfig:
   Attributes:
     batch: packed rows in a step, over all cores.
     microbatches: a step's rows are taken in so many parts, one after another.
-    recompute: layers are computed again in the backward pass.
+    recompute: what the backward pass computes again, so that it need not be
+      kept: "nothing", "light" (all but the products with weights: norms,
+      attention, activations and what was gathered from other cores; Korthikanti
+      et al. 2022, section 5), or whole "layers".
     learning_rate: the paper finetunes with a constant 3e-5.
     schedule: "constant", "rsqrt" (1/sqrt(max(step, warmup))), "linear" or
       "cosine" (to zero at the last step); all but "rsqrt" rise linearly
@@ -296,13 +311,17 @@ class TrainConfig:
     save_every: steps between checkpoints; the last step is always saved.
     keep: how many of the newest checkpoints stay.
     log_every: steps between log lines.
+    steps_per_loop: steps that run on the devices before Python looks: logs,
+      saves, stops and profiles wait for the last of them.
+    profile_steps: "FIRST-LAST", steps that are profiled for TensorBoard, both
+      included; empty for none.
     init_from: a checkpoint (or a workdir) whose weights the run starts with.
   """
 
   steps: int = 1000
   batch: int = 8
   microbatches: int = 1
-  recompute: bool = False
+  recompute: str = "nothing"
   learning_rate: float = 3e-5
   schedule: str = "constant"
   warmup: int = 0
@@ -312,13 +331,20 @@ class TrainConfig:
   save_every: int = 500
   keep: int = 2
   log_every: int = 10
+  steps_per_loop: int = 1
+  profile_steps: str = ""
   init_from: str = ""
 
   def __post_init__(self):
     _one_of("train.schedule", self.schedule, SCHEDULES)
+    _one_of("train.recompute", self.recompute, RECOMPUTED)
     for name in ("steps", "batch", "microbatches", "save_every", "log_every"):
       _positive(f"train.{name}", getattr(self, name))
     _positive("train.keep", self.keep)
+    _positive("train.steps_per_loop", self.steps_per_loop)
+    for name in ("save_every", "log_every"):
+      _multiple(name, getattr(self, name), self.steps_per_loop)
+    self.profiled()
     for name in ("learning_rate", "warmup", "clip_norm", "weight_decay"):
       if getattr(self, name) < 0:
         raise ValueError(
@@ -329,6 +355,28 @@ class TrainConfig:
         f"train.batch: {self.batch} rows do not split into"
         f" {self.microbatches} microbatches."
       )
+
+  def profiled(self) -> range:
+    """The steps to profile, from 1 on; none by default.
+
+    Raises:
+      ValueError: profile_steps cannot be read.
+    """
+    if not self.profile_steps:
+      return range(0)
+    first, dash, last = self.profile_steps.partition("-")
+    if not (dash and first.strip().isdigit() and last.strip().isdigit()):
+      raise ValueError(
+        f"train.profile_steps: cannot read {self.profile_steps!r}; write"
+        " FIRST-LAST, e.g. '10-15'."
+      )
+    steps = range(int(first), int(last) + 1)
+    if not steps or not steps.start:
+      raise ValueError(
+        "train.profile_steps: expected FIRST-LAST with 1 <= FIRST <= LAST, got"
+        f" {self.profile_steps!r}."
+      )
+    return steps
 
 
 @dataclasses.dataclass(frozen=True)
@@ -437,3 +485,14 @@ def _one_of(where: str, value: str, known: tuple[str, ...]) -> None:
 def _positive(where: str, value: int) -> None:
   if value < 1:
     raise ValueError(f"{where}: expected a positive number, got {value}.")
+
+
+def _multiple(name: str, value: int, loop: int) -> None:
+  if value % loop:
+    below, above = value - value % loop, value - value % loop + loop
+    fit = " or ".join(str(n) for n in (below, above) if n)
+    raise ValueError(
+      f"train.{name}: {value} is no multiple of train.steps_per_loop ({loop}),"
+      f" and Python looks only so often. Set train.{name} to {fit}, or"
+      " train.steps_per_loop to a divisor of it."
+    )

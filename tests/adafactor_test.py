@@ -91,17 +91,21 @@ class AdafactorTest(parameterized.TestCase):
       def build(*tensors):
         found = iter(tensors)
         parts = [{n: next(found) for n in part} for part in (w, s, g)]
+        means = adafactor.moments(parts[-1])
         new_w, new_s = adafactor.update(
-          *parts, *found, parameter_scale, weight_decay
+          *parts, means, *found, parameter_scale, weight_decay
         )
         self.assertCountEqual(new_s, slots)
-        return [*(new_w[n] for n in w), *(new_s[n] for n in s)]
+        norm = adafactor.global_norm(parts[-1], means)
+        return [norm, *(new_w[n] for n in w), *(new_s[n] for n in s)]
 
       feeds = [(w[n], weights[n].shape) for n in w]
       feeds += [(s[n], slots[n].shape) for n in s]
       feeds += [(TOKENS * g[n], weights[n].shape) for n in g]
       feeds += [(np.float32(x), ()) for x in (1 / TOKENS, t, rate)]
-      new, _ = toys.run("", build, feeds)
+      (norm, *new), _ = toys.run("", build, feeds)
+      flat = np.concatenate([TOKENS * x.ravel() for x in g.values()])
+      np.testing.assert_allclose(norm, np.linalg.norm(flat), rtol=1e-5)
       return (
         dict(zip(w, new, strict=False)),
         dict(zip(s, new[len(w) :], strict=True)),

@@ -17,7 +17,11 @@ from flan_tf.train import step as step_lib
 
 MESHES = ("data:4", "model:4", "data:2;model:2")
 STEPS = 5
-ONE_BY_ONE = (("microbatches", 2), ("recompute", True))
+ONE_BY_ONE = (
+  ("microbatches", 2),
+  ("recompute", "layers"),
+  ("recompute", "light"),
+)
 
 
 def setUpModule():
@@ -137,7 +141,7 @@ class MeshInvarianceTest(parameterized.TestCase):
       most += 1 + 3 * len(split)  # Gradient norm; Adafactor's means.
     self.assertBetween(len(trace.calls), 1, most)
     self.assertContainsSubset(
-      {c.reduction for c in trace.calls}, {"Add", "Max"}
+      {c.kind for c in trace.calls}, {"Add", "Max"}
     )
     self.assertEqual({call.dtype for call in trace.calls}, {"float32"})
 
@@ -145,8 +149,8 @@ class MeshInvarianceTest(parameterized.TestCase):
     self.assertEmpty(train("")[2].calls)
 
 
-def call(*shape, reduction="Add"):
-  return transport.Call(reduction, ((0, 1),), shape, "float32")
+def call(*shape, kind="Add"):
+  return transport.Call(kind, ((0, 1),), shape, "float32")
 
 
 class TraceTest(parameterized.TestCase):
@@ -173,7 +177,7 @@ class TraceTest(parameterized.TestCase):
     ([call(2), call(3)], [call(3), call(2)], 0),
     ([call(2), call(3)], [call(2)], 1),
     ([call(2)], [call(2), call(3)], 1),
-    ([call(2)], [call(2, reduction="Max")], 0),
+    ([call(2)], [call(2, kind="Max")], 0),
   )
   def test_a_mismatch(self, first, second, where):
     trace = self.trace(first, first, second)

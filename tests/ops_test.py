@@ -152,11 +152,12 @@ class RecomputeTest(OpsCase):
 
   def recomputed(self, x, *rest):
     for _ in range(2):
-      x = ops.recompute(self.layer, [x, *rest])
+      (x,) = ops.recompute(lambda *args: [self.layer(*args)], [x, *rest])
     return x
 
   def nested(self, *inputs):
-    return ops.recompute(self.recomputed, inputs)
+    (x,) = ops.recompute(lambda *args: [self.recomputed(*args)], inputs)
+    return x
 
   @parameterized.product(
     mesh=("", "data:2;model:2"), stack=("recomputed", "nested")
@@ -175,8 +176,8 @@ class RecomputeTest(OpsCase):
 
   def test_an_input_without_influence(self):
     def build(x, w_in, w_out, at):
-      fn = lambda x, unused, at: x * x  # noqa: E731
-      y = ops.recompute(fn, [x, w_in, at])
+      fn = lambda x, unused, at: [x * x]  # noqa: E731
+      (y,) = ops.recompute(fn, [x, w_in, at])
       return mtf.gradients([y], [x])
 
     feeds = self.feeds()
@@ -185,7 +186,7 @@ class RecomputeTest(OpsCase):
 
   def test_one_input_given_twice(self):
     def build(x, *_):
-      y = ops.recompute(lambda a, b: a * a * b, [x, x])
+      (y,) = ops.recompute(lambda a, b: [a * a * b], [x, x])
       return mtf.gradients([y], [x])
 
     feeds = self.feeds()

@@ -23,10 +23,12 @@ BELOW = {
   "flan_tf.train": (*_L1, "flan_tf.model"),
   "flan_tf.eval": (*_L1, "flan_tf.model"),
   "flan_tf.report": (*_L0, "flan_tf.eval"),
+  "flan_tf.plan": _L3,
   "flan_tf.bridges": (*_L3, "flan_tf.report"),
   "launch": (
     *_L3,
     "flan_tf.prepare",
+    "flan_tf.plan",
     "flan_tf.bridges",
     "flan_tf.report",
     "tasks",

@@ -21,7 +21,7 @@ from flan_tf.sampling import Sampling
 # Prompts and caches have one of few lengths, as each is a program of its own.
 _SHORTEST = 32
 # Tokens that the device makes at a time, at most.
-_AT_ONCE = 64
+AT_ONCE = 64
 # The same where texts are looked at: for stop strings, and to be shown.
 _LOOK_EVERY, _SHOW_EVERY = 8, 2
 
@@ -54,7 +54,7 @@ class Wanted:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Kind:
+class Kind:
   """What one pair of programs is made for; `ends` is how many there are."""
 
   rows: int
@@ -72,8 +72,8 @@ class Decoder:
     # Rows of the table beyond the vocabulary are no tokens to choose.
     pieces = model.run.model.pieces or model.vocabulary.size
     self._config = dataclasses.replace(model.run.model, pieces=pieces)
-    self._firsts: dict[_Kind, program.Program] = {}
-    self._mores: dict[_Kind, program.Program] = {}
+    self._firsts: dict[Kind, program.Program] = {}
+    self._mores: dict[Kind, program.Program] = {}
     self._table = None
 
   def continuations(
@@ -92,7 +92,7 @@ class Decoder:
     for start in range(0, len(order), size):
       chosen = order[start : start + size]
       columns = _length(max(len(prompts[i]) for i in chosen))
-      kind = _Kind(
+      kind = Kind(
         size * width,
         columns,
         _length(columns + wanted.max_new),
@@ -106,7 +106,7 @@ class Decoder:
           wanted.show(i, ids, True)
     return out
 
-  def _continue(self, prompts, chosen, kind: _Kind, wanted: Wanted):
+  def _continue(self, prompts, chosen, kind: Kind, wanted: Wanted):
     """The new ids of one batch of prompts, `chosen` of all."""
     growing = [self._growing(wanted) for _ in prompts]
     chance = np.zeros([kind.rows, wanted.max_new], np.float32)
@@ -126,15 +126,15 @@ class Decoder:
     return [row.ids for row in growing]
 
   def _tokens(
-    self, prompts, kind: _Kind, chance: np.ndarray, wanted: Wanted
+    self, prompts, kind: Kind, chance: np.ndarray, wanted: Wanted
   ) -> Iterator[np.ndarray]:
     """Yields int32 [rows, some], whatever comes after an end included."""
-    first, more, d = self._first(kind), self._more(kind), _dims(self, kind)
+    first, more, d = self.first(kind), self.more(kind), _dims(self, kind)
     rows = mtf.Shape([d.batch])
     starts, tokens, cache = self._begin(prompts, kind, first, chance[:, :1])
     made = first.join(first.local(tokens), rows)[:, np.newaxis]
     yield made
-    several = mtf.Shape([d.batch, mtf.Dimension("several", _AT_ONCE)])
+    several = mtf.Shape([d.batch, mtf.Dimension("several", AT_ONCE)])
     at, most = 1, chance.shape[1]
     at_once = 1 if self._model.layout.is_split else _pace(wanted)
     ends = np.array(wanted.ends, np.int32)
@@ -142,7 +142,7 @@ class Decoder:
     over |= np.arange(kind.rows) >= len(prompts)
     while at < most:
       steps = min(at_once, most - at)
-      fed = np.zeros([kind.rows, _AT_ONCE], np.float32)
+      fed = np.zeros([kind.rows, AT_ONCE], np.float32)
       fed[:, :steps] = chance[:, at : at + steps]
       tokens, found, cache = more.start(
         tokens,
@@ -160,11 +160,11 @@ class Decoder:
       over |= np.isin(made, ends).any(1)
       at += steps
 
-  def _search(self, prompts, chosen, kind: _Kind, wanted: Wanted):
+  def _search(self, prompts, chosen, kind: Kind, wanted: Wanted):
     """The best beam of each prompt of a batch."""
     del chosen
     width = wanted.sampling.beams
-    first, more, d = self._first(kind), self._more(kind), _dims(self, kind)
+    first, more, d = self.first(kind), self.more(kind), _dims(self, kind)
     rows = mtf.Shape([d.batch])
     best = mtf.Shape([d.batch, mtf.Dimension("best", _candidates(kind))])
     found = [
@@ -205,7 +205,7 @@ class Decoder:
     decode_ids = self._model.vocabulary.decode if wanted.stops else str
     return continuing.Growing(wanted.ends, wanted.stops, decode_ids)
 
-  def _begin(self, prompts, kind: _Kind, first: program.Program, chance):
+  def _begin(self, prompts, kind: Kind, first: program.Program, chance):
     """Runs prompts; (first columns, what was chosen, cache) on the cores."""
     d = _dims(self, kind)
     inputs = np.zeros([kind.rows, kind.columns], np.int32)
@@ -221,7 +221,8 @@ class Decoder:
 
   # -- programs ----------------------------------------------------------------
 
-  def _first(self, kind: _Kind) -> program.Program:
+  def first(self, kind: Kind) -> program.Program:
+    """Runs prompts, and begins the cache."""
     if kind not in self._firsts:
       model, d = self._config, _dims(self, kind)
       rows = mtf.Shape([d.batch])
@@ -241,7 +242,8 @@ class Decoder:
       self._firsts[kind] = self._made(step, fused=False)
     return self._firsts[kind]
 
-  def _more(self, kind: _Kind) -> program.Program:
+  def more(self, kind: Kind) -> program.Program:
+    """Makes tokens behind them."""
     kind = dataclasses.replace(kind, columns=1)
     if kind not in self._mores:
       searches = kind.sampling.beams > 1
@@ -265,7 +267,7 @@ class Decoder:
     model = self._model
     return program.Program(model.devices, model.layout, step, fused)
 
-  def _loop(self, kind: _Kind):
+  def _loop(self, kind: Kind):
     """Tokens, one after the other: see `_tokens` for what it takes."""
     model, one = self._config, _dims(self, kind)
     rows, in_cache = mtf.Shape([one.batch]), decode.cache_shape(one)
@@ -274,7 +276,7 @@ class Decoder:
       core, tokens, start, column, steps, chance, over, ends, columns, cache
     ):
       weights = self._model.read(core)
-      in_columns = mtf.Shape([one.d_model, one.vocab])
+      in_columns = mtf.Shape([one.width, one.vocab])
       weights[choose.COLUMNS] = core.feed(columns, in_columns)
       core.lower()
       shapes = {name: w.shape for name, w in weights.items()}
@@ -303,12 +305,12 @@ class Decoder:
         chosen = _choose(kind, model, one, weights, hidden, uniform)
         inner.lower()
         tokens, cache = inner.value(chosen), [inner.value(x) for x in cache]
-        here = tf.range(_AT_ONCE) == made
+        here = tf.range(AT_ONCE) == made
         found = tf.where(here, tokens[:, tf.newaxis], found)
         ended = tf.reduce_any(tokens[:, tf.newaxis] == ends, axis=1)
         return made + 1, tokens, found, over | ended, cache
 
-      found = tf.zeros([tokens.shape[0], _AT_ONCE], tf.int32)
+      found = tf.zeros([tokens.shape[0], AT_ONCE], tf.int32)
       state = tf.constant(0), tokens, found, over, cache
       if self._model.layout.is_split:
         state = token(*state)
@@ -319,7 +321,7 @@ class Decoder:
 
     return step
 
-  def _beam_step(self, kind: _Kind):
+  def _beam_step(self, kind: Kind):
     """One column of beams, each behind its parent: see `_search`."""
     model, one = self._config, _dims(self, kind)
     rows, in_cache = mtf.Shape([one.batch]), decode.cache_shape(one)
@@ -343,7 +345,7 @@ class Decoder:
     return step
 
 
-def _choose(kind: _Kind, model, d, weights, hidden, chance):
+def _choose(kind: Kind, model, d, weights, hidden, chance):
   """Tokens, or of beams (log-probabilities, ids) of the best ones."""
   logits = choose.logits(model, d, weights, hidden)
   if kind.sampling.beams > 1:
@@ -373,12 +375,12 @@ def _values(core: program.CoreProgram, chosen):
   return tuple(core.value(x) for x in chosen)
 
 
-def _candidates(kind: _Kind) -> int:
+def _candidates(kind: Kind) -> int:
   """Tokens of a beam to look at: enough that all beams may go on."""
   return beams.candidates(kind.sampling.beams, kind.ends)
 
 
-def _dims(decoder: Decoder, kind: _Kind) -> dims_lib.Dims:
+def _dims(decoder: Decoder, kind: Kind) -> dims_lib.Dims:
   model = decoder._config
   return dims_lib.dims_for(model, kind.rows, kind.columns, kind.memory)
 
@@ -396,4 +398,4 @@ def _pace(wanted: Wanted) -> int:
   """Tokens to make before they are looked at."""
   if wanted.show:
     return _SHOW_EVERY
-  return _LOOK_EVERY if wanted.stops else _AT_ONCE
+  return _LOOK_EVERY if wanted.stops else AT_ONCE

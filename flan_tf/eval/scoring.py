@@ -46,7 +46,7 @@ class Scorer:
     for call in calls:
       if kept is None or not np.array_equal(kept.ids, call.before):
         kept = self._read(call.before, call.shape.kept)
-      step, shapes = self._program(call.shape)
+      step, shapes = self.program_for(call.shape)
       features, places = call.fill()
       feeds = [
         step.split(feature, shape)
@@ -59,7 +59,7 @@ class Scorer:
         out[place.prompt][place.option] = found.sum()
     return out
 
-  def _program(self, shape: tree_rows.Shape):
+  def program_for(self, shape: tree_rows.Shape):
     """A program for calls of a shape, and the shapes of what it takes."""
     if shape not in self._programs:
       model = self._model.run.model

@@ -1,39 +1,35 @@
 """What one core does: Mesh-TF's SIMD implementation over our transport."""
 
-from typing import Protocol
-
 import tensorflow as tf
 
 from flan_tf.mesh import layout as layout_lib
+from flan_tf.mesh import transport as transport_lib
 from flan_tf.mesh.compat import mtf
-from flan_tf.mesh.transport import Groups
 
 _SimdMeshImpl = mtf.simd_mesh_impl.SimdMeshImpl
-
-
-class Transport(Protocol):
-  """How cores reach one another; see `flan_tf.mesh.transport`."""
-
-  def allreduce(
-    self, x: tf.Tensor, groups: Groups, reduction: str
-  ) -> tf.Tensor: ...
 
 
 class Core(_SimdMeshImpl):
   """One core of a mesh, while its part of a program is being traced.
 
-  Mesh-TF's own class sends float32 all-to-alls as bfloat16, multiplies -inf
-  by zero in its all-gather, and casts integers to float. Here every exchange
-  is an all-reduce in the tensor's own type.
+  Mesh-TF's own class sends float32 all-to-alls as bfloat16, gathers by adding
+  up what it multiplied by zeros and ones, and casts integers to float. Here all
+  that is sent is sent as it is.
+
+  Attributes:
+    transport: how the core reaches the others.
   """
 
   def __init__(
-    self, layout: layout_lib.Layout, core: int | tf.Tensor, transport: Transport
+    self,
+    layout: layout_lib.Layout,
+    core: int | tf.Tensor,
+    transport: transport_lib.Transport,
   ):
     super().__init__(layout.shape, layout.rules)
     self.layout = layout
     self._core = core
-    self._transport = transport
+    self.transport = transport
 
   @property
   def pnum_tensor(self) -> tf.Tensor:
@@ -55,35 +51,33 @@ class Core(_SimdMeshImpl):
     axes = [axis for axis in mesh_axes if self.shape[axis].size > 1]
     if not axes:
       return x
-    groups = tuple(
-      tuple(group) for group in mtf.processor_groups(self.shape, axes)
-    )
+    groups = self._groups(axes)
     value = x.one_slice
     if reduction_fn_string == "SUM":
-      value = self._transport.allreduce(value, groups, "Add")
+      value = self.transport.allreduce(value, groups, transport_lib.ADD)
     elif reduction_fn_string == "MAX":
-      value = self._transport.allreduce(value, groups, "Max")
+      value = self.transport.allreduce(value, groups, transport_lib.MAX)
     elif reduction_fn_string == "MIN":
-      value = -self._transport.allreduce(-value, groups, "Max")
+      value = -self.transport.allreduce(-value, groups, transport_lib.MAX)
     else:
       raise ValueError(f"No all-reduce for {reduction_fn_string!r}.")
     return self.LaidOutTensor([value])
 
   def allconcat(self, x, mesh_axis, concat_axis, stack=False):
-    """All-gather: each core adds its part, in its place, to zeros."""
+    """All parts along a mesh axis, one behind the other; see the parent."""
     value = x.to_laid_out_tensor().one_slice
-    parts = self.shape[mesh_axis].size
-    place = self.laid_out_pcoord(mesh_axis).one_slice
-    value = tf.expand_dims(value, concat_axis)
-    mask_shape = [1] * len(value.shape)
-    mask_shape[concat_axis] = parts
-    here = tf.reshape(tf.range(parts) == place, mask_shape)
-    value = tf.where(here, value, tf.zeros([], value.dtype))
-    if not stack:
-      shape = x.slice_shape
-      shape[concat_axis] *= parts
-      value = tf.reshape(value, shape)
-    return self.allreduce(self.LaidOutTensor([value]), [mesh_axis], "SUM")
+    if stack:
+      value = tf.expand_dims(value, concat_axis)
+    groups = self._groups([mesh_axis])
+    value = self.transport.allgather(value, groups, concat_axis)
+    return self.LaidOutTensor([value])
+
+  def reducescatter(self, x, mesh_axis: int, split_axis: int):
+    """The sum over a mesh axis, of which each core keeps its part."""
+    value = x.to_laid_out_tensor().one_slice
+    groups = self._groups([mesh_axis])
+    value = self.transport.reducescatter(value, groups, split_axis)
+    return self.LaidOutTensor([value])
 
   def alltoall(self, x, mesh_axis, split_axis, concat_axis):
     """All-gather along one axis, then keep this core's part of the other."""
@@ -92,3 +86,7 @@ class Core(_SimdMeshImpl):
     whole = self.allconcat(x, mesh_axis, concat_axis).one_slice
     split = tf.split(whole, parts, split_axis)
     return self.LaidOutTensor([tf.gather(tf.stack(split), place)])
+
+  def _groups(self, axes: list[int]) -> transport_lib.Groups:
+    """The cores that differ in these mesh axes only, in their order."""
+    return tuple(map(tuple, mtf.processor_groups(self.shape, axes)))

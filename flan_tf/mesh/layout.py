@@ -65,6 +65,10 @@ class Layout:
       out.append((self.part(dim.name, core) * size, size))
     return tuple(out)
 
+  def part_shape(self, shape: mtf.Shape) -> list[int]:
+    """Sizes of a core's slice."""
+    return [size for _, size in self.slice_of(shape, 0)]
+
   def check(self, shape: mtf.Shape) -> None:
     """Raises ValueError if a tensor of this shape cannot be split so."""
     names: dict[int, str] = {}  # The dimension that each axis splits.

@@ -1,10 +1,11 @@
 """Operations that Mesh-TF lacks, or has too slow or too large.
 
 local            any TensorFlow function, on each core's slices
+resplit          the same tensor, one dimension split otherwise
 recompute        run a function again in the backward pass, keep nothing
 embed            rows of a table, the table split over its rows if need be
 token_log_probs  log p(target), never holding all logits
-sum_of_squares   of all elements of many tensors, for norms
+sum_of_squares   of all elements of many tensors, for norms; `total` sums them
 """
 
 import dataclasses
@@ -140,50 +141,130 @@ class _LocalGradient(_Operation):
       self._set(lowering, output, grad, sum_over=missing)
 
 
+# -- resplit -------------------------------------------------------------------
+
+
+def resplit(
+  x: mtf.Tensor, before: mtf.Dimension, after: mtf.Dimension
+) -> mtf.Tensor:
+  """The same tensor, with another name for a dimension: it is split as that is.
+
+    before   after
+    split    not     each core gathers the parts of the others
+    not      split   each core keeps its part; what is still to be summed over
+                     the axis is sent only in parts (reduce-scatter)
+    alike            nothing is sent, and what is to be summed may still wait
+
+  The gradient goes the other way.
+
+  Args:
+    x: any tensor with the dimension `before`.
+    before: its dimension.
+    after: of the same size. Not both may be split, unless over the same axis.
+  """
+  if before == after:
+    return x
+  return _Resplit(x, before, after).outputs[0]
+
+
+class _Resplit(_Operation):
+  def __init__(self, x, before, after):
+    super().__init__([x], name="resplit")
+    if before.size != after.size:
+      raise ValueError(f"{before} cannot become {after}: the sizes differ.")
+    self._before, self._after = before, after
+    dims = [after if dim == before else dim for dim in x.shape]
+    self._outputs = [mtf.Tensor(self, mtf.Shape(dims), x.dtype)]
+
+  def gradient(self, grad_ys):
+    return [resplit(grad_ys[0], self._after, self._before)]
+
+  def lower(self, lowering):
+    impl = lowering.mesh_impl(self)
+    x, output = lowering.tensors[self.inputs[0]], self.outputs[0]
+    at = self.inputs[0].shape.dims.index(self._before)
+    before, after = (
+      impl.tensor_layout(t).tensor_axis_to_mesh_axis[at]
+      for t in (self.inputs[0], output)
+    )
+    waiting: list[int] = []  # Axes over which x is still to be summed.
+    if isinstance(x, mtf.LazyAllreduceSum):
+      x, waiting = x.laid_out_input, list(x.mesh_axes)
+    if before == after:
+      pass
+    elif after is None:
+      x = impl.allconcat(x, before, at)
+    elif before is not None:
+      raise ValueError(
+        f"Dimension {self._before.name!r} is split over mesh axis"
+        f" {impl.shape[before].name!r}, and {self._after.name!r} over"
+        f" {impl.shape[after].name!r}: take one of them out of mesh.layout."
+      )
+    elif after in waiting:
+      waiting.remove(after)
+      x = impl.reducescatter(x, after, at)
+    else:
+      x = impl.allsplit(x, after, at)
+    if waiting:
+      x = mtf.LazyAllreduceSum(impl, x, waiting)
+    lowering.set_tensor_lowering(output, x)
+
+
 # -- recompute -----------------------------------------------------------------
 
 
 def recompute(
-  fn: Callable[..., mtf.Tensor], inputs: Sequence[mtf.Tensor]
-) -> mtf.Tensor:
+  fn: Callable[..., Sequence[mtf.Tensor]], inputs: Sequence[mtf.Tensor]
+) -> list[mtf.Tensor]:
   """Applies fn, and applies it again in the backward pass.
 
-  What fn computes on the way is not kept. Unlike Mesh-TF's recompute_grad, the
-  order of everything follows from `inputs`, so that every core issues the same
-  collectives; and calls may be nested.
+  What fn computes on the way is not kept. What it would compute again without
+  need, as a product that ends it, the compiler leaves out. Unlike Mesh-TF's
+  recompute_grad, the order of everything follows from `inputs`, so that every
+  core issues the same collectives; and calls may be nested.
 
   Args:
     fn: a function of Mesh-TF tensors that uses nothing but its arguments.
     inputs: its arguments.
+
+  Returns:
+    what fn returns.
   """
-  return _Recompute(fn, list(inputs), fn(*inputs)).outputs[0]
+  return list(_Recompute(fn, list(inputs), list(fn(*inputs))).outputs)
 
 
 class _Recompute(_Operation):
-  def __init__(self, fn, inputs, output):
-    super().__init__([*inputs, output], name="recompute")
-    self._fn, self._arguments = fn, inputs
-    self._outputs = [mtf.Tensor(self, output.shape, output.dtype)]
+  def __init__(self, fn, inputs, outputs):
+    super().__init__([*inputs, *outputs], name="recompute")
+    self._fn, self._arguments, self._made = fn, inputs, outputs
+    self._outputs = [
+      mtf.Tensor(self, x.shape, x.dtype, index=i) for i, x in enumerate(outputs)
+    ]
 
   def lower(self, lowering):
-    self._set(
-      lowering, self.outputs[0], *self._slices(lowering, self.inputs[-1:])
-    )
+    for output, made in zip(self.outputs, self._made, strict=True):
+      self._set(lowering, output, *self._slices(lowering, [made]))
 
   def gradient(self, grad_ys):
     # The second run waits for the gradient, so that it cannot be merged with
     # the first one or start before its time.
+    first = next(grad for grad in grad_ys if grad is not None)
     arguments = [
-      _after(x, grad_ys[0]) if x.dtype.is_floating else x
-      for x in self._arguments
+      _after(x, first) if x.dtype.is_floating else x for x in self._arguments
     ]
     operations = self.graph.operations
     start = len(operations)
-    output = self._fn(*arguments)
-    grads = mtf.gradients(
-      [output], arguments, grad_ys=grad_ys, operations=operations[start:]
+    outputs = self._fn(*arguments)
+    known = [
+      (y, grad)
+      for y, grad in zip(outputs, grad_ys, strict=True)
+      if grad is not None
+    ]
+    ys, grads = zip(*known, strict=True)
+    found = mtf.gradients(
+      list(ys), arguments, grad_ys=list(grads), operations=operations[start:]
     )
-    return [*grads, None]
+    return [*found, *[None] * len(self._made)]
 
 
 def _after(x: mtf.Tensor, other: mtf.Tensor) -> mtf.Tensor:
@@ -202,8 +283,8 @@ class _After(_Operation):
 
   def lower(self, lowering):
     x, other = self._slices(lowering, self.inputs)
-    with tf.control_dependencies([other]):
-      self._set(lowering, self.outputs[0], tf.identity(x))
+    x = lowering.mesh_impl(self).transport.after(x, other)
+    self._set(lowering, self.outputs[0], x)
 
 
 # -- embed ---------------------------------------------------------------------
@@ -408,8 +489,8 @@ class _TokenLogProbsGradient(_Operation):
     chunks = _chunks(rows, hidden, ids, here, log_partition, grad_y)
     for h, i, at, partition, dy in chunks:
       # One chunk after the other, or all of their logits live at once.
-      with tf.control_dependencies(grads_table[-1:]):
-        h = tf.identity(h)
+      if grads_table:
+        h = lowering.mesh_impl(self).transport.after(h, grads_table[-1])
       # d log p(t) / d logits = onehot(t) - softmax
       logits = self.head.logits(h, table, first_row)
       p = tf.exp(logits - partition[:, tf.newaxis])
@@ -450,21 +531,30 @@ def _chunks(vocab, hidden, *others) -> Iterator[list[tf.Tensor]]:
     yield [x[start : start + size] for x in flat]
 
 
-# -- sum_of_squares ------------------------------------------------------------
+# -- sums over all elements ------------------------------------------------------
 
 
 def sum_of_squares(tensors: Sequence[mtf.Tensor]) -> mtf.Tensor:
-  """The sum of all squared elements of all tensors: a float32 scalar.
+  """The sum of all squared elements of all tensors: a float32 scalar."""
+  # l2_loss is sum(x^2) / 2 in one pass.
+  return _Total(list(tensors), lambda x: 2 * tf.nn.l2_loss(x)).outputs[0]
+
+
+def total(tensors: Sequence[mtf.Tensor]) -> mtf.Tensor:
+  """The sum of all elements of all tensors: a float32 scalar."""
+  return _Total(list(tensors), tf.reduce_sum).outputs[0]
+
+
+class _Total(_Operation):
+  """A sum over tensors of what `fn` makes of each core's slice.
 
   Tensors that are split over the same axes are added up first, so that a model
   of any depth needs no more than one all-reduce for each set of axes.
   """
-  return _SumOfSquares(list(tensors)).outputs[0]
 
-
-class _SumOfSquares(_Operation):
-  def __init__(self, tensors):
-    super().__init__(tensors, name="sum_of_squares")
+  def __init__(self, tensors, fn):
+    super().__init__(tensors, name="total")
+    self._fn = fn
     self._outputs = [mtf.Tensor(self, mtf.Shape([]), tf.float32)]
 
   @property
@@ -476,9 +566,8 @@ class _SumOfSquares(_Operation):
     slices = self._slices(lowering, self.inputs)
     for tensor, value in zip(self.inputs, slices, strict=True):
       axes = tuple(sorted(self._axes(lowering, tensor.shape)))
-      # l2_loss is sum(x^2) / 2 in one pass.
-      square = 2 * tf.nn.l2_loss(tf.cast(value, tf.float32))
-      by_axes.setdefault(axes, []).append(square)
+      made = self._fn(tf.cast(value, tf.float32))
+      by_axes.setdefault(axes, []).append(made)
     sums = [
       self._allreduce(lowering, tf.add_n(values), axes, "SUM")
       for axes, values in sorted(by_axes.items())

@@ -12,7 +12,8 @@ run = Program(devices, layout, step)
 losses = run(tokens)                   # one value for each local core
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -98,6 +99,8 @@ class Program:
     if devices.cores != layout.cores:
       raise ValueError(f"{devices.cores} devices for {layout.cores} cores.")
     self._devices, self._layout, self._step = devices, layout, step
+    # The function that the strategy runs, and that a plan lowers.
+    self.core_step = self._run_core
     self.trace: transport_lib.Trace  # Set while tracing.
     self._token = None
     if layout.is_split and devices.platform != "tpu":
@@ -109,7 +112,7 @@ class Program:
           aggregation=tf.VariableAggregation.NONE,
         )
     self._run = tf.function(
-      self._run_all,
+      self.run_all,
       autograph=False,
       jit_compile=True if fused and not layout.is_split else None,
     )
@@ -163,9 +166,10 @@ class Program:
       out[tuple(slice(b, b + n) for b, n in at)] = np.asarray(value)
     return out
 
-  def _run_all(self, *args):
+  def run_all(self, *args):
+    """What a call does, to be traced: the step on every core."""
     self.trace = transport_lib.Trace()
-    out = self._devices.strategy.run(self._run_core, args)
+    out = self._devices.strategy.run(self.core_step, args)
     self.trace.check()
     return out
 
@@ -176,18 +180,29 @@ class Program:
     impl = core_lib.Core(self._layout, core, self._transport(core))
     return self._step(CoreProgram(impl), *args)
 
-  def _transport(self, core) -> core_lib.Transport:
+  def _transport(self, core) -> transport_lib.Transport:
+    if self._devices.platform == "tpu":
+      self.trace.start(0)
+      return transport_lib.TpuOps(self.trace)
     if not self._layout.is_split:
       return transport_lib.Alone()
-    if self._devices.platform == "tpu":
-      self.trace.start(0)  # All cores share one trace.
-      return transport_lib.TpuOps(self.trace)
     self.trace.start(core)
     local = self._devices.strategy.experimental_local_results(self._token)
     token = local[core - self._devices.local_cores.start].handle
     return transport_lib.CollectiveOps(
       core, self._layout.cores, token, self.trace
     )
+
+
+class Fed(NamedTuple):
+  """A program, what one core feeds it with, and how often that is done.
+
+  `feeds` is a nest of TensorSpecs; see flan_tf.plan.
+  """
+
+  program: Program
+  feeds: Sequence
+  times: int = 1
 
 
 class Agreement:

@@ -86,17 +86,9 @@ class State:
       layout.check(spec.shape)
     self.devices, self.layout, self.specs = devices, layout, dict(specs)
     self._variables = {}
-    with devices.strategy.scope():
-      for name, spec in specs.items():
-        # Every core has its own value, so reading gives the core's own, and
-        # nothing is ever averaged.
-        self._variables[name] = tf.Variable(
-          tf.zeros([size for _, size in layout.slice_of(spec.shape, 0)]),
-          trainable=False,
-          synchronization=tf.VariableSynchronization.ON_READ,
-          aggregation=tf.VariableAggregation.NONE,
-          name=name,
-        )
+    for name, spec in specs.items():
+      shape = layout.part_shape(spec.shape)
+      self._variables[name] = devices.new_slice(name, shape)
 
   def initialize(self, seed: int) -> None:
     """Sets every slice; the same seed gives the same tensors on any mesh."""

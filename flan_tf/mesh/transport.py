@@ -1,7 +1,13 @@
-"""Sums and maxima over groups of cores, recorded as they are traced.
+"""What cores send to one another, recorded as it is traced.
 
-On a TPU the collectives are XLA's. On CPUs and GPUs they are TensorFlow's
-collective ops, which need three things that this file takes care of:
+Three collectives, each within groups of cores:
+
+  allreduce      every core gets the sum, or the maximum, of all
+  allgather      every core gets all parts, one behind the other
+  reducescatter  every core gets its part of the sum
+
+On a TPU they are XLA's. On CPUs and GPUs all of them are made of TensorFlow's
+all-reduce, which needs three things that this file takes care of:
 
 * an ordering token per core, or the step hangs;
 * a group key that no other set of devices in the process uses, and an instance
@@ -24,15 +30,23 @@ _instance_bases = itertools.count(_FIRST_KEY, _KEYS_PER_TRACE)
 
 Groups = tuple[tuple[int, ...], ...]
 
+ADD, MAX, GATHER, SCATTER = KINDS = ("Add", "Max", "Gather", "Scatter")
+
 
 @dataclasses.dataclass(frozen=True)
 class Call:
-  """One collective as one core issues it."""
+  """One collective as one core issues it; `kind` is one of KINDS."""
 
-  reduction: str
+  kind: str
   groups: Groups
   shape: tuple[int | None, ...]
   dtype: str
+
+  @property
+  def bytes(self) -> int:
+    """Bytes that the core hands over."""
+    elements = tf.TensorShape(self.shape).num_elements()
+    return elements * tf.as_dtype(self.dtype).size
 
 
 class Trace:
@@ -64,11 +78,7 @@ class Trace:
   @property
   def bytes(self) -> int:
     """Bytes that one core hands to its collectives in one run."""
-    sizes = (
-      tf.TensorShape(c.shape).num_elements() * tf.as_dtype(c.dtype).size
-      for c in self.calls
-    )
-    return sum(sizes)
+    return sum(call.bytes for call in self.calls)
 
   def check(self) -> None:
     """Raises RuntimeError unless all cores issue the same collectives."""
@@ -85,27 +95,61 @@ class Trace:
           )
 
 
-class Alone:
+class Transport:
+  """How one core reaches the others; axes count from 0, groups have an order.
+
+  A subclass has `allreduce`; the rest can be made of it.
+  """
+
+  def allreduce(self, x: tf.Tensor, groups: Groups, kind: str) -> tf.Tensor:
+    """Adds (ADD) or maximizes (MAX) x over the core's group."""
+    raise NotImplementedError(f"No group to {kind} over.")
+
+  def allgather(self, x: tf.Tensor, groups: Groups, axis: int) -> tf.Tensor:
+    """The x of all cores of the group, one behind the other along an axis."""
+    place, number = self._place(groups)
+    shape = [1] * len(x.shape)
+    shape.insert(axis, number)
+    here = tf.reshape(tf.range(number) == place, shape)
+    # Each core adds its part, in its place, to zeros.
+    x = tf.where(here, tf.expand_dims(x, axis), tf.zeros([], x.dtype))
+    return _merged(self.allreduce(x, groups, ADD), axis)
+
+  def reducescatter(self, x: tf.Tensor, groups: Groups, axis: int) -> tf.Tensor:
+    """The core's part along an axis of the sum of x over the group."""
+    place, number = self._place(groups)
+    return tf.split(self.allreduce(x, groups, ADD), number, axis)[place]
+
+  def after(self, x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    """x, but not before `other` is there."""
+    with tf.control_dependencies([other]):
+      return tf.identity(x)
+
+  def _place(self, groups: Groups) -> tuple[int, int]:
+    """The core's number in its group, and the size of it."""
+    raise NotImplementedError
+
+
+def _merged(x: tf.Tensor, axis: int) -> tf.Tensor:
+  """[..., a, b, ...] as [..., a b, ...]."""
+  shape = x.shape.as_list()
+  shape[axis : axis + 2] = [shape[axis] * shape[axis + 1]]
+  return tf.reshape(x, shape)
+
+
+class Alone(Transport):
   """Transport of a single core, which has nothing to exchange."""
 
-  def allreduce(
-    self, x: tf.Tensor, groups: Groups, reduction: str
-  ) -> tf.Tensor:
-    raise RuntimeError(f"A single core has no group to {reduction} over.")
 
-
-class CollectiveOps:
+class CollectiveOps(Transport):
   """Transport for CPUs and GPUs: TensorFlow's collective ops."""
 
   def __init__(self, core: int, cores: int, token: tf.Tensor, trace: Trace):
     self._core, self._cores = core, cores
     self._token, self._trace = token, trace
 
-  def allreduce(
-    self, x: tf.Tensor, groups: Groups, reduction: str
-  ) -> tf.Tensor:
-    """Adds ("Add") or maximizes ("Max") x over the core's group."""
-    call = Call(reduction, groups, tuple(x.shape), x.dtype.name)
+  def allreduce(self, x: tf.Tensor, groups: Groups, kind: str) -> tf.Tensor:
+    call = Call(kind, groups, tuple(x.shape), x.dtype.name)
     instance = self._trace.add(self._core, call)
     group = next(g for g in groups if self._core in g)
     # Every process registers all groups in the same order, so that the hosts
@@ -117,26 +161,94 @@ class CollectiveOps:
       group_key=keys[group],
       instance_key=instance,
       ordering_token=[self._token],
-      merge_op=reduction,
+      merge_op=kind,
       final_op="Id",
     )
 
+  def _place(self, groups: Groups) -> tuple[int, int]:
+    group = next(g for g in groups if self._core in g)
+    return group.index(self._core), len(group)
 
-class TpuOps:
-  """Transport for TPUs: XLA's all-reduce, in the tensor's own type."""
+
+class TpuOps(Transport):
+  """Transport for TPUs: XLA's collectives, in the tensor's own type."""
 
   def __init__(self, trace: Trace):
-    self._trace = trace
-
-  def allreduce(
-    self, x: tf.Tensor, groups: Groups, reduction: str
-  ) -> tf.Tensor:
+    # Only here: other platforms need not have it.
     from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
-    self._trace.add(0, Call(reduction, groups, tuple(x.shape), x.dtype.name))
-    return gen_xla_ops.xla_all_reduce(
-      x, group_assignment=groups, reduce_op=reduction, mode="CrossReplica"
+    self._trace, self._ops = trace, gen_xla_ops
+
+  def allreduce(self, x: tf.Tensor, groups: Groups, kind: str) -> tf.Tensor:
+    self._note(kind, x, groups)
+    return self._ops.xla_all_reduce(
+      x, group_assignment=groups, reduce_op=kind, mode="CrossReplica"
     )
+
+  def allgather(self, x: tf.Tensor, groups: Groups, axis: int) -> tf.Tensor:
+    self._note(GATHER, x, groups)
+    shape = x.shape.as_list()
+    shape[axis] *= len(groups[0])
+    # TensorFlow has no operation that becomes XLA's all-gather.
+    (whole,) = self._ops.xla_call_module(
+      [x],
+      version=9,
+      module=_all_gather_module(x.dtype, x.shape.as_list(), groups, axis),
+      Sout=[shape],
+      Tout=[x.dtype],
+      platforms=["TPU"],
+    )
+    return whole
+
+  def reducescatter(self, x: tf.Tensor, groups: Groups, axis: int) -> tf.Tensor:
+    self._note(SCATTER, x, groups)
+    # Of a tensor with a leading dimension of one, the compiler would make an
+    # all-reduce, which sends twice as much.
+    shape = x.shape.as_list()
+    ones = next((i for i, size in enumerate(shape[:axis]) if size > 1), axis)
+    part = self._ops.xla_reduce_scatter(
+      tf.reshape(x, shape[ones:]),
+      group_assignment=groups,
+      scatter_dimension=axis - ones,
+      reduce_op=ADD,
+    )
+    return tf.reshape(part, [*shape[:ones], *part.shape])
+
+  def after(self, x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+    # XLA drops control dependencies; this it keeps.
+    return self._ops.xla_optimization_barrier([x, other])[0]
+
+  def _note(self, kind: str, x: tf.Tensor, groups: Groups) -> None:
+    # All cores share one trace.
+    self._trace.add(0, Call(kind, groups, tuple(x.shape), x.dtype.name))
+
+
+_MLIR_TYPES = {"float32": "f32", "bfloat16": "bf16", "int32": "i32"}
+
+
+def _all_gather_module(
+  dtype: tf.DType, shape: list[int], groups: Groups, axis: int
+) -> bytes:
+  """One operation of StableHLO, as text."""
+
+  def tensor(sizes, kind):
+    return f"tensor<{'x'.join(map(str, [*sizes, kind]))}>"
+
+  kind, whole = _MLIR_TYPES[dtype.name], list(shape)
+  whole[axis] *= len(groups[0])
+  part, whole = tensor(shape, kind), tensor(whole, kind)
+  table = f"dense<{[list(group) for group in groups]}>"
+  of_groups = tensor([len(groups), len(groups[0])], "i64")
+  text = f"""module {{
+    func.func public @main(%x: {part}) -> {whole} {{
+      %y = "stablehlo.all_gather"(%x) {{
+        all_gather_dim = {axis} : i64,
+        replica_groups = {table} : {of_groups}
+      }} : ({part}) -> {whole}
+      return %y : {whole}
+    }}
+  }}"""
+  return text.encode()
 
 
 def _group_key(cores: int, group: tuple[int, ...]) -> int:

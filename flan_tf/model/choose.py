@@ -31,8 +31,8 @@ def columns(d: Dims, weights: transformer.Weights) -> mtf.Tensor:
   """The output table as [d_model, vocab], which a loop multiplies faster by."""
   return ops.local(
     tf.transpose,
-    [transformer.output_table(weights)],
-    mtf.Shape([d.d_model, d.vocab]),
+    [transformer.output_table(d, weights)],
+    mtf.Shape([d.width, d.vocab]),
     [d.vocab],
     name="columns",
   )
@@ -49,7 +49,7 @@ def logits(
   Weights may have what `columns` makes of them, as COLUMNS.
   """
   head = transformer.head_of(model)
-  table = weights.get(COLUMNS, transformer.output_table(weights))
+  table = weights.get(COLUMNS, transformer.output_table(d, weights))
 
   def on_core(hidden, table, ids):
     product = tf.matmul(hidden, table, transpose_b=COLUMNS not in weights)

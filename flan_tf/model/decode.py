@@ -226,7 +226,7 @@ def _run(model, d, weights, inputs, start, columns, column, cache):
   last = ops.local(
     lambda x: x[:, -1],
     [x],
-    mtf.Shape([d.batch, d.d_model]),
+    mtf.Shape([d.batch, d.width]),
     [d.batch],
     name="last",
   )

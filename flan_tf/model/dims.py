@@ -6,7 +6,7 @@ from flan_tf import config
 from flan_tf.mesh.compat import mtf
 
 # What `mesh.layout` may name.
-SPLITTABLE = ("batch", "d_model", "heads", "d_ff", "vocab")
+SPLITTABLE = ("batch", "stream", "d_model", "heads", "d_ff", "vocab")
 
 _VOCAB_MULTIPLE = 128
 
@@ -19,7 +19,14 @@ class Dims:
     batch: rows.
     length: query positions.
     memory: key positions; the same number as `length` in training.
-    d_model: width of the residual stream.
+    stream: the positions of the residual stream, between the products. Where
+      `stream` is split, each core norms and keeps some positions only, gathers
+      the others for its heads, and hands on parts of sums (Korthikanti et al.
+      2022, section 4.2.2).
+    d_model: width of the residual stream, as weights have it. Where `d_model`
+      is split, each core keeps a part of a weight and gathers the others when
+      it needs them (Rajbhandari et al. 2020, section 5.3).
+    width: the same, of activations, which is never split.
     heads: attention heads.
     kv_heads: heads of keys and values. It is called "heads" too, so that the
       layout splits both: a core holds query heads and the ones they share.
@@ -33,7 +40,9 @@ class Dims:
   batch: mtf.Dimension
   length: mtf.Dimension
   memory: mtf.Dimension
+  stream: mtf.Dimension
   d_model: mtf.Dimension
+  width: mtf.Dimension
   heads: mtf.Dimension
   kv_heads: mtf.Dimension
   d_kv: mtf.Dimension
@@ -50,7 +59,7 @@ class Dims:
   @property
   def hidden(self) -> mtf.Shape:
     """[batch, length, d_model]."""
-    return mtf.Shape([self.batch, self.length, self.d_model])
+    return mtf.Shape([self.batch, self.length, self.width])
 
   @property
   def per_head(self) -> mtf.Shape:
@@ -89,6 +98,7 @@ def dims_for(
   length: int = 1,
   memory: int = 0,
   whole: bool = False,
+  stream: bool = False,
 ) -> Dims:
   """Dimensions for rows of `length`.
 
@@ -98,6 +108,7 @@ def dims_for(
     length: query positions.
     memory: key positions; 0 for as many.
     whole: whether every core has all rows, whatever the layout says.
+    stream: whether the layout may split the residual stream.
 
   Raises:
     ValueError: the number of tokens is not known yet.
@@ -108,7 +119,9 @@ def dims_for(
     batch=mtf.Dimension("whole" if whole else "batch", batch),
     length=mtf.Dimension("length", length),
     memory=mtf.Dimension("memory", memory or length),
+    stream=mtf.Dimension("stream" if stream else "length", length),
     d_model=mtf.Dimension("d_model", model.d_model),
+    width=mtf.Dimension("width", model.d_model),
     heads=mtf.Dimension("heads", model.heads),
     kv_heads=mtf.Dimension("heads", model.kv_heads or model.heads),
     d_kv=mtf.Dimension("d_kv", model.d_kv),

@@ -26,7 +26,7 @@ the shape of its output.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
@@ -40,8 +40,11 @@ from flan_tf.model.dims import Dims
 SOFT_PROMPT = "soft_prompt"
 
 Weights = Mapping[str, mtf.Tensor]
-# (q, k, v), each [batch, length, heads, d_kv] -> the same shape.
-Attend = Callable[[mtf.Tensor, mtf.Tensor, mtf.Tensor], mtf.Tensor]
+# (q, k, v, *context), the first three [batch, length, heads, d_kv] -> the same
+# shape.
+Attend = Callable[..., mtf.Tensor]
+# (fn, its arguments) -> what fn returns: `directly`, or `ops.recompute`.
+Apply = Callable[[Callable, list[mtf.Tensor]], Sequence[mtf.Tensor]]
 
 _ACTIVATIONS = {
   "geglu": lambda x: tf.nn.gelu(x, approximate=True),
@@ -112,12 +115,12 @@ def weight_specs(model: config.ModelConfig, d: Dims) -> dict[str, state.Spec]:
   def bias(*dims: mtf.Dimension) -> state.Spec:
     return state.Spec(mtf.Shape(dims), state.constant(0.0))
 
-  scale = state.Spec(mtf.Shape([d.d_model]), state.constant(1.0))
+  scale = state.Spec(mtf.Shape([d.width]), state.constant(1.0))
   into_ff = matrix(d.d_model, d.d_ff, fan_in=model.d_model)
   into_kv = matrix(d.d_model, d.kv_heads, d.d_kv, fan_in=model.d_model)
   of_layer = {
     "attention/norm": scale,
-    "attention/norm_bias": bias(d.d_model),
+    "attention/norm_bias": bias(d.width),
     "attention/q": matrix(d.d_model, d.heads, d.d_kv, fan_in=model.d_model),
     "attention/q_bias": bias(d.heads, d.d_kv),
     "attention/k": into_kv,
@@ -127,19 +130,19 @@ def weight_specs(model: config.ModelConfig, d: Dims) -> dict[str, state.Spec]:
     "attention/o": matrix(
       d.heads, d.d_kv, d.d_model, fan_in=model.heads * model.d_kv
     ),
-    "attention/o_bias": bias(d.d_model),
+    "attention/o_bias": bias(d.width),
     "attention/post_norm": scale,
-    "attention/post_norm_bias": bias(d.d_model),
+    "attention/post_norm_bias": bias(d.width),
     "mlp/norm": scale,
-    "mlp/norm_bias": bias(d.d_model),
+    "mlp/norm_bias": bias(d.width),
     "mlp/gate": into_ff,
     "mlp/gate_bias": bias(d.d_ff),
     "mlp/in": into_ff,
     "mlp/in_bias": bias(d.d_ff),
     "mlp/out": matrix(d.d_ff, d.d_model, fan_in=model.d_ff),
-    "mlp/out_bias": bias(d.d_model),
+    "mlp/out_bias": bias(d.width),
     "mlp/post_norm": scale,
-    "mlp/post_norm_bias": bias(d.d_model),
+    "mlp/post_norm_bias": bias(d.width),
   }
   embedding = matrix(d.vocab, d.d_model, fan_in=model.d_model)
   specs = {"embedding": embedding}
@@ -155,7 +158,7 @@ def weight_specs(model: config.ModelConfig, d: Dims) -> dict[str, state.Spec]:
       specs[f"layer_{layer:03d}/{name}"] = of_layer[name]
   specs["final_norm"] = scale
   if model.norm == "layer":
-    specs["final_norm_bias"] = bias(d.d_model)
+    specs["final_norm_bias"] = bias(d.width)
   if not model.shared_embedding:
     specs["unembedding"] = embedding
   return specs
@@ -166,9 +169,26 @@ def cast_weights(weights: Weights, dtype: tf.DType) -> dict[str, mtf.Tensor]:
   return {name: mtf.cast(w, dtype) for name, w in weights.items()}
 
 
-def output_table(weights: Weights) -> mtf.Tensor:
+def cast_tables(weights: Weights, dtype: tf.DType) -> dict[str, mtf.Tensor]:
+  """As `cast_weights`, without those of layers.
+
+  A layer casts its own where it uses them, so that a model which recomputes its
+  layers never holds all of them twice.
+  """
+  return {
+    name: w if name.startswith("layer_") else mtf.cast(w, dtype)
+    for name, w in weights.items()
+  }
+
+
+def whole(d: Dims, weight: mtf.Tensor) -> mtf.Tensor:
+  """A weight with all of d_model, wherever its parts lie."""
+  return ops.resplit(weight, d.d_model, d.width)
+
+
+def output_table(d: Dims, weights: Weights) -> mtf.Tensor:
   """[vocab, d_model]: what turns hidden states into logits."""
-  return weights.get("unembedding", weights["embedding"])
+  return whole(d, weights.get("unembedding", weights["embedding"]))
 
 
 def hidden_states(
@@ -176,7 +196,7 @@ def hidden_states(
   d: Dims,
   weights: Weights,
   tokens: Tokens,
-  recompute: bool = False,
+  recompute: str = "nothing",
 ) -> mtf.Tensor:
   """The last layer's normalized output, [batch, length, d_model].
 
@@ -185,7 +205,7 @@ def hidden_states(
     d: the dimensions.
     weights: by name, in the precision of the computation.
     tokens: packed rows.
-    recompute: keep only the input of each layer for the backward pass.
+    recompute: what is not kept for the backward pass, as in config.TrainConfig.
   """
 
   def mask(window: int) -> mtf.Tensor:
@@ -204,19 +224,22 @@ def hidden_states(
   if model.positions == "t5":
     shared.append(_relative_bias(model, d, weights))
   names = names_in_a_layer(weights)
+  attend = packed_attention(model, d)
+  apply_part = ops.recompute if recompute == "light" else directly
+  apply_layer = ops.recompute if recompute == "layers" else directly
 
   def layer(x, *rest):
     w = dict(zip(names, rest, strict=False))
-    return block(
-      model, d, w, x, packed_attention(model, d, *rest[len(names) :])
-    )
+    context = rest[len(names) :]
+    return [block(model, d, w, x, attend, context, apply_part)]
 
   x = embed(model, d, weights, tokens.inputs, tokens.positions)
   for index, window in enumerate(windows(model)):
     of_layer = [weights[f"layer_{index:03d}/{name}"] for name in names]
     inputs = [x, *of_layer, masks[window], *shared]
-    x = ops.recompute(layer, inputs) if recompute else layer(*inputs)
-  return norm(model, d, x, weights, "final_norm")
+    (x,) = apply_layer(layer, inputs)
+  x = norm(model, d, x, weights, "final_norm")
+  return ops.resplit(x, d.stream, d.length)
 
 
 def windows(model: config.ModelConfig) -> list[int]:
@@ -234,14 +257,18 @@ def embed(
   ids: mtf.Tensor,
   positions: mtf.Tensor,
 ) -> mtf.Tensor:
-  """Token embeddings, [*ids.shape, d_model], with learned positions if any."""
-  x = ops.embed(ids, weights["embedding"], d.vocab)
+  """[batch, stream, d_model]: token embeddings, and learned positions if any."""
+  x = ops.embed(ids, whole(d, weights["embedding"]), d.vocab)
   if SOFT_PROMPT in weights:
-    x = _with_soft_prompt(d, weights[SOFT_PROMPT], x, positions)
+    prompt = whole(d, weights[SOFT_PROMPT])
+    x = _with_soft_prompt(d, prompt, x, positions)
+  x = ops.resplit(x, d.length, d.stream)
   if model.scale_embedding:
     x *= model.d_model**0.5
   if model.positions == "learned":
-    x += ops.embed(positions, weights["position_embedding"], d.positions)
+    table = whole(d, weights["position_embedding"])
+    at = ops.embed(positions, table, d.positions)
+    x += ops.resplit(at, d.length, d.stream)
   return x
 
 
@@ -260,8 +287,7 @@ def _with_soft_prompt(
 
   rows = ops.local(at, [positions], positions.shape, [d.batch], name="prompt")
   soft = ops.embed(rows, table, prompt)
-  splittable = [d.batch, d.d_model]
-  return ops.local(choose, [x, soft, positions], x.shape, splittable)
+  return ops.local(choose, [x, soft, positions], x.shape, [d.batch])
 
 
 def at_columns(d: Dims, hidden: mtf.Tensor, columns: mtf.Tensor) -> mtf.Tensor:
@@ -273,7 +299,7 @@ def at_columns(d: Dims, hidden: mtf.Tensor, columns: mtf.Tensor) -> mtf.Tensor:
   return ops.local(
     lambda x, at: tf.gather(x, at, batch_dims=1),
     [hidden, columns],
-    mtf.Shape([*columns.shape, d.d_model]),
+    mtf.Shape([*columns.shape, d.width]),
     [d.batch],
     name="at_columns",
   )
@@ -287,7 +313,7 @@ def log_probs(
   targets: mtf.Tensor,
 ) -> mtf.Tensor:
   """log p(target) from what `hidden_states` gives: float32 [batch, length]."""
-  table = output_table(weights)
+  table = output_table(d, weights)
   return ops.token_log_probs(hidden, table, targets, d.vocab, head_of(model))
 
 
@@ -296,37 +322,128 @@ def head_of(model: config.ModelConfig) -> ops.Head:
   return ops.Head(pieces=model.pieces, cap=model.logit_cap)
 
 
+def directly(fn: Callable, inputs: list[mtf.Tensor]) -> Sequence[mtf.Tensor]:
+  """Calls fn, and what it computes is kept for the backward pass."""
+  return fn(*inputs)
+
+
 def block(
   model: config.ModelConfig,
   d: Dims,
   w: Weights,
   x: mtf.Tensor,
   attend: Attend,
+  context: Sequence[mtf.Tensor] = (),
+  apply: Apply = directly,
 ) -> mtf.Tensor:
-  """One layer: x + attention(norm(x)), then x + mlp(norm(x))."""
-  y = norm(model, d, x, w, "attention/norm")
-  q = _product(y, w, "attention/q", d.per_head)
-  k = _product(y, w, "attention/k", d.per_kv_head)
-  v = _product(y, w, "attention/v", d.per_kv_head)
-  y = _product(attend(q, k, v), w, "attention/o", d.hidden)
-  x += norm(model, d, y, w, "attention/post_norm") if model.post_norms else y
-  y = norm(model, d, x, w, "mlp/norm")
-  y = _product(_mlp_inner(model, d, w, y), w, "mlp/out", d.hidden)
-  return x + (norm(model, d, y, w, "mlp/post_norm") if model.post_norms else y)
+  """One layer: x + attention(norm(x)), then x + mlp(norm(x)).
+
+  Each half is cut in two behind its first products. To apply such a part again
+  takes no product with a weight, as those that end it are not needed.
+
+  Args:
+    model: sizes and choices.
+    d: the dimensions.
+    w: the layer's weights.
+    x: [batch, stream, d_model].
+    attend: from queries, keys and values, [batch, length, ...].
+    context: what attention reads besides.
+    apply: how each part is applied.
+  """
+
+  def queries_keys_values(w, x):
+    y = _at_all_positions(model, d, x, w, "attention/norm")
+    return [
+      _product(d, y, w, "attention/q", d.per_head),
+      _product(d, y, w, "attention/k", d.per_kv_head),
+      _product(d, y, w, "attention/v", d.per_kv_head),
+    ]
+
+  def attention_output(w, *qkv_and_context):
+    y = _to_stream(d, attend(*qkv_and_context), w, "attention/o")
+    return [_post_normed(model, d, y, w, "attention")]
+
+  def mlp_inner(w, x):
+    y = _at_all_positions(model, d, x, w, "mlp/norm")
+    inner = mtf.Shape([*y.shape.dims[:-1], d.d_ff])
+    names = ("mlp/gate", "mlp/in") if gated(model) else ("mlp/in",)
+    return [_product(d, y, w, name, inner) for name in names]
+
+  def mlp_output(w, *inner):
+    y = _to_stream(d, _activated(model, *inner), w, "mlp/out")
+    return [_post_normed(model, d, y, w, "mlp")]
+
+  def part(fn, weights: tuple[str, ...], *inputs):
+    names = [name for name in w if name.startswith(weights)]
+    number = len(inputs)
+
+    def flat(*arguments):
+      given = dict(zip(names, arguments[number:], strict=True))
+      return fn(given, *arguments[:number])
+
+    return apply(flat, [*inputs, *(w[name] for name in names)])
+
+  q, k, v = part(
+    queries_keys_values,
+    ("attention/norm", "attention/q", "attention/k", "attention/v"),
+    x,
+  )
+  of_output = ("attention/o", "attention/post_norm")
+  (y,) = part(attention_output, of_output, q, k, v, *context)
+  x += y
+  inner = part(mlp_inner, ("mlp/norm", "mlp/gate", "mlp/in"), x)
+  (y,) = part(mlp_output, ("mlp/out", "mlp/post_norm"), *inner)
+  return x + y
+
+
+def _at_all_positions(
+  model: config.ModelConfig, d: Dims, x: mtf.Tensor, w: Weights, name: str
+) -> mtf.Tensor:
+  """The normalized residual stream, [batch, length, d_model]."""
+  return ops.resplit(norm(model, d, x, w, name), d.stream, d.length)
+
+
+def _post_normed(
+  model: config.ModelConfig, d: Dims, y: mtf.Tensor, w: Weights, part: str
+) -> mtf.Tensor:
+  return norm(model, d, y, w, f"{part}/post_norm") if model.post_norms else y
 
 
 def _product(
-  x: mtf.Tensor, w: Weights, name: str, shape: mtf.Shape
+  d: Dims, x: mtf.Tensor, w: Weights, name: str, shape: mtf.Shape
 ) -> mtf.Tensor:
-  """x times a weight, plus what LoRA adds to it, plus its bias, if any."""
-  y = mtf.einsum([x, w[name]], shape)
-  low = w.get(f"{name}/lora_a")
-  if low is not None:
+  """x times a weight, and its bias, if any."""
+  return _biased(_times(d, x, w, name, shape), w, name)
+
+
+def _to_stream(d: Dims, x: mtf.Tensor, w: Weights, name: str) -> mtf.Tensor:
+  """The same, as the residual stream is split: [batch, stream, d_model]."""
+  y = _times(d, x, w, name, d.hidden)
+  return _biased(ops.resplit(y, d.length, d.stream), w, name)
+
+
+def _times(
+  d: Dims, x: mtf.Tensor, w: Weights, name: str, shape: mtf.Shape
+) -> mtf.Tensor:
+  """x times a weight, plus what LoRA adds to it."""
+
+  def weight(of: str) -> mtf.Tensor:
+    return whole(d, mtf.cast(w[of], x.dtype))
+
+  y = mtf.einsum([x, weight(name)], shape)
+  if f"{name}/lora_a" in w:
+    low = weight(f"{name}/lora_a")
     rank = mtf.Shape([*x.shape.dims[:2], low.shape.dims[-1]])
     inner = mtf.einsum([x, low], rank)
-    y += mtf.einsum([inner, w[f"{name}/lora_b"]], shape)
+    y += mtf.einsum([inner, weight(f"{name}/lora_b")], shape)
+  return y
+
+
+def _biased(y: mtf.Tensor, w: Weights, name: str) -> mtf.Tensor:
   bias = w.get(f"{name}_bias")
-  return y if bias is None else mtf.add(y, bias, output_shape=shape)
+  if bias is None:
+    return y
+  return mtf.add(y, mtf.cast(bias, y.dtype), output_shape=y.shape)
 
 
 def norm(
@@ -348,18 +465,15 @@ def norm(
   inputs = [x, w[name]]
   if model.norm == "layer":
     inputs.append(w[f"{name}_bias"])
-  splittable = [dim for dim in x.shape if dim != d.d_model]
+  splittable = [dim for dim in x.shape if dim != d.width]
   return ops.local(on_core, inputs, x.shape, splittable, name="norm")
 
 
-def packed_attention(
-  model: config.ModelConfig,
-  d: Dims,
-  mask: mtf.Tensor,
-  positions: mtf.Tensor,
-  bias: mtf.Tensor | None = None,
-) -> Attend:
-  """Attention within the segments of packed rows."""
+def packed_attention(model: config.ModelConfig, d: Dims) -> Attend:
+  """Attention within the segments of packed rows.
+
+  Its context: the mask, positions, and relative biases if the model has them.
+  """
 
   rates = attention.frequencies(model)
 
@@ -367,12 +481,11 @@ def packed_attention(
     if model.positions == "rotary":
       q = attention.rotate(q, positions, rates)
       k = attention.rotate(k, positions, rates)
-    return attention.attend(
+    return attention.attend_to_earlier(
       q, k, v, mask, bias, model.query_scale, model.attention_cap
     )
 
-  def attend(q, k, v):
-    inputs = [q, k, v, mask, positions, *([] if bias is None else [bias])]
+  def attend(*inputs):
     return ops.local(
       on_core, inputs, d.per_head, [d.batch, d.heads], name="attention"
     )
@@ -383,36 +496,27 @@ def packed_attention(
 def _relative_bias(
   model: config.ModelConfig, d: Dims, weights: Weights
 ) -> mtf.Tensor:
-  """[heads, length, memory]."""
-
-  def on_core(table):
-    distance = attention.causal_distance(d.length.size)
-    return attention.relative_bias(table, distance, model.relative_max_distance)
-
+  """[heads, queries, keys]: see `attention.near_bias`."""
+  length, far = d.length.size, model.relative_max_distance
+  block = attention.block_of(length)
+  queries = mtf.Dimension("queries", block)
+  keys = mtf.Dimension("keys", min(length, block + far))
   return ops.local(
-    on_core,
+    lambda table: attention.near_bias(table, length, far),
     [weights["relative_bias"]],
-    mtf.Shape([d.heads, d.length, d.memory]),
+    mtf.Shape([d.heads, queries, keys]),
     splittable=[d.heads],
     dtype=tf.float32,
     name="relative_bias",
   )
 
 
-def _mlp_inner(
-  model: config.ModelConfig, d: Dims, w: Weights, y: mtf.Tensor
-) -> mtf.Tensor:
+def _activated(model: config.ModelConfig, *inner: mtf.Tensor) -> mtf.Tensor:
   """[batch, length, d_ff]: the activation, times the gated input if any."""
-  shape = mtf.Shape([*y.shape.dims[:-1], d.d_ff])
   activation = _ACTIVATIONS[model.mlp]
-  inner = _product(y, w, "mlp/in", shape)
-  if not gated(model):
-    return ops.local(activation, [inner], shape, shape.dims, name="activation")
-  gate = _product(y, w, "mlp/gate", shape)
-  return ops.local(
-    lambda gate, x: activation(gate) * x,
-    [gate, inner],
-    shape,
-    shape.dims,
-    name="gate",
-  )
+
+  def on_core(x, *others):
+    return activation(x) * others[0] if others else activation(x)
+
+  shape = inner[0].shape
+  return ops.local(on_core, inner, shape, shape.dims, name="activation")

@@ -41,10 +41,34 @@ def slot_specs(weights: Mapping[str, state.Spec]) -> dict[str, state.Spec]:
   return specs
 
 
+def moments(grads: Tensors) -> Tensors:
+  """What `update` needs of the squares of gradients, by slot: their means.
+
+  They come before the gradients are scaled, so that the gradients' norm, which
+  the scale hangs on, needs no pass over all gradients of its own.
+  """
+  found = {}
+  for name, grad in grads.items():
+    square = mtf.square(grad)
+    for slot, shape in _slot_shapes(name, grad.shape).items():
+      found[slot] = mtf.reduce_mean(square, output_shape=shape)
+  return found
+
+
+def global_norm(grads: Tensors, means: Tensors) -> mtf.Tensor:
+  """The norm of all gradients together, from their `moments`."""
+  sums = []
+  for name, grad in grads.items():
+    slot, shape = next(iter(_slot_shapes(name, grad.shape).items()))
+    sums.append(means[slot] * float(grad.shape.size // shape.size))
+  return mtf.sqrt(ops.total(sums))
+
+
 def update(
   weights: Tensors,
   slots: Tensors,
   grads: Tensors,
+  means: Tensors,
   grad_scale: mtf.Tensor,
   step: mtf.Tensor,
   learning_rate: mtf.Tensor,
@@ -60,6 +84,7 @@ def update(
     weights: by name, float32.
     slots: as `slot_specs` names them.
     grads: by weight name, float32.
+    means: their `moments`.
     grad_scale: float32 scalar; the gradient G is this times `grads`.
     step: float32 scalar, counted from 1.
     learning_rate: float32 scalar.
@@ -70,7 +95,7 @@ def update(
   decay = 1.0 - mtf.exp(mtf.log(step) * -_DECAY)
   new_weights, new_slots = {}, {}
   for name, weight in weights.items():
-    new = _new_slots(name, grads[name], grad_scale, slots, decay)
+    new = _new_slots(name, weight.shape, means, grad_scale, slots, decay)
     new_slots.update(new)
     change = _normalized(name, grads[name], grad_scale, new)
     rate = learning_rate / mtf.maximum(_rms(change) / _CLIP, 1.0)
@@ -82,15 +107,12 @@ def update(
   return new_weights, new_slots
 
 
-def _new_slots(name, grad, scale, slots, decay) -> Tensors:
+def _new_slots(name, shape, means, scale, slots, decay) -> Tensors:
   """R and C of the docstring, or V."""
-  square = mtf.square(grad)
   scale = mtf.square(scale)
   return {
-    slot: slots[slot] * decay
-    + (mtf.reduce_mean(square, output_shape=shape) * scale + _EPSILON)
-    * (1.0 - decay)
-    for slot, shape in _slot_shapes(name, grad.shape).items()
+    slot: slots[slot] * decay + (means[slot] * scale + _EPSILON) * (1.0 - decay)
+    for slot in _slot_shapes(name, shape)
   }
 
 

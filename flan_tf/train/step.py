@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from flan_tf import config
 from flan_tf.mesh import layout as layout_lib
-from flan_tf.mesh import ops, program, state
+from flan_tf.mesh import program, state
 from flan_tf.mesh import strategy as strategy_lib
 from flan_tf.mesh.compat import mtf
 from flan_tf.model import adapters, transformer
@@ -57,8 +57,9 @@ class TrainStep:
     self._run = run
     rows = run.train.batch // run.train.microbatches
     dims_lib.check_length(run.model, run.data.length)
-    self._d = dims_lib.dims_for(run.model, rows, run.data.length)
+    self._d = dims_lib.dims_for(run.model, rows, run.data.length, stream=True)
     layout.check(self._d.tokens)
+    layout.check(mtf.Shape([self._d.batch, self._d.stream]))
     specs = transformer.weight_specs(run.model, self._d)
     # What does not train has no gradients and no slots.
     self.frozen: state.State | None = None
@@ -86,6 +87,21 @@ class TrainStep:
   def trace(self):
     """The collectives of the (last) program, once it has run."""
     return self._program.trace
+
+  def programs(self) -> list[program.Fed]:
+    """What a step runs, for those who want to look at it; see flan_tf.plan."""
+    layout = self.weights.layout
+    shape = layout.part_shape(self._d.tokens)
+    features = [tf.TensorSpec(shape, tf.int32, name) for name in FEATURES[:-1]]
+    features.append(tf.TensorSpec(shape, tf.float32, FEATURES[-1]))
+    scalars = [tf.TensorSpec([], tf.float32, name) for name in ("step", "rate")]
+    parts = self._run.train.microbatches
+    if parts == 1:
+      return [program.Fed(self._program, (*features, *scalars))]
+    return [
+      program.Fed(self._add, tuple(features), parts),
+      program.Fed(self._program, tuple(scalars)),
+    ]
 
   def __call__(
     self, batch: Mapping[str, np.ndarray], step: int, learning_rate: float
@@ -155,7 +171,12 @@ class TrainStep:
     if self.frozen:
       scaled = adapters.scaled(run.adapter, weights)
       weights = {**core.read(self.frozen), **scaled}
-    cast = transformer.cast_weights(weights, dtype)
+    # Whoever computes layers again has no room for all of them twice.
+    whole_layers = run.train.recompute == "layers"
+    cast_weights = (
+      transformer.cast_tables if whole_layers else transformer.cast_weights
+    )
+    cast = cast_weights(weights, dtype)
     hidden = transformer.hidden_states(
       run.model, d, cast, tokens, run.train.recompute
     )
@@ -167,7 +188,8 @@ class TrainStep:
     train = self._run.train
     # The gradient of the mean, from that of the sum.
     share = mtf.reciprocal(mtf.maximum(tokens, 1.0))
-    grad_norm = mtf.sqrt(ops.sum_of_squares(list(grads.values()))) * share
+    means = adafactor.moments(grads)
+    grad_norm = adafactor.global_norm(grads, means) * share
     scale = share
     if train.clip_norm:
       clip = train.clip_norm / mtf.maximum(grad_norm, train.clip_norm)
@@ -176,6 +198,7 @@ class TrainStep:
       weights,
       core.read(self.slots),
       grads,
+      means,
       scale,
       core.feed(step, mtf.Shape([])),
       core.feed(rate, mtf.Shape([])),

@@ -1,0 +1,80 @@
+"""Answers by content: the same question of the same source is answered once.
+
+  FOLDER/<fingerprint>.json   {"request": ..., "answer": ...}
+
+The fingerprint is of the request, of the source that the worker imports and of
+its pinned environment, so that nothing has to be thrown away by hand. A refusal
+is an answer too; an error is not kept.
+"""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+from collections.abc import Callable
+
+from flan_tf.plan import request
+
+
+class Cache:
+  """Asks once.
+
+  Args:
+    folder: where answers lie; may not exist yet.
+    compiled: asks the compiler.
+    told: called with a request before the compiler is asked.
+
+  Attributes:
+    hits: how many answers were there already.
+    asked: how many were not.
+  """
+
+  def __init__(
+    self,
+    folder: str,
+    compiled: Callable[[request.Request], request.Answer],
+    told: Callable[[request.Request], None] = lambda asked: None,
+  ):
+    self._folder = pathlib.Path(folder)
+    self._compiled, self._told = compiled, told
+    self.hits = self.asked = 0
+
+  def __call__(self, asked: request.Request) -> request.Answer:
+    path = self._folder / f"{asked.fingerprint}.json"
+    answer = _read(path)
+    if answer is not None:
+      self.hits += 1
+      return answer
+    self._told(asked)
+    answer = self._compiled(asked)
+    self.asked += 1
+    _write(path, asked, answer)
+    return answer
+
+
+def _read(path: pathlib.Path) -> request.Answer | None:
+  if not path.exists():
+    return None
+  try:
+    text = json.dumps(json.loads(path.read_text())["answer"])
+    return request.Answer.from_json(text)
+  except (ValueError, KeyError, TypeError) as error:
+    print(f"{path} cannot be read ({error}): asking again.", file=sys.stderr)
+    return None
+
+
+def _write(
+  path: pathlib.Path, asked: request.Request, answer: request.Answer
+) -> None:
+  """In one go: who is stopped here leaves no half a file."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  both = {
+    "request": json.loads(asked.to_json()),
+    "answer": json.loads(answer.to_json()),
+  }
+  with tempfile.NamedTemporaryFile(
+    "w", dir=path.parent, suffix=".part", delete=False
+  ) as file:
+    json.dump(both, file, indent=2)
+  os.replace(file.name, path)

@@ -1,0 +1,259 @@
+"""An estimate by hand of a program's time and memory: what to compile first.
+
+  seconds = max(FLOPs / peak, bytes to and from memory / its speed)
+            + bytes on the wire / speed of the links
+  memory  = weights, gradients, saved activations and one layer's work
+
+Nothing of the compiler's choices is in it: it only puts candidates in order.
+Its memory was within 15 percent of the compiler's for three training programs.
+What is shown is the compiler's, or says "by hand".
+
+Bytes on the wire of a core, for a tensor of S bytes over n cores: an all-reduce
+2 (n - 1) / n S, a reduce-scatter or an all-gather half of that.
+"""
+
+import dataclasses
+import functools
+import math
+
+from flan_tf import config
+from flan_tf.plan import arithmetic, chips, request, weights
+
+_BYTES = {"float32": 4, "bfloat16": 2}
+# Forward and backward, and what is sent again for what is computed again.
+_PASSES = {"nothing": 2.0, "light": 2.5, "layers": 3.0}
+# How often what a layer makes goes to and from memory in a pass: compiled
+# programs have about so much.
+_TRAFFIC = 4
+# Output logits are made in so many parts (flan_tf.mesh.ops).
+_LOGIT_PARTS = 8
+# Of code, for each layer: what compiled programs of the paper's sizes have.
+_CODE_BYTES = 13 * 2**20
+# How much of a core's memory a candidate may seem to need, and be tried among
+# the first: the estimate is wrong by about as much.
+_SLACK = 1.15
+
+
+class Mesh:
+  """The sizes of a mesh's axes, and which dimension is split over which."""
+
+  def __init__(self, mesh: config.MeshConfig):
+    pairs = [part.split(":") for part in mesh.shape.split(";") if part]
+    self.axes = {axis.strip(): int(size) for axis, size in pairs}
+    rules = [part.split(":") for part in mesh.layout.split(";") if part]
+    self._rules = {name.strip(): axis.strip() for name, axis in rules}
+
+  @property
+  def cores(self) -> int:
+    return math.prod(self.axes.values())
+
+  def __str__(self) -> str:
+    """The axes, and the rules that split something."""
+    rules = {
+      name: axis
+      for name, axis in sorted(self._rules.items())
+      if self.axes.get(axis, 1) > 1
+    }
+    return f"{self.axes} {rules}"
+
+  def axis_of(self, dimension: str) -> str:
+    return self._rules.get(dimension, "")
+
+  def parts(self, *dimensions: str) -> int:
+    """Into how many parts a tensor of these dimensions is split."""
+    axes = {self.axis_of(name) for name in dimensions}
+    return math.prod(self.axes.get(axis, 1) for axis in axes)
+
+
+@dataclasses.dataclass(frozen=True)
+class ByHand:
+  """The estimate, of one core."""
+
+  seconds: float
+  hbm_bytes: float
+  hbm_limit_bytes: int
+
+  @property
+  def fits(self) -> bool:
+    return self.hbm_bytes <= self.hbm_limit_bytes * _SLACK
+
+  @property
+  def worth(self) -> tuple[bool, float, float]:
+    """Sorts: those that may fit by time, then the others by memory."""
+    if self.fits:
+      return (False, self.seconds, self.hbm_bytes)
+    return (True, self.hbm_bytes, self.seconds)
+
+
+def sizes(asked: request.Request) -> dict[str, int]:
+  """Of the dimensions that a layout may split, as far as a program has them."""
+  run, model = asked.run, asked.run.model
+  rows = asked.rows
+  if asked.program == "train":
+    rows = run.train.batch // run.train.microbatches
+  return {
+    "batch": rows,
+    # Only training keeps a residual stream that is worth splitting.
+    "stream": asked.length if asked.program == "train" else 0,
+    "d_model": model.d_model,
+    # Heads of keys and values are split with those of the queries.
+    "heads": math.gcd(model.heads, model.kv_heads or model.heads),
+    "d_ff": model.d_ff,
+    "vocab": model.vocab,
+  }
+
+
+def by_hand(asked: request.Request) -> ByHand:
+  """Estimates one request; its mesh must divide."""
+  work = _Work(asked)
+  generation = chips.parse(asked.topology).generation
+  seconds = max(
+    work.flops / generation.peak_flops,
+    work.streamed_bytes / generation.hbm_bandwidth,
+  )
+  seconds += work.wire_bytes / generation.wire_bandwidth
+  return ByHand(seconds, work.memory, generation.hbm_bytes)
+
+
+class _Work:
+  """FLOPs and bytes of one core in one run of a program."""
+
+  def __init__(self, asked: request.Request):
+    self._asked, self._run = asked, asked.run
+    self._model, self._train = asked.run.model, asked.run.train
+    self._mesh = Mesh(asked.run.mesh)
+    self._training = asked.program == "train"
+    self._bytes = _BYTES[asked.run.mesh.precision]
+
+  @functools.cached_property
+  def parameters(self) -> float:
+    """Parameters that a core holds."""
+    in_layer = self._held(weights.of_layer(self._model))
+    outside = self._held(weights.outside(self._model))
+    return self._model.layers * in_layer + outside
+
+  @property
+  def flops(self) -> float:
+    """Products are split with the rows, and with heads and MLP."""
+    total = arithmetic.model_flops(self._asked)
+    if self._training and self._train.recompute == "layers":
+      total *= 4 / 3
+    return total / self._mesh.parts("batch", "d_ff")
+
+  @property
+  def streamed_bytes(self) -> float:
+    """To and from memory: weights, what layers make, and caches."""
+    made = _TRAFFIC * self._model.layers * self._layer_bytes
+    if self._training:
+      parts = self._train.microbatches
+      passes = 3 * parts * self._bytes + 6 * _BYTES["float32"]
+      made *= parts * _PASSES[self._train.recompute]
+      return self.parameters * passes + made
+    cache = 0.0 if self._asked.program == "score" else self._cache
+    return self.parameters * self._bytes + made + cache
+
+  @property
+  def wire_bytes(self) -> float:
+    """Sums of products over split dimensions, weights, and gradients."""
+    mesh, layers = self._mesh, self._model.layers
+    passes = _PASSES[self._train.recompute] if self._training else 1
+    # An all-reduce, or a reduce-scatter and an all-gather, behind attention and
+    # behind the MLP.
+    sums = passes * layers * 2 * self._hidden * _ring(mesh.parts("heads"))
+    # A split d_model: each pass gathers the weights, gradients are scattered.
+    gathers = mesh.parts("d_model")
+    whole = self.parameters * self._bytes * gathers
+    moved = passes * whole * _ring(gathers) / 2
+    if not self._training:
+      return sums + moved
+    groups = mesh.parts("batch")
+    gradients = whole * _ring(groups) * (0.5 if gathers > 1 else 1)
+    return self._train.microbatches * (sums + moved + gradients)
+
+  @property
+  def memory(self) -> float:
+    """Bytes at the worst moment."""
+    code = _CODE_BYTES * self._model.layers
+    if not self._training:
+      held = self.parameters * (_BYTES["float32"] + self._bytes)
+      rows = self._layer_bytes + self._logits
+      cache = self._cache if self._asked.program == "decode" else 0.0
+      return held + rows + cache + code
+    # Clipping by the global norm keeps every gradient until the last is there.
+    gradients = self._bytes
+    if self._train.microbatches > 1:
+      gradients += _BYTES["float32"]
+    held = self.parameters * (_BYTES["float32"] + gradients)
+    layers = self._model.layers
+    stream = self._hidden / self._mesh.parts("stream")
+    saved = {
+      "layers": stream,
+      # What products with weights gave.
+      "light": 3 * stream + self._products,
+      # And what was gathered for them, and weights in their precision.
+      "nothing": (
+        3 * stream + self._products + 2 * self._hidden + self._layer_weights
+      ),
+    }[self._train.recompute]
+    working = self._layer_bytes + 2 * self._logits
+    return held + layers * saved + working + code
+
+  def _held(self, shapes: weights.Shapes) -> float:
+    return sum(
+      math.prod(shape.values()) / self._mesh.parts(*shape)
+      for shape in shapes.values()
+    )
+
+  @property
+  def _tokens(self) -> float:
+    """Rows times columns of one microbatch that a core works on."""
+    rows = self._asked.tokens
+    if self._training:
+      rows //= self._train.microbatches
+    return rows / self._mesh.parts("batch")
+
+  @property
+  def _hidden(self) -> float:
+    """Bytes of [batch, length, d_model]."""
+    return self._tokens * self._model.d_model * self._bytes
+
+  @property
+  def _layer_bytes(self) -> float:
+    """What one layer makes on the way, and its weights as it multiplies."""
+    mesh, model = self._mesh, self._model
+    heads = model.heads / mesh.parts("heads")
+    # Attention's logits in float32, its weights in the products' precision.
+    attention = self._tokens * self._asked.length * heads * (4 + self._bytes)
+    return 4 * self._hidden + self._products + attention + self._layer_weights
+
+  @property
+  def _layer_weights(self) -> float:
+    """Bytes of a layer's weights as it multiplies with them."""
+    held = self._held(weights.of_layer(self._model))
+    return held * self._mesh.parts("d_model") * self._bytes
+
+  @property
+  def _products(self) -> float:
+    """Bytes of queries, keys and values, and of the MLP's two products."""
+    mesh, model = self._mesh, self._model
+    width = 3 * model.heads * model.d_kv / mesh.parts("heads")
+    width += 2 * model.d_ff / mesh.parts("d_ff")
+    return self._tokens * width * self._bytes
+
+  @property
+  def _logits(self) -> float:
+    width = self._model.vocab / self._mesh.parts("vocab")
+    return self._tokens * width * _BYTES["float32"] / _LOGIT_PARTS
+
+  @property
+  def _cache(self) -> float:
+    """Bytes of all keys and values."""
+    model, asked = self._model, self._asked
+    width = 2 * (model.kv_heads or model.heads) * model.d_kv * model.layers
+    whole = asked.rows * asked.length * width * self._bytes
+    return whole / self._mesh.parts("batch", "heads")
+
+
+def _ring(cores: int) -> float:
+  """Of an all-reduce: what a core sends for each byte."""
+  return 2 * (cores - 1) / cores

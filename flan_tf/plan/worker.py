@@ -1,0 +1,70 @@
+"""Answers one request: `python -m flan_tf.plan.worker`, in .venv-tpu.
+
+Reads a Request as JSON from stdin, and writes an Answer as the last line of
+stdout. See flan_tf.plan.request.
+"""
+
+import collections
+import sys
+
+from flan_tf.plan import chips, request
+
+
+def answer(asked: request.Request) -> request.Answer:
+  """Lowers and compiles, or executes, what is asked for."""
+  if asked.what == "execute":
+    from flan_tf.plan import execute
+
+    return execute.answer(asked)
+  # Imported here, after the arguments were understood: it takes seconds.
+  from flan_tf.plan import abstract, compiled, lower, programs
+
+  layout = programs.layout_of(asked.run)
+  devices = abstract.devices(layout.cores)
+  made, parameters = programs.of_request(asked, devices)
+  seconds = collections.Counter()
+  whole: collections.Counter = collections.Counter()
+  sent: collections.Counter = collections.Counter()
+  worst, refused, limit = {}, "", 0
+  for one in made:
+    lowered = lower.lower(devices, one.program, one.feeds)
+    found = compiled.compile_for(lowered, asked.topology, layout)
+    seconds.update(lowered.seconds | {"compile": found.compile_seconds})
+    for name in ("flops", "bytes_accessed", "seconds"):
+      whole[name] += one.times * getattr(found, name)
+    for kind, size in found.work.sent.items():
+      sent[kind] += one.times * size
+    refused, limit = refused or found.refused, max(limit, found.limit)
+    if _total(found.hbm) > _total(worst):
+      worst = dict(found.hbm)
+  return request.Answer(
+    program=asked.program,
+    parameters=parameters,
+    cores=layout.cores,
+    fits=not refused,
+    refused=refused,
+    hbm=worst,
+    hbm_bytes_per_core=_total(worst),
+    hbm_limit_bytes=limit or chips.parse(asked.topology).generation.hbm_bytes,
+    flops_per_core=whole["flops"],
+    bytes_accessed_per_core=whole["bytes_accessed"],
+    collective_bytes_per_core=dict(sent),
+    estimated_step_seconds=whole["seconds"],
+    seconds=dict(seconds),
+  )
+
+
+def _total(hbm) -> int:
+  """Bytes at once: outputs that lie where arguments lay count once."""
+  return sum(hbm.values()) - 2 * hbm.get("aliased", 0)
+
+
+def main() -> None:
+  asked = request.Request.from_json(sys.stdin.read())
+  made = answer(asked)
+  print()  # Libraries may have left a line open.
+  print(made.to_json(), flush=True)
+
+
+if __name__ == "__main__":
+  main()

@@ -1,0 +1,280 @@
+"""Meshes that divide, what would fit instead, and how far training scales.
+
+With a stand-in for the compiler.
+"""
+
+import json
+
+from absl.testing import absltest, parameterized
+from stand_in import REFUSED, StandIn, asked
+
+from flan_tf import config
+from flan_tf.plan import (
+  arithmetic,
+  chips,
+  ranking,
+  remedy,
+  request,
+  roofline,
+  scaling,
+  search,
+  table,
+  verdict,
+)
+from launch.configs import paper
+
+
+class SearchTest(parameterized.TestCase):
+  def test_all_ways_to_write_a_number(self):
+    self.assertEqual(list(search.factors(6, 1)), [(6,)])
+    self.assertEqual(
+      list(search.factors(6, 2)), [(1, 6), (2, 3), (3, 2), (6, 1)]
+    )
+    # 2^7 into three: as many as ways to put seven into three heaps.
+    self.assertLen(list(search.factors(128, 3)), 9 * 8 // 2)
+
+  @parameterized.parameters("422m", "8b", "137b")
+  def test_each_mesh_divides_or_has_a_reason(self, size):
+    one = asked(size, "v3:8x8")
+    candidates, left_out = search.enumerate_all(one)
+    meshes = {c.asked.run.mesh.shape for c in candidates}
+    self.assertLen(meshes | {out.mesh for out in left_out}, 8)
+    for candidate in candidates:
+      self.assertEqual(search.why_not(candidate.asked), "")
+    worths = [candidate.by_hand.worth for candidate in candidates]
+    self.assertEqual(worths, sorted(worths))
+
+  def test_why_not(self):
+    for mesh, why in (
+      ("data:8;model:4", "batch 4 over data:8"),
+      ("model:128", "128 cores, the slice has 32"),
+      ("", "1 cores, the slice has 32"),
+      ("data:2;model:16", ""),
+    ):
+      self.assertEqual(search.why_not(asked(mesh__shape=mesh)), why)
+    small = asked("422m", "v3:2x2", mesh__shape="model:8")
+    self.assertEqual(search.why_not(small), "heads 20 over model:8")
+    grouped = asked("8b", "v3:4x4", mesh__shape="model:32", model__kv_heads=8)
+    self.assertEqual(search.why_not(grouped), "heads 8 over model:32")
+
+  def test_microbatches_may_not_divide(self):
+    one = asked(mesh__shape="data:4;model:8", train__microbatches=2)
+    self.assertEqual(search.why_not(one), "batch 2 over data:4")
+
+  def test_layouts_that_are_the_same_are_one(self):
+    """With all rows on one core group nothing is split over data."""
+    candidates, _ = search.enumerate_all(asked("422m", "v3:2x2"))
+    seen = [
+      (str(roofline.Mesh(c.asked.run.mesh)), c.asked.run.train)
+      for c in candidates
+    ]
+    self.assertLen(set(map(str, seen)), len(seen))
+
+  def test_only_training_has_options(self):
+    candidates, _ = search.enumerate_all(asked(program="score"))
+    self.assertEqual(
+      {(c.asked.run.train.microbatches) for c in candidates}, {1}
+    )
+    self.assertNotIn("stream", str([c.asked.run.mesh for c in candidates]))
+
+  def test_the_fastest_that_fits_comes_first(self):
+    compiler = StandIn()
+    found = search.search(asked(), compiler, limit=5)
+    self.assertLen(compiler.asked, 5)
+    self.assertLen(found.tried, 5)
+    seconds = [t.estimate.serial_seconds for t in found.tried]
+    self.assertEqual(seconds, sorted(seconds))
+    self.assertEqual(found.best, found.tried[0])
+    self.assertNotEmpty(found.untried)
+
+  def test_stops_when_enough_fit(self):
+    compiler = StandIn()
+    search.search(asked(), compiler, limit=5, enough=2)
+    self.assertLen(compiler.asked, 2)
+
+  def test_after_a_refusal_only_what_needs_less_is_tried(self):
+    compiler = StandIn(fits=False, refused=REFUSED)
+    found = search.search(asked(), compiler, limit=50)
+    self.assertIsNone(found.best)
+    needs = [roofline.by_hand(one).hbm_bytes for one in compiler.asked]
+    for more, less in zip(needs, needs[1:], strict=False):
+      self.assertLess(less, more)
+    self.assertNotEmpty(found.untried)
+
+  def test_flags_give_the_candidate(self):
+    for candidate in search.enumerate_all(asked())[0]:
+      run = config.to_config_dict(paper.run("8b"))
+      for flag in search.flags(candidate.asked).split():
+        key, value = flag.removeprefix("--config.").split("=")
+        with run.unlocked():
+          run.update_from_flattened_dict(
+            {key: int(value) if value.isdigit() else value.strip("'")}
+          )
+      again = request.ask(config.from_mapping(run.to_dict()), "v3:4x4")
+      self.assertEqual(again, candidate.asked)
+
+  def test_ranking(self):
+    found = search.search(asked("137b", "v3:8x8"), StandIn(), limit=4)
+    text = ranking.to_text(found)
+    self.assertRegex(text, r"^4 compiled, .* \d+ more divide; 5 do not\.")
+    self.assertIn("Do not divide:\n  data:128: batch 4 over data:128\n", text)
+    self.assertIn(f"Best: {search.flags(found.best.candidate.asked)}", text)
+    self.assertIn(verdict.NOTE, text)
+    values = json.loads(verdict.to_json(ranking.to_dict(found)))
+    self.assertLen(values["tried"], 4)
+    self.assertEqual(values["best"], values["tried"][0])
+    self.assertLen(values["untried"], len(found.untried))
+    self.assertLen(values["left_out"], 5)
+
+  def test_ranking_of_what_was_refused(self):
+    compiler = StandIn(fits=False, refused=REFUSED)
+    text = ranking.to_text(search.search(asked(), compiler, limit=2))
+    self.assertIn("does not fit: ", text)
+    self.assertIn("Ran out of memory.\n", text)
+    self.assertIn("None that was compiled fits.", text)
+
+
+class RemedyTest(absltest.TestCase):
+  def test_another_mesh_of_the_same_slice(self):
+    compiler = StandIn()
+    one = asked("68b", "v3:8x8", mesh__shape="data:4;model:32")
+    best, tried = remedy.would_fit(one, compiler)
+    self.assertLen(tried, 1)
+    self.assertEqual(best.candidate.asked.topology, "v3:8x8")
+    self.assertNotEqual(best.candidate.asked, one)
+
+  def test_a_larger_slice(self):
+    best, tried = remedy.would_fit(asked("137b", "v3:2x4"), StandIn())
+    self.assertLen(tried, 1)
+    self.assertGreater(chips.parse(best.candidate.asked.topology).cores, 32)
+
+  def test_no_more_than_two_tries(self):
+    compiler = StandIn(fits=False, refused=REFUSED)
+    best, tried = remedy.would_fit(asked(), compiler)
+    self.assertIsNone(best)
+    self.assertLen(tried, 2)
+    self.assertLen(compiler.asked, 2)
+    self.assertNotEqual(*[one.topology for one in compiler.asked])
+
+
+class ScalingTest(absltest.TestCase):
+  def cells(self, *names, cores=scaling.CORES, generation="v3", **changes):
+    self.compiler = StandIn(**changes)
+    runs = {name: paper.run(name) for name in names}
+    return list(
+      scaling.cells(runs, chips.GENERATIONS[generation], self.compiler, cores)
+    )
+
+  def test_a_cell_for_each_size_and_number(self):
+    found = self.cells("422m", "137b")
+    self.assertEqual(
+      [(made.size, made.cores) for made in found],
+      [(name, n) for name in ("422m", "137b") for n in scaling.CORES],
+    )
+
+  def test_the_batch_grows_once_nothing_divides(self):
+    found = {made.cores: made for made in self.cells("137b")}
+    self.assertEqual(found[512].rows, 4)
+    self.assertEqual(found[512].grown, 1)
+    for cores, grown in ((1024, 2), (2048, 4)):
+      made = found[cores]
+      self.assertEqual((made.rows, made.grown), (4 * grown, grown))
+      why = {out.mesh: out.why for out in made.left_out}
+      self.assertEqual(why[f"model:{cores}"], f"heads 128 over model:{cores}")
+      self.assertLen(why, cores.bit_length())
+
+  def test_what_does_not_fit_by_far_is_not_compiled(self):
+    made, *_ = self.cells("137b", cores=[8])
+    self.assertIsNone(made.best)
+    self.assertRegex(made.why, r"^does not fit: \d+ GiB a core, by hand$")
+    self.assertEmpty(self.compiler.asked)
+
+  def test_what_is_refused(self):
+    made, *_ = self.cells("8b", cores=[32], fits=False, refused=REFUSED)
+    self.assertEqual(made.why, "does not fit: 3 tried")
+
+  def test_no_such_slice(self):
+    made, *_ = self.cells("422m", cores=[2048], generation="v5e")
+    self.assertEqual(made.why, "v5e has no such slice")
+
+  def made(self, cores, seconds, collectives, rows=4, grown=1):
+    """A cell with these figures."""
+    where = chips.with_cores(chips.GENERATIONS["v3"], cores)
+    one = asked("8b", str(where), train__batch=rows)
+    wire = where.generation.wire_bandwidth
+    answer = request.Answer(
+      *("train", 1, cores, True),
+      flops_per_core=where.generation.peak_flops * 8 / cores * rows / 4,
+      estimated_step_seconds=seconds - collectives,
+      collective_bytes_per_core={"all-reduce": wire * collectives},
+    )
+    candidate = search.Candidate(one, roofline.ByHand(0.0, 0.0, 0))
+    tried = search.Tried(candidate, answer, arithmetic.estimate(one, answer))
+    out = (
+      search.LeftOut("model:128", "", "heads 64 over model:128"),
+      search.LeftOut("data:8;model:16", "", "batch 4 over data:8"),
+    )
+    left_out = out if grown > 1 else ()
+    return scaling.Cell(
+      "8b", cores, str(where), rows, grown, tried, 1, 0, left_out
+    )
+
+  def test_where_it_stops_and_why(self):
+    stop = scaling.stop(
+      [
+        self.made(8, 1.0, 0.1),
+        self.made(16, 0.55, 0.09),
+        self.made(32, 0.5, 0.3),
+        self.made(64, 0.2, 0.1),
+      ]
+    )
+    self.assertEqual((stop.cores, stop.cause), (16, "collectives"))
+    self.assertEqual(
+      stop.why,
+      "scales to 16 cores, where a core does 91% of its tokens at 8; not to 32"
+      " cores, where a core does 55% of its tokens at 16: collectives would"
+      " take 0.045 s of a step at peak by its share and takes 0.3.",
+    )
+
+  def test_a_growing_batch_is_counted_by_its_tokens(self):
+    stop = scaling.stop(
+      [
+        self.made(8, 1.0, 0.1),
+        self.made(16, 0.5, 0.05),
+        self.made(32, 0.5, 0.05, rows=8, grown=2),
+      ]
+    )
+    self.assertEqual(stop.cores, 32)
+    self.assertRegex(stop.why, "^scales to 32 cores, .* 100% of its tokens")
+    self.assertRegex(
+      stop.why,
+      "From 32 cores on no mesh divides both heads 64 and batch 4, so the batch"
+      r" grows\.$",
+    )
+
+  def test_too_few_to_compare(self):
+    stop = scaling.stop([self.made(8, 1.0, 0.1), scaling.Cell("8b", 16)])
+    self.assertEqual((stop.cores, stop.cause), (0, ""))
+    self.assertIn("too few slices to compare", stop.why)
+
+  def test_table(self):
+    lines = []
+    found = table.to_markdown(iter(self.cells("8b", "137b")), lines.append)
+    rows = [line for line in lines if line.startswith("|")]
+    self.assertLen(rows, 2 + 18)
+    self.assertLen({line.count("|") for line in rows}, 1)
+    self.assertRegex(rows[2], r"^\| 8b \| 8 \| v3:2x2 \| ")
+    self.assertRegex(rows[-1], r"\| 16 \(x4\) \|")
+    text = "\n".join(lines)
+    self.assertRegex(text, r"\n\* 137b: scales to ")
+    self.assertRegex(text, r"\* 8b on 512 cores: .*\(heads 64 over model:512\)")
+    self.assertRegex(text, "not measurements")
+    values = json.loads(verdict.to_json(table.to_dict(found)))
+    self.assertLen(values["cells"], 18)
+    self.assertEqual([s["size"] for s in values["stops"]], ["8b", "137b"])
+    for cell in values["cells"]:
+      self.assertEqual(cell["fits"], not cell["why"])
+
+
+if __name__ == "__main__":
+  absltest.main()
