@@ -3,7 +3,8 @@
 TensorFlow's checkpoint format stores slices of tensors. Each core's slice is
 written where it belongs in the whole, so that `tf.train.load_checkpoint` lists
 whole tensors, and a core of any other mesh reads just the part that it needs.
-No core ever holds a whole tensor.
+No core ever holds a whole tensor. Each worker writes files of its own, in the
+background while training goes on (`Saver`), and the first host joins them.
 
   WORKDIR/checkpoints/step_00000100/
     state.index, state.data-*   the tensors
@@ -15,17 +16,32 @@ stores cannot.
 """
 
 import json
+import logging
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from typing import Self
 
 import tensorflow as tf
 
+from flan_tf.mesh import messages, reports, slices
 from flan_tf.mesh import state as state_lib
+from flan_tf.mesh import strategy as strategy_lib
+
+_log = logging.getLogger(__name__)
 
 _MARKER = "COMPLETE"
 _NOTES = ".md"  # For people, who may change them.
 _FOLDER = re.compile(r"step_(\d{8})$")
+
+_PATIENCE = 1800.0  # Seconds that the first host waits for the others' parts.
+
+Barrier = Callable[[float], float]
+
+
+def _alone(value: float) -> float:
+  return value
 
 
 class CheckpointError(ValueError):
@@ -91,48 +107,197 @@ def save(
   states: Sequence[state_lib.State],
   files: Mapping[str, bytes],
   keep: int,
-  barrier: Callable[[], object] = lambda: None,
+  barrier: Barrier = _alone,
 ) -> str:
-  """Writes a checkpoint, then removes all but the newest `keep`.
+  """Writes a checkpoint and waits for it; see `Saver.save`."""
+  saver = Saver(barrier)
+  path = saver.save(workdir, step, states, files, keep)
+  saver.wait()
+  return path
+
+
+class Saver:
+  """Writes checkpoints in the background, one at a time.
+
+  `save` copies the slices to the memory of their hosts and returns; a thread
+  writes them. So a host needs memory for what it writes: at most once its
+  slices, less those that others write. (On CPUs a copy takes nothing until
+  training replaces the slice that it is of.) The next `save`, `wait`,
+  and the end of a `with` block wait for it, and raise what went wrong in it. A
+  block that ends by an error also waits, but only logs what went wrong.
+
+  Hosts agree by collectives only where they are at the same step anyway, in
+  `save` and `wait`; in the thread they do by files (`flan_tf.mesh.reports`).
 
   Args:
-    workdir: of the run; may be a `gs://` path.
-    step: its number.
-    states: what to save; names must differ between them.
-    files: small files to go with it, by name.
-    keep: how many complete checkpoints stay.
-    barrier: returns once all hosts have called it.
-
-  Returns:
-    The folder.
+    barrier: returns once all hosts have called it, with the sum of their
+      values.
+    patience: seconds that the first host waits for the others' parts.
   """
-  path = folder(workdir, step)
-  devices = states[0].devices
-  is_chief = devices.host == 0
-  if is_chief and tf.io.gfile.exists(path):
-    tf.io.gfile.rmtree(path)  # Left over from a run that was stopped.
-  barrier()
-  tf.io.gfile.makedirs(path)
-  parts = [
-    os.path.join(path, f"part-{host:05d}-of-{devices.hosts:05d}", "state")
-    for host in range(devices.hosts)
-  ]
-  _write_slices(parts[devices.host], states)
-  barrier()
-  if is_chief:
-    prefix = os.path.join(path, "state")
-    # A host whose slices all belong to others has written none.
-    parts = [part for part in parts if tf.io.gfile.exists(f"{part}.index")]
+
+  def __init__(self, barrier: Barrier = _alone, patience: float = _PATIENCE):
+    self._barrier, self._patience = barrier, patience
+    self._thread: threading.Thread | None = None
+    self._path = ""
+    self._shared: tuple[list, list[slices.Share]] | None = None
+    self._error: BaseException | None = None
+    self._leaving = threading.Event()
+
+  def save(
+    self,
+    workdir: str,
+    step: int,
+    states: Sequence[state_lib.State],
+    files: Mapping[str, bytes],
+    keep: int,
+  ) -> str:
+    """Begins a checkpoint; when it is whole, all but the newest are removed.
+
+    Args:
+      workdir: of the run; may be a `gs://` path.
+      step: its number.
+      states: what to save; names must differ between them. They may change as
+        soon as this returns.
+      files: small files to go with it, by name.
+      keep: how many complete checkpoints stay.
+
+    Returns:
+      The folder.
+
+    Raises:
+      CheckpointError: the checkpoint before could not be written.
+    """
+    self.wait()
+    path, devices = folder(workdir, step), states[0].devices
+    if devices.host == 0 and tf.io.gfile.exists(path):
+      tf.io.gfile.rmtree(path)  # Left over from a run that was stopped.
+    self._barrier(0.0)
+    tf.io.gfile.makedirs(path)
+    shares = self._shares_of(states)
+    copies = slices.on_each(shares, lambda share: share.copy())
+
+    def write() -> None:
+      try:
+        self._write(
+          path, devices, list(zip(shares, copies, strict=True)), files
+        )
+        if devices.host == 0:
+          _keep_newest(workdir, keep)
+      except BaseException as error:
+        self._error = error
+
+    self._path = path
+    self._thread = threading.Thread(target=write, daemon=True)
+    self._thread.start()
+    return path
+
+  def wait(self) -> None:
+    """Returns once what was saved is whole, on all hosts at the same time.
+
+    Raises:
+      CheckpointError: this host, or another one, could not write its part.
+    """
+    if self._thread is None:
+      return
+    self._join()
+    error, self._error = self._error, None
+    failed = self._barrier(float(error is not None))
+    if error is not None:
+      raise _explained(error, self._path)
+    if failed:
+      raise CheckpointError(
+        f"Checkpoint {self._path!r} could not be written by another host; its"
+        " log says why."
+      )
+
+  def __enter__(self) -> Self:
+    return self
+
+  def __exit__(self, kind, error, trace) -> None:
+    if error is None:
+      self.wait()
+      return
+    self._leaving.set()  # Other hosts may be gone.
+    self._join()
+    if self._error is not None:
+      _log.error("%s", _explained(self._error, self._path))
+
+  def _join(self) -> None:
+    if self._thread is not None:
+      self._thread.join()
+      self._thread = None
+
+  def _shares_of(self, states: Sequence[state_lib.State]) -> list[slices.Share]:
+    """Which worker writes what; found once, as it takes long on a pod."""
+    if self._shared is None or self._shared[0] != list(states):
+      self._shared = list(states), slices.shares(states)
+    return self._shared[1]
+
+  def _write(
+    self,
+    path: str,
+    devices: strategy_lib.Devices,
+    copies: list[tuple[slices.Share, list[tf.Tensor]]],
+    files: Mapping[str, bytes],
+  ) -> None:
+    # Either there are several hosts or several workers of the one host.
+    number = devices.hosts * len(copies)
+    prefixes = [
+      os.path.join(path, reports.part(k, number), "state")
+      for k in range(number)
+    ]
+
+    def write(k: int) -> None:
+      share, values = copies[k]
+      if values:
+        prefix = prefixes[devices.host + k]
+        tf.io.gfile.makedirs(os.path.dirname(prefix))
+        share.write(prefix, values)
+      values.clear()  # Gives the memory back.
+
+    try:
+      slices.on_each(range(len(copies)), write)
+    except BaseException as error:
+      reports.leave(path, devices.host, devices.hosts, str(error))
+      raise
+    reports.leave(path, devices.host, devices.hosts)
+    if devices.host:
+      return
+    reports.collect(path, devices.hosts, self._patience, self._leaving)
+    # Of a tensor that several hold not every worker has a slice to write.
+    written = [p for p in prefixes if tf.io.gfile.exists(f"{p}.index")]
     tf.raw_ops.MergeV2Checkpoints(
-      checkpoint_prefixes=parts, destination_prefix=prefix, delete_old_dirs=True
+      checkpoint_prefixes=written,
+      destination_prefix=os.path.join(path, "state"),
+      delete_old_dirs=True,
     )
     finish(path, files)
-    for old in steps(workdir)[:-keep]:
-      # The marker goes first: a half-removed checkpoint is not one.
-      tf.io.gfile.remove(os.path.join(folder(workdir, old), _MARKER))
-      tf.io.gfile.rmtree(folder(workdir, old))
-  barrier()
-  return path
+
+
+def check_shared(workdir: str, devices: strategy_lib.Devices) -> None:
+  """Raises CheckpointError if a worker of a TPU slice cannot write there."""
+  if not devices.host_devices:
+    return  # One worker, which is this process.
+  tf.io.gfile.makedirs(workdir)
+  workers = list(devices.cores_by_worker)
+
+  def touch(worker: str) -> None:
+    number = workers.index(worker)
+    path = os.path.join(workdir, f"worker-{number:05d}.touched")
+
+    def write() -> None:
+      tf.io.write_file(path, b"")
+
+    slices.on(worker, write)()
+    if not tf.io.gfile.exists(path):
+      raise CheckpointError(
+        f"What the TPU worker {worker} writes to {workdir!r} cannot be seen"
+        " here. Each worker writes its part of a checkpoint: --workdir must be"
+        " a place that all share, such as gs://BUCKET/RUN."
+      )
+    tf.io.gfile.remove(path)
+
+  slices.on_each(workers, touch)
 
 
 def finish(path: str, files: Mapping[str, bytes]) -> None:
@@ -157,54 +322,34 @@ def restore(path: str, states: Sequence[state_lib.State]) -> None:
     shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
     for state in states:
       _check_shapes(path, state, shapes)
-      for name, spec in state.specs.items():
-        for at, variables in state.slices(name):
-          value = tf.raw_ops.RestoreV2(
-            prefix=prefix,
-            tensor_names=[name],
-            shape_and_slices=[_slice_spec(spec.shape, at)],
-            dtypes=[tf.float32],
-          )[0]
-          for variable in variables:
-            variable.assign(value)
+      slices.restore(prefix, state)
   except (tf.errors.OpError, RuntimeError) as error:
     raise CheckpointError(
       f"Checkpoint {path!r} cannot be read; a file of it is corrupt:"
-      f" {str(error).splitlines()[0]}"
+      f" {messages.first_line(error)}"
     ) from error
 
 
-def _write_slices(prefix: str, states: Sequence[state_lib.State]) -> None:
-  names, specs, values = [], [], []
-  for state in states:
-    devices = state.devices
-    for name, spec in state.specs.items():
-      for at, variables in state.slices(name):
-        # Of the cores that hold the same slice, the first one writes it.
-        owner = min(
-          core
-          for core in range(devices.cores)
-          if state.layout.slice_of(spec.shape, core) == at
-        )
-        if owner in devices.local_cores:
-          names.append(name)
-          specs.append(_slice_spec(spec.shape, at))
-          values.append(variables[0].read_value())
-  if not names:
-    return
-  tf.io.gfile.makedirs(os.path.dirname(prefix))
-  tf.raw_ops.SaveV2(
-    prefix=prefix, tensor_names=names, shape_and_slices=specs, tensors=values
+def _keep_newest(workdir: str, keep: int) -> None:
+  for old in steps(workdir)[:-keep]:
+    # The marker goes first: a half-removed checkpoint is not one.
+    tf.io.gfile.remove(os.path.join(folder(workdir, old), _MARKER))
+    tf.io.gfile.rmtree(folder(workdir, old))
+
+
+def _explained(error: BaseException, path: str) -> BaseException:
+  """An error of the background, as one that a user can do something about."""
+  gone = (tf.errors.UnavailableError, tf.errors.AbortedError)
+  known = (tf.errors.OpError, reports.HostError)
+  if isinstance(error, gone) or not isinstance(error, known):
+    return error
+  made = CheckpointError(
+    f"Checkpoint {path!r} could not be written: {messages.first_line(error)}\n"
+    "Make room, or choose a --workdir that can be written to: the run goes on"
+    " from the checkpoint before."
   )
-
-
-def _slice_spec(shape, at: state_lib.Slice) -> str:
-  """ "8 4 0,4:0,4": the whole shape, then (begin, size) of each dimension."""
-  whole = shape.to_integer_list
-  if all(pair == (0, size) for pair, size in zip(at, whole, strict=True)):
-    return ""
-  sizes = " ".join(str(size) for size in whole)
-  return f"{sizes} {':'.join(f'{begin},{size}' for begin, size in at)}"
+  made.__cause__ = error
+  return made
 
 
 def _check_shapes(path, state: state_lib.State, shapes) -> None:

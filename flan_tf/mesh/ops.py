@@ -1,6 +1,7 @@
 """Operations that Mesh-TF lacks, or has too slow or too large.
 
 local            any TensorFlow function, on each core's slices
+join, part       tensors beside one another
 resplit          the same tensor, one dimension split otherwise
 recompute        run a function again in the backward pass, keep nothing
 embed            rows of a table, the table split over its rows if need be
@@ -139,6 +140,36 @@ class _LocalGradient(_Operation):
     for output, grad in zip(self.outputs, grads, strict=True):
       missing = axes - self._axes(lowering, output.shape)
       self._set(lowering, output, grad, sum_over=missing)
+
+
+def join(xs: Sequence[mtf.Tensor], at: int) -> mtf.Tensor:
+  """Tensors beside one another along their dimension number `at`.
+
+  It must have the same name in all of them. Where it is split, each core has
+  its own parts of all of them beside one another, as `part` expects.
+  """
+  dims = xs[0].shape.dims
+  whole = sum(x.shape.dims[at].size for x in xs)
+  dims[at] = mtf.Dimension(dims[at].name, whole)
+  return local(
+    lambda *parts: tf.concat(parts, at), xs, mtf.Shape(dims), dims, name="join"
+  )
+
+
+def part(x: mtf.Tensor, at: int, sizes: Sequence[int]) -> list[mtf.Tensor]:
+  """Undoes `join` of tensors with these sizes."""
+  dims, whole, begin, parts = x.shape.dims, sum(sizes), 0, []
+  for size in sizes:
+    dims[at] = mtf.Dimension(dims[at].name, size)
+
+    def cut(x, begin=begin, size=size):
+      mine = x.shape[at]
+      edges = (begin * mine // whole, (begin + size) * mine // whole)
+      return x[(slice(None),) * at + (slice(*edges),)]
+
+    parts.append(local(cut, [x], mtf.Shape(dims), dims, name="part"))
+    begin += size
+  return parts
 
 
 # -- resplit -------------------------------------------------------------------
@@ -531,7 +562,7 @@ def _chunks(vocab, hidden, *others) -> Iterator[list[tf.Tensor]]:
     yield [x[start : start + size] for x in flat]
 
 
-# -- sums over all elements ------------------------------------------------------
+# -- sums over all elements ----------------------------------------------------
 
 
 def sum_of_squares(tensors: Sequence[mtf.Tensor]) -> mtf.Tensor:

@@ -111,11 +111,7 @@ class Program:
           synchronization=tf.VariableSynchronization.ON_READ,
           aggregation=tf.VariableAggregation.NONE,
         )
-    self._run = tf.function(
-      self.run_all,
-      autograph=False,
-      jit_compile=True if fused and not layout.is_split else None,
-    )
+    self._run = devices.compiled(self, fused and not layout.is_split)
 
   def __call__(self, *args) -> list:
     """Runs the step; returns one result for each core of this host.

@@ -89,6 +89,17 @@ class Devices:
         name=name,
       )
 
+  def compiled(self, made: Any, fused: bool) -> Callable:
+    """A `flan_tf.mesh.program.Program` as a function of per-core values.
+
+    Args:
+      made: the program; its `run_all` is traced at the first call.
+      fused: whether XLA compiles it.
+    """
+    return tf.function(
+      made.run_all, autograph=False, jit_compile=True if fused else None
+    )
+
 
 def on_device(name: str) -> contextlib.AbstractContextManager[None]:
   """Places operations on a device; an empty name leaves them as they are."""

@@ -46,6 +46,7 @@ Attend = Callable[..., mtf.Tensor]
 # (fn, its arguments) -> what fn returns: `directly`, or `ops.recompute`.
 Apply = Callable[[Callable, list[mtf.Tensor]], Sequence[mtf.Tensor]]
 
+_QKV = ("attention/q", "attention/k", "attention/v")
 _ACTIVATIONS = {
   "geglu": lambda x: tf.nn.gelu(x, approximate=True),
   "swiglu": tf.nn.silu,
@@ -231,7 +232,7 @@ def hidden_states(
   def layer(x, *rest):
     w = dict(zip(names, rest, strict=False))
     context = rest[len(names) :]
-    return [block(model, d, w, x, attend, context, apply_part)]
+    return [block(model, d, w, x, attend, context, apply_part, at_once=True)]
 
   x = embed(model, d, weights, tokens.inputs, tokens.positions)
   for index, window in enumerate(windows(model)):
@@ -257,7 +258,7 @@ def embed(
   ids: mtf.Tensor,
   positions: mtf.Tensor,
 ) -> mtf.Tensor:
-  """[batch, stream, d_model]: token embeddings, and learned positions if any."""
+  """Token embeddings, and learned positions if any: [batch, stream, d_model]."""
   x = ops.embed(ids, whole(d, weights["embedding"]), d.vocab)
   if SOFT_PROMPT in weights:
     prompt = whole(d, weights[SOFT_PROMPT])
@@ -335,11 +336,13 @@ def block(
   attend: Attend,
   context: Sequence[mtf.Tensor] = (),
   apply: Apply = directly,
+  at_once: bool = False,
 ) -> mtf.Tensor:
   """One layer: x + attention(norm(x)), then x + mlp(norm(x)).
 
-  Each half is cut in two behind its first products. To apply such a part again
-  takes no product with a weight, as those that end it are not needed.
+  Each half is cut behind its first products, and around attention. To apply
+  such a part again takes no product with a weight: none is within one, and what
+  ends it is not needed again.
 
   Args:
     model: sizes and choices.
@@ -349,18 +352,24 @@ def block(
     attend: from queries, keys and values, [batch, length, ...].
     context: what attention reads besides.
     apply: how each part is applied.
+    at_once: whether queries, keys and values are one product, of weights that
+      are put beside one another for it. That pays where there are many tokens.
   """
 
   def queries_keys_values(w, x):
     y = _at_all_positions(model, d, x, w, "attention/norm")
-    return [
-      _product(d, y, w, "attention/q", d.per_head),
-      _product(d, y, w, "attention/k", d.per_kv_head),
-      _product(d, y, w, "attention/v", d.per_kv_head),
-    ]
+    of_keys = d.per_kv_head
+    shapes = dict(zip(_QKV, (d.per_head, of_keys, of_keys), strict=True))
+    if at_once and not any(f"{name}/lora_a" in w for name in _QKV):
+      return _products(d, y, w, shapes)
+    return [_product(d, y, w, name, shape) for name, shape in shapes.items()]
 
-  def attention_output(w, *qkv_and_context):
-    y = _to_stream(d, attend(*qkv_and_context), w, "attention/o")
+  def attended(w, *qkv_and_context):
+    del w
+    return [attend(*qkv_and_context)]
+
+  def attention_output(w, y):
+    y = _to_stream(d, y, w, "attention/o")
     return [_post_normed(model, d, y, w, "attention")]
 
   def mlp_inner(w, x):
@@ -383,13 +392,9 @@ def block(
 
     return apply(flat, [*inputs, *(w[name] for name in names)])
 
-  q, k, v = part(
-    queries_keys_values,
-    ("attention/norm", "attention/q", "attention/k", "attention/v"),
-    x,
-  )
-  of_output = ("attention/o", "attention/post_norm")
-  (y,) = part(attention_output, of_output, q, k, v, *context)
+  qkv = part(queries_keys_values, ("attention/norm", *_QKV), x)
+  (y,) = part(attended, (), *qkv, *context)
+  (y,) = part(attention_output, ("attention/o", "attention/post_norm"), y)
   x += y
   inner = part(mlp_inner, ("mlp/norm", "mlp/gate", "mlp/in"), x)
   (y,) = part(mlp_output, ("mlp/out", "mlp/post_norm"), *inner)
@@ -414,6 +419,18 @@ def _product(
 ) -> mtf.Tensor:
   """x times a weight, and its bias, if any."""
   return _biased(_times(d, x, w, name, shape), w, name)
+
+
+def _products(
+  d: Dims, x: mtf.Tensor, w: Weights, shapes: Mapping[str, mtf.Shape]
+) -> list[mtf.Tensor]:
+  """x times weights [d_model, heads, d_kv] at once, and their biases."""
+  weights = [mtf.cast(w[name], x.dtype) for name in shapes]
+  both = whole(d, ops.join(weights, at=1))
+  _, heads, d_kv = both.shape
+  y = mtf.einsum([x, both], mtf.Shape([*x.shape.dims[:2], heads, d_kv]))
+  parts = ops.part(y, 2, [shape.dims[2].size for shape in shapes.values()])
+  return [_biased(y, w, name) for name, y in zip(shapes, parts, strict=True)]
 
 
 def _to_stream(d: Dims, x: mtf.Tensor, w: Weights, name: str) -> mtf.Tensor:

@@ -24,7 +24,7 @@ class Lowered:
     slices: the states' slices, in order.
     changed: which of them are assigned, in order.
     feeds: what is fed, flattened.
-    results: what is returned, flattened.
+    results: what is returned, a nest.
     trace: the collectives.
     seconds: that tracing and lowering took.
   """
@@ -33,7 +33,7 @@ class Lowered:
   slices: tuple[tf.TensorSpec, ...]
   changed: tuple[int, ...]
   feeds: tuple[tf.TensorSpec, ...]
-  results: tuple[tf.TensorSpec, ...]
+  results: Any
   trace: Any
   seconds: dict[str, float]
 
@@ -76,8 +76,8 @@ def lower(
     slices=tuple(slices),
     changed=tuple(changed),
     feeds=tuple(fed),
-    results=tuple(
-      tf.TensorSpec(x.shape, x.dtype) for x in tf.nest.flatten(results)
+    results=tf.nest.map_structure(
+      lambda x: tf.TensorSpec(x.shape, x.dtype), results
     ),
     trace=made.trace,
     seconds={"trace": traced - begin, "lower": done - traced},

@@ -1,18 +1,24 @@
-"""Answers one request: `python -m flan_tf.plan.worker`, in .venv-tpu.
+"""Answers requests: `python -m flan_tf.plan.worker`, in .venv-tpu.
 
-Reads a Request as JSON from stdin, and writes an Answer as the last line of
-stdout. See flan_tf.plan.request.
+Reads Requests as JSON from stdin, one a line, and writes as many Answers as the
+last lines of stdout. See flan_tf.plan.request.
 """
 
 import collections
+import os
 import sys
 
-from flan_tf.plan import chips, request
+from flan_tf.plan import chips, request, small
 
 
 def answer(asked: request.Request) -> request.Answer:
   """Lowers and compiles, or executes, what is asked for."""
   if asked.what == "execute":
+    # XLA reads it once in a process.
+    os.environ.setdefault(
+      "XLA_FLAGS",
+      f"--xla_force_host_platform_device_count={small.MOST_CORES}",
+    )
     from flan_tf.plan import execute
 
     return execute.answer(asked)
@@ -60,10 +66,11 @@ def _total(hbm) -> int:
 
 
 def main() -> None:
-  asked = request.Request.from_json(sys.stdin.read())
-  made = answer(asked)
+  lines = sys.stdin.read().splitlines()
+  made = [answer(request.Request.from_json(line)) for line in lines]
   print()  # Libraries may have left a line open.
-  print(made.to_json(), flush=True)
+  for one in made:
+    print(one.to_json(), flush=True)
 
 
 if __name__ == "__main__":

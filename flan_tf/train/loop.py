@@ -1,21 +1,25 @@
 """The training loop: step, measure, save; stop cleanly when asked to."""
 
 import contextlib
+import itertools
 import logging
 import math
 import signal
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from flan_tf import writers
 from flan_tf.data import batches as batches_lib
 from flan_tf.data import vocabulary as vocabulary_lib
+from flan_tf.mesh import checkpoint, messages
+from flan_tf.train import profiling, schedule
 from flan_tf.train import run as run_lib
-from flan_tf.train import schedule
 from flan_tf.train import step as step_lib
 
 _log = logging.getLogger(__name__)
@@ -25,11 +29,17 @@ class DivergedError(RuntimeError):
   """The loss or the gradient is not a number any more."""
 
 
+class PreemptedError(RuntimeError):
+  """The devices are gone, but not for ever: starting again helps."""
+
+
 def train(run: run_lib.TrainingRun, workdir: str) -> bool:
   """Trains to `config.train.steps`, from wherever the run is.
 
   SIGTERM (and Ctrl-C) end the step, save and return, on every host of a
-  cluster if one of them is asked.
+  cluster if one of them is asked. Checkpoints are written while training goes
+  on. With `train.steps_per_loop` above 1 the devices take so many steps at a
+  time, and all that happens between steps happens between those.
 
   Args:
     run: an open run; its step advances.
@@ -41,38 +51,85 @@ def train(run: run_lib.TrainingRun, workdir: str) -> bool:
   Raises:
     DivergedError: with the step after which the weights are no good; nothing
       is saved from then on.
+    PreemptedError: devices or other hosts went away.
+    CheckpointError: a checkpoint could not be written.
   """
+  try:
+    with run.saver:
+      path = _train(run, workdir)
+  except (tf.errors.UnavailableError, tf.errors.AbortedError) as error:
+    done = checkpoint.steps(workdir)
+    raise PreemptedError(
+      f"Devices or other hosts went away after step {run.step}"
+      f" ({messages.first_line(error)}). Start the same command again; it goes"
+      f" on from step {done[-1] if done else 0}."
+    ) from error
+  if path:
+    _log.info("Saved %s", path)
+  return run.step >= run.config.train.steps
+
+
+def _train(run: run_lib.TrainingRun, workdir: str) -> str:
+  """Trains; returns the last checkpoint, which may still be being written."""
   settings = run.config.train
   writer = writers.MetricWriter(workdir, run.step, run.is_chief)
   meter = _Meter(run)
   started_at = saved_at = run.step
   state = run.batches.state
+  to_profile = settings.profiled() if run.is_chief else range(0)
   with (
     contextlib.closing(writer),
     contextlib.closing(meter),
+    profiling.Profile(workdir, to_profile) as profile,
     _StopSignals() as stop,
     batches_lib.Prefetcher(run.batches) as batches,
   ):
     # All hosts stop after the same step, whichever of them is asked to.
     while run.step < settings.steps and not run.agree(stop.asked):
-      batch = next(batches)
+      group = list(itertools.islice(batches, _group_size(run)))
+      first = run.step + 1
       if run.step == started_at:  # Once a start: what does it train on?
-        writer.text(run.step, "prompts", sample_prompts(batch, run.vocabulary))
-      rate = schedule.learning_rate(settings, run.step + 1)
-      measured = run.train_step(batch.features, run.step + 1, rate)
-      if not math.isfinite(measured.loss + measured.grad_norm):
-        raise DivergedError(_diverged(run.step, measured, rate, saved_at))
-      run.step, state = run.step + 1, batch.state
-      meter.add(measured, batch, rate)
+        prompts = sample_prompts(group[0], run.vocabulary)
+        writer.text(run.step, "prompts", prompts)
+      rates = [
+        schedule.learning_rate(settings, first + i) for i in range(len(group))
+      ]
+      with profile.around(first, len(group)):
+        measured = _steps(run.train_step, group, first, rates)
+      for batch, found, rate in zip(group, measured, rates, strict=True):
+        if not math.isfinite(found.loss + found.grad_norm):
+          raise DivergedError(_diverged(run.step, found, rate, saved_at))
+        run.step, state = run.step + 1, batch.state
+        meter.add(found, batch, rate)
       if run.step % settings.log_every == 0 or run.step == settings.steps:
         writer.scalars(run.step, meter.take())
       if run.step % settings.save_every == 0:
-        run.save(workdir, state)
+        run.start_saving(workdir, state)
         saved_at = run.step
   if saved_at < run.step or not run.step:
-    path = run.save(workdir, state)
-    _log.info("Saved %s", path)
-  return run.step >= settings.steps
+    return run.start_saving(workdir, state)
+  return ""
+
+
+def _group_size(run: run_lib.TrainingRun) -> int:
+  """How many steps to take until Python looks again."""
+  settings = run.config.train
+  # A run that was stopped may go on from within a group.
+  to_border = settings.steps_per_loop - run.step % settings.steps_per_loop
+  return min(to_border, settings.steps - run.step)
+
+
+def _steps(
+  train_step: step_lib.TrainStep,
+  batches: Sequence[batches_lib.Batch],
+  first: int,
+  rates: Sequence[float],
+) -> list[step_lib.StepMetrics]:
+  """Takes steps one after another; `first` counts from 1."""
+  return [
+    train_step(batch.features, first + i, rate)
+    for i, (batch, rate) in enumerate(zip(batches, rates, strict=True))
+  ]
 
 
 def sample_prompts(

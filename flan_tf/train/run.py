@@ -38,6 +38,8 @@ _MAY_CHANGE = (
   "train.save_every",
   "train.keep",
   "train.log_every",
+  "train.steps_per_loop",
+  "train.profile_steps",
   "train.recompute",
   "train.learning_rate",
   "train.schedule",
@@ -78,20 +80,25 @@ class TrainingRun:
 
   def save(self, workdir: str, state: batches_lib.BatchState) -> str:
     """Writes a checkpoint of the current step; returns its folder."""
+    path = self.start_saving(workdir, state)
+    self.saver.wait()
+    return path
+
+  def start_saving(self, workdir: str, state: batches_lib.BatchState) -> str:
+    """The same in the background: the checkpoint is whole after a wait."""
     files = {
       RUN_FILE: config.to_json(self.config).encode(),
       DATA_FILE: json.dumps(_data_state(self, state), indent=2).encode(),
       VOCABULARY_FILE: self.vocabulary.model,
     }
     states = [self.train_step.weights, self.train_step.slots]
-    return checkpoint.save(
-      workdir,
-      self.step,
-      states,
-      files,
-      self.config.train.keep,
-      barrier=self.agree,
-    )
+    keep = self.config.train.keep
+    return self.saver.save(workdir, self.step, states, files, keep)
+
+  @functools.cached_property
+  def saver(self) -> checkpoint.Saver:
+    """What writes its checkpoints."""
+    return checkpoint.Saver(self.agree)
 
   @property
   def is_chief(self) -> bool:
@@ -254,7 +261,11 @@ def open_run(
   layout = layout_lib.parse(
     run.mesh.shape, run.mesh.layout, dims_lib.SPLITTABLE
   )
-  devices = strategy_lib.open_devices(layout.cores, run.mesh.platform)
+  axes = [axis.size for axis in layout.shape]
+  devices = strategy_lib.open_devices(
+    layout.cores, run.mesh.platform, run.mesh.tpu, axes
+  )
+  checkpoint.check_shared(workdir, devices)
   resolved = resolve(run, workdir)
   run = resolved.config
   seen = saved_tasks(resolved.checkpoint) if resolved.checkpoint else {}

@@ -1,0 +1,173 @@
+"""Virtual cores: a TPU program's HLO, run by XLA's client for CPUs.
+
+The classes that train, score and decode take these devices as they would take
+a TPU's. Each program is lowered for a TPU at its first call with arguments of
+some shapes, as a plan lowers it, and what was lowered runs on as many devices
+as there are cores, all of them threads of this process:
+
+  devices = virtual.devices(8)
+  step = TrainStep(devices, layout, run)
+  step.weights.initialize(seed=0)
+  step(batch, 1, rate)                     # a program for TPUs, on eight threads
+
+Imported by the worker alone. XLA reads how many devices there are once in a
+process, before the first: see `MOST_CORES`.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from jaxlib import xla_client
+
+from flan_tf.mesh import program
+from flan_tf.plan import abstract, compiled, lower
+
+
+class PerCore:
+  """A value for each core."""
+
+  def __init__(self, values: Sequence):
+    self.values = list(values)
+
+
+class Slice(abstract.Slice):
+  """A slice of which every core holds a value."""
+
+  def __init__(self, name: str, shape: Sequence[int], cores: int):
+    super().__init__(name, shape)
+    self.parts: list[Any] = [np.zeros(shape, np.float32)] * cores
+
+
+class _Part:
+  """What stands for the variable of one core."""
+
+  def __init__(self, held: Slice, core: int):
+    self._held, self._core = held, core
+
+  def assign(self, value: np.ndarray) -> None:
+    part = np.array(value, np.float32)
+    if part.shape != tuple(self._held.spec.shape):
+      raise ValueError(
+        f"{self._held.name} is {self._held.spec.shape}, not {part.shape}."
+      )
+    self._held.parts[self._core] = part
+
+  def numpy(self) -> np.ndarray:
+    return np.asarray(self._held.parts[self._core])
+
+
+class Strategy(abstract.Strategy):
+  """An abstract strategy whose slices have values between the programs."""
+
+  def __init__(self, cores: int):
+    super().__init__()
+    self._cores = cores
+
+  def experimental_distribute_values_from_function(
+    self, make: Callable
+  ) -> PerCore:
+    contexts = (
+      tf.distribute.experimental.ValueContext(core, self._cores)
+      for core in range(self._cores)
+    )
+    return PerCore([np.asarray(make(context)) for context in contexts])
+
+  def experimental_local_results(self, value) -> tuple:
+    if isinstance(value, Slice):
+      return tuple(_Part(value, core) for core in range(self._cores))
+    return tuple(value.values)
+
+
+@dataclasses.dataclass(frozen=True)
+class Devices(abstract.Devices):
+  """Threads that take the place of a TPU's cores."""
+
+  def new_slice(self, name: str, shape: Sequence[int]) -> Slice:
+    made = Slice(name, shape, self.cores)
+    self.strategy.slices.append(made)
+    return made
+
+  def compiled(self, made: program.Program, fused: bool) -> Callable:
+    del fused  # All is.
+    return _Runner(self, made)
+
+
+def devices(cores: int) -> Devices:
+  """So many cores.
+
+  Raises:
+    ValueError: XLA's client has fewer devices.
+  """
+  have = len(_client().devices())
+  if have < cores:
+    raise ValueError(
+      f"The mesh has {cores} cores, but XLA's client has {have} devices. Before"
+      " jaxlib makes it, XLA_FLAGS must have"
+      f" --xla_force_host_platform_device_count={cores}."
+    )
+  return Devices(Strategy(cores), "tpu", cores)
+
+
+class _Runner:
+  """A program, lowered and compiled once for each shape of its arguments."""
+
+  def __init__(self, on: Devices, made: program.Program):
+    self._devices, self._made = on, made
+    self._executables: dict[Any, tuple] = {}
+
+  def __call__(self, *args):
+    flat = tf.nest.flatten(list(args))
+    specs = [
+      tf.TensorSpec(x.values[0].shape, x.values[0].dtype) for x in flat
+    ]
+    key = tuple((tuple(spec.shape), spec.dtype) for spec in specs)
+    if key not in self._executables:
+      feeds = tf.nest.pack_sequence_as(list(args), specs)
+      lowered = lower.lower(self._devices, self._made, feeds)
+      self._executables[key] = lowered, _executable(lowered, self._devices)
+    return self._run(*self._executables[key], flat)
+
+  def _run(self, lowered: lower.Lowered, executable, flat: list[PerCore]):
+    slices = self._devices.strategy.slices
+    cores = range(self._devices.cores)
+    numbers = [np.array(core, np.int32) for core in cores]
+    values = [numbers, *(held.parts for held in slices)]
+    values += [x.values for x in flat]
+    out = executable.execute_sharded([_put(value) for value in values])
+    out = [PerCore(x) for x in out.disassemble_into_single_device_arrays()]
+    changed = len(lowered.changed)
+    for number, new in zip(lowered.changed, out[:changed], strict=True):
+      slices[number].parts = new.values
+    return tf.nest.pack_sequence_as(lowered.results, out[changed:])
+
+
+def _put(values: Sequence) -> list:
+  """One value on each device; what already lies there stays."""
+  client = _client()
+  return [
+    client.buffer_from_pyval(value, device)
+    if isinstance(value, np.ndarray)
+    else value
+    for value, device in zip(values, client.devices(), strict=False)
+  ]
+
+
+def _executable(lowered: lower.Lowered, on: Devices):
+  options = xla_client.CompileOptions()
+  options.num_replicas, options.num_partitions = on.cores, 1
+  options.device_assignment = xla_client.DeviceAssignment.create(
+    np.arange(on.cores).reshape(-1, 1)
+  )
+  chosen = tuple(_client().devices()[: on.cores])
+  return _client().compile_and_load(
+    compiled.stablehlo(lowered), xla_client.DeviceList(chosen), options
+  )
+
+
+@functools.cache
+def _client():
+  return xla_client.make_cpu_client()
