@@ -276,7 +276,7 @@ class MeshConfig:
   """
 
   shape: str = ""
-  layout: str = "batch:data;heads:model;d_ff:model;vocab:model"
+  layout: str = "batch:data;length:sequence;heads:model;d_ff:model;vocab:model"
   platform: str = "auto"
   tpu: str = ""
   precision: str = "float32"

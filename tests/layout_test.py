@@ -43,7 +43,7 @@ class ParseTest(parameterized.TestCase):
 
   @parameterized.parameters(
     ("dta:2", RULES, "mesh.shape: Unknown axis 'dta'. Did you mean 'data'?"),
-    ("rows:2", RULES, "Unknown axis 'rows'. Known: data, model."),
+    ("rows:2", RULES, "Unknown axis 'rows'. Known: data, model, sequence."),
     ("data=2", RULES, "mesh.shape: cannot read 'data=2'; write e.g. 'data:2;"),
     ("data:", RULES, "mesh.shape: cannot read 'data:'"),
     ("data:two", RULES, "mesh.shape: data:two is not a number of cores."),
@@ -54,9 +54,9 @@ class ParseTest(parameterized.TestCase):
       "",
       "head:model",
       "mesh.layout: Unknown dimension 'head'. Did you mean 'heads'? Known:"
-      " batch, d_ff, d_model, heads, vocab.",
+      " batch, d_ff, d_model, heads, length, stream, vocab.",
     ),
-    ("", "length:data", "mesh.layout: Unknown dimension 'length'"),
+    ("", "d_kv:data", "mesh.layout: Unknown dimension 'd_kv'"),
     (
       "",
       "heads:modle",

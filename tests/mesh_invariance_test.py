@@ -47,9 +47,13 @@ def _without_gathers(fn):
 
 @_without_gathers
 def train(mesh: str, *changes):
+  return train_on(mesh, toys.RULES, *changes)
+
+
+def train_on(mesh: str, rules: str, *changes):
   """Metrics of each step, final weights and slots, and the collectives."""
   run = toys.run_config(mesh, **dict(changes))
-  step = step_lib.TrainStep(*toys.mesh(mesh), run)
+  step = step_lib.TrainStep(*toys.mesh(mesh, rules), run)
   step.weights.initialize(seed=3)
   step.slots.initialize(seed=3)
   metrics = []
@@ -93,15 +97,47 @@ def generate(mesh: str) -> list[list[int]]:
   return [ids.tolist() for ids in model(mesh).generate(prompts, max_new=6)]
 
 
+# Rules of layouts that gather: weights, positions of the residual stream, keys.
+PARTS = "heads:model;d_ff:model;vocab:model"
+GATHERING = {
+  "weights": ("data:4", "batch:data;d_model:data"),
+  "stream": ("model:4", f"{PARTS};stream:model"),
+  "both": ("data:2;model:2", f"batch:data;{PARTS};d_model:data;stream:model"),
+  "weights over heads": ("model:4", "d_model:model"),
+  "keys": ("sequence:4", "length:sequence"),
+  "keys and weights": ("sequence:2;model:2", f"length:sequence;{PARTS}"),
+}
+
+
 class MeshInvarianceTest(parameterized.TestCase):
   @parameterized.parameters(
     *((mesh,) for mesh in MESHES), ("data:2;model:2", *ONE_BY_ONE)
   )
   def test_training(self, mesh, *changes):
-    metrics, final, _ = train("")
+    metrics, _, _ = train("")
     self.assertAlmostEqual(metrics[0, 0], np.log(toys.MODEL.vocab), delta=2)
     self.assertLess(metrics[-1, 0], metrics[0, 0])
-    on_mesh, final_on_mesh, _ = train(mesh, *changes)
+    self.check(train(mesh, *changes))
+
+  @parameterized.parameters(
+    *((layout, "light") for layout in GATHERING),
+    ("both", "nothing"),
+    ("both", "layers"),
+  )
+  def test_layouts_that_gather(self, layout, recompute):
+    self.check(train_on(*GATHERING[layout], ("recompute", recompute)))
+
+  def test_a_stream_that_is_split_twice_is_refused(self):
+    rules = f"length:sequence;{PARTS};stream:model"
+    with self.assertRaisesRegex(
+      ValueError, "'length' is split over mesh axis 'sequence', and 'stream'"
+    ):
+      train_on("sequence:2;model:2", rules)
+
+  def check(self, trained):
+    """Training on a mesh against training on one device."""
+    metrics, final, _ = train("")
+    on_mesh, final_on_mesh, _ = trained
     np.testing.assert_allclose(on_mesh, metrics, rtol=1e-5)
     self.assertEqual(list(final_on_mesh), list(final))
     for name, expected in final.items():
@@ -140,9 +176,7 @@ class MeshInvarianceTest(parameterized.TestCase):
       most += 4 * toys.MODEL.layers  # After attention and MLP, there and back.
       most += 1 + 3 * len(split)  # Gradient norm; Adafactor's means.
     self.assertBetween(len(trace.calls), 1, most)
-    self.assertContainsSubset(
-      {c.kind for c in trace.calls}, {"Add", "Max"}
-    )
+    self.assertContainsSubset({c.kind for c in trace.calls}, {"Add", "Max"})
     self.assertEqual({call.dtype for call in trace.calls}, {"float32"})
 
   def test_one_device_needs_no_collectives(self):

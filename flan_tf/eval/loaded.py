@@ -42,7 +42,10 @@ class LoadedModel:
     mesh = run.mesh
     self.layout = layout_lib.parse(mesh.shape, mesh.layout, dims_lib.SPLITTABLE)
     self.devices = devices or strategy_lib.open_devices(
-      self.layout.cores, mesh.platform
+      self.layout.cores,
+      mesh.platform,
+      mesh.tpu,
+      [axis.size for axis in self.layout.shape],
     )
     if self.devices.hosts > 1:
       raise ValueError(

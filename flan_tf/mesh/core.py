@@ -30,6 +30,7 @@ class Core(_SimdMeshImpl):
     self.layout = layout
     self._core = core
     self.transport = transport
+    self._known_groups: dict[tuple[int, ...], transport_lib.Groups] = {}
 
   @property
   def pnum_tensor(self) -> tf.Tensor:
@@ -89,4 +90,8 @@ class Core(_SimdMeshImpl):
 
   def _groups(self, axes: list[int]) -> transport_lib.Groups:
     """The cores that differ in these mesh axes only, in their order."""
-    return tuple(map(tuple, mtf.processor_groups(self.shape, axes)))
+    key = tuple(axes)
+    if key not in self._known_groups:
+      found = mtf.processor_groups(self.shape, axes)
+      self._known_groups[key] = tuple(map(tuple, found))
+    return self._known_groups[key]

@@ -13,7 +13,7 @@ import dataclasses
 from flan_tf import suggest
 from flan_tf.mesh.compat import mtf
 
-AXES = ("data", "model")
+AXES = ("data", "sequence", "model")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,11 +12,13 @@ run = Program(devices, layout, step)
 losses = run(tokens)                   # one value for each local core
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.distribute.distribute_utils import regroup
 
 from flan_tf.mesh import core as core_lib
 from flan_tf.mesh import layout as layout_lib
@@ -112,6 +114,7 @@ class Program:
           aggregation=tf.VariableAggregation.NONE,
         )
     self._run = devices.compiled(self, fused and not layout.is_split)
+    self._run_many: Callable | None = None  # Made at the first call of `many`.
 
   def __call__(self, *args) -> list:
     """Runs the step; returns one result for each core of this host.
@@ -120,6 +123,31 @@ class Program:
       *args: nests of per-core values, made by `split` or `everywhere`.
     """
     return self.local(self.start(*args))
+
+  @property
+  def can_loop(self) -> bool:
+    """Whether `many` works here.
+
+    Collectives of CPUs and GPUs hang in a loop whose cores share a graph.
+    """
+    return self._devices.platform == "tpu" or not self._layout.is_split
+
+  def many(self, results: int, *args) -> np.ndarray:
+    """Runs the step many times between two returns to Python.
+
+    Args:
+      results: how many float32 scalars the step returns.
+      *args: as for a call, but each with a first axis of as many as there are
+        steps.
+
+    Returns:
+      float32 [steps, results], of this host's first core.
+    """
+    run = self._run_many or tf.function(
+      functools.partial(self._run_steps, results), autograph=False
+    )
+    self._run_many = run
+    return run(*args).numpy()
 
   def start(self, *args):
     """Like a call, but leaves the results on the cores, to be fed again."""
@@ -140,7 +168,8 @@ class Program:
     def slice_for(context):
       core = int(context.replica_id_in_sync_group)
       at = self._layout.slice_of(mtf.Shape(dims), core)
-      return tf.constant(value[tuple(slice(b, b + n) for b, n in at)])
+      mine = value[tuple(slice(b, b + n) for b, n in at)]
+      return self._devices.put(core, lambda: tf.constant(mine))
 
     return self._devices.strategy.experimental_distribute_values_from_function(
       slice_for
@@ -148,8 +177,13 @@ class Program:
 
   def everywhere(self, value):
     """Gives each core the same value."""
+
+    def value_for(context):
+      core = int(context.replica_id_in_sync_group)
+      return self._devices.put(core, lambda: tf.convert_to_tensor(value))
+
     return self._devices.strategy.experimental_distribute_values_from_function(
-      lambda context: tf.convert_to_tensor(value)
+      value_for
     )
 
   def join(self, per_core: list, dims: mtf.Shape) -> np.ndarray:
@@ -168,6 +202,24 @@ class Program:
     out = self._devices.strategy.run(self.core_step, args)
     self.trace.check()
     return out
+
+  def _run_steps(self, results: int, *args) -> tf.Tensor:
+    """The loop of `many`: on a TPU, the host that drives a core runs it."""
+    local = self._devices.strategy.experimental_local_results
+    flat = [local(x) for x in tf.nest.flatten(args)]
+    steps = flat[0][0].shape[0]
+
+    def step(index, found):
+      mine = [regroup(tuple(x[index] for x in of_cores)) for of_cores in flat]
+      out = self.run_all(*tf.nest.pack_sequence_as(args, mine))
+      first = tf.stack([local(x)[0] for x in tf.nest.flatten(out)])
+      return index + 1, found.write(index, first)
+
+    found = tf.TensorArray(tf.float32, steps, element_shape=[results])
+    _, found = tf.while_loop(
+      lambda index, _: index < steps, step, (0, found), parallel_iterations=1
+    )
+    return found.stack()
 
   def _run_core(self, *args):
     core = tf.distribute.get_replica_context().replica_id_in_sync_group

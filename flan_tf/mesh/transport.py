@@ -19,6 +19,8 @@ all-reduce, which needs three things that this file takes care of:
 
 import dataclasses
 import itertools
+import math
+import typing
 
 import tensorflow as tf
 
@@ -39,14 +41,13 @@ class Call:
 
   kind: str
   groups: Groups
-  shape: tuple[int | None, ...]
+  shape: tuple[int, ...]
   dtype: str
 
   @property
   def bytes(self) -> int:
     """Bytes that the core hands over."""
-    elements = tf.TensorShape(self.shape).num_elements()
-    return elements * tf.as_dtype(self.dtype).size
+    return math.prod(self.shape) * tf.as_dtype(self.dtype).size
 
 
 class Trace:
@@ -130,9 +131,14 @@ class Transport:
     raise NotImplementedError
 
 
+def _sizes(x: tf.Tensor) -> list[int]:
+  """A shape; all are known while tracing."""
+  return typing.cast(list[int], x.shape.as_list())
+
+
 def _merged(x: tf.Tensor, axis: int) -> tf.Tensor:
   """[..., a, b, ...] as [..., a b, ...]."""
-  shape = x.shape.as_list()
+  shape = _sizes(x)
   shape[axis : axis + 2] = [shape[axis] * shape[axis + 1]]
   return tf.reshape(x, shape)
 
@@ -149,7 +155,7 @@ class CollectiveOps(Transport):
     self._token, self._trace = token, trace
 
   def allreduce(self, x: tf.Tensor, groups: Groups, kind: str) -> tf.Tensor:
-    call = Call(kind, groups, tuple(x.shape), x.dtype.name)
+    call = Call(kind, groups, tuple(_sizes(x)), x.dtype.name)
     instance = self._trace.add(self._core, call)
     group = next(g for g in groups if self._core in g)
     # Every process registers all groups in the same order, so that the hosts
@@ -187,13 +193,13 @@ class TpuOps(Transport):
 
   def allgather(self, x: tf.Tensor, groups: Groups, axis: int) -> tf.Tensor:
     self._note(GATHER, x, groups)
-    shape = x.shape.as_list()
+    shape = _sizes(x)
     shape[axis] *= len(groups[0])
     # TensorFlow has no operation that becomes XLA's all-gather.
     (whole,) = self._ops.xla_call_module(
       [x],
       version=9,
-      module=_all_gather_module(x.dtype, x.shape.as_list(), groups, axis),
+      module=_all_gather_module(x.dtype, _sizes(x), groups, axis),
       Sout=[shape],
       Tout=[x.dtype],
       platforms=["TPU"],
@@ -204,7 +210,7 @@ class TpuOps(Transport):
     self._note(SCATTER, x, groups)
     # Of a tensor with a leading dimension of one, the compiler would make an
     # all-reduce, which sends twice as much.
-    shape = x.shape.as_list()
+    shape = _sizes(x)
     ones = next((i for i, size in enumerate(shape[:axis]) if size > 1), axis)
     part = self._ops.xla_reduce_scatter(
       tf.reshape(x, shape[ones:]),
@@ -220,7 +226,8 @@ class TpuOps(Transport):
 
   def _note(self, kind: str, x: tf.Tensor, groups: Groups) -> None:
     # All cores share one trace.
-    self._trace.add(0, Call(kind, groups, tuple(x.shape), x.dtype.name))
+    call = Call(kind, groups, tuple(_sizes(x)), x.dtype.name)
+    self._trace.add(0, call)
 
 
 _MLIR_TYPES = {"float32": "f32", "bfloat16": "bf16", "int32": "i32"}

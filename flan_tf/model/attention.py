@@ -21,19 +21,31 @@ MASKED = -1e9
 _BLOCK = 512
 
 
-def packed_mask(segment_ids_BL: tf.Tensor, window: int = 0) -> tf.Tensor:
-  """0 where a query may look, MASKED elsewhere: float32 [B, 1, L, L].
+def packed_mask(
+  segment_ids_BL: tf.Tensor,
+  window: int = 0,
+  columns_L: tf.Tensor | None = None,
+  key_segment_ids_BM: tf.Tensor | None = None,
+) -> tf.Tensor:
+  """0 where a query may look, MASKED elsewhere: float32 [B, 1, L, M].
 
   A token sees its own segment, up to itself, `window` tokens in all if that is
   not 0; padding is segment 0.
+
+  Args:
+    segment_ids_BL: of the queries.
+    window: see above.
+    columns_L: of the queries, where they are not those of the keys.
+    key_segment_ids_BM: of the keys, where they are not those of the queries.
   """
-  length = _size(segment_ids_BL, 1)
-  same = segment_ids_BL[:, :, tf.newaxis] == segment_ids_BL[:, tf.newaxis, :]
-  causal = np.tril(np.ones([length, length], bool))
+  keys_BM = segment_ids_BL if key_segment_ids_BM is None else key_segment_ids_BM
+  memory = tf.range(_size(keys_BM, 1))
+  rows_L: tf.Tensor = memory if columns_L is None else columns_L
+  same = tf.equal(segment_ids_BL[:, :, tf.newaxis], keys_BM[:, tf.newaxis])
+  distance_LM = rows_L[:, tf.newaxis] - memory[tf.newaxis, :]
+  allowed = tf.logical_and(same, distance_LM >= 0)
   if window:
-    causal &= ~np.tril(np.ones([length, length], bool), -window)
-  causal = tf.constant(causal)
-  allowed = tf.logical_and(same, causal)
+    allowed &= distance_LM < window
   return tf.where(allowed, 0.0, MASKED)[:, tf.newaxis]
 
 

@@ -3,10 +3,14 @@
 import dataclasses
 
 from flan_tf import config
+from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh.compat import mtf
 
 # What `mesh.layout` may name.
-SPLITTABLE = ("batch", "stream", "d_model", "heads", "d_ff", "vocab")
+SPLITTABLE = (
+  *("batch", "length", "stream"),
+  *("d_model", "heads", "d_ff", "vocab"),
+)
 
 _VOCAB_MULTIPLE = 128
 
@@ -17,7 +21,10 @@ class Dims:
 
   Attributes:
     batch: rows.
-    length: query positions.
+    length: query positions. Where `length` is split, which is for long rows,
+      each core gathers the keys and values of the others (Li et al. 2023, with
+      a gather for their ring). Only training splits it: elsewhere it is called
+      "columns".
     memory: key positions; the same number as `length` in training.
     stream: the positions of the residual stream, between the products. Where
       `stream` is split, each core norms and keeps some positions only, gathers
@@ -35,6 +42,8 @@ class Dims:
     vocab: tokens, rounded up so that it splits well.
     buckets: relative positions told apart.
     positions: rows of the table of learned positions.
+    length_is_split: whether it is: a core does not know then, before the
+      program runs, which queries are its own.
   """
 
   batch: mtf.Dimension
@@ -50,6 +59,7 @@ class Dims:
   vocab: mtf.Dimension
   buckets: mtf.Dimension
   positions: mtf.Dimension
+  length_is_split: bool = False
 
   @property
   def tokens(self) -> mtf.Shape:
@@ -98,7 +108,7 @@ def dims_for(
   length: int = 1,
   memory: int = 0,
   whole: bool = False,
-  stream: bool = False,
+  layout: layout_lib.Layout | None = None,
 ) -> Dims:
   """Dimensions for rows of `length`.
 
@@ -108,18 +118,19 @@ def dims_for(
     length: query positions.
     memory: key positions; 0 for as many.
     whole: whether every core has all rows, whatever the layout says.
-    stream: whether the layout may split the residual stream.
+    layout: that of training, which may split rows; of nothing else.
 
   Raises:
     ValueError: the number of tokens is not known yet.
   """
   if not model.vocab:
     raise ValueError("model.vocab is 0: resolve it from the vocabulary first.")
+  name = "length" if layout else "columns"
   return Dims(
     batch=mtf.Dimension("whole" if whole else "batch", batch),
-    length=mtf.Dimension("length", length),
+    length=mtf.Dimension(name, length),
     memory=mtf.Dimension("memory", memory or length),
-    stream=mtf.Dimension("stream" if stream else "length", length),
+    stream=mtf.Dimension("stream" if layout else name, length),
     d_model=mtf.Dimension("d_model", model.d_model),
     width=mtf.Dimension("width", model.d_model),
     heads=mtf.Dimension("heads", model.heads),
@@ -129,4 +140,5 @@ def dims_for(
     vocab=mtf.Dimension("vocab", model.vocab),
     buckets=mtf.Dimension("buckets", model.relative_buckets),
     positions=mtf.Dimension("positions", max(model.max_positions, 1)),
+    length_is_split=layout is not None and layout.parts("length") > 1,
   )

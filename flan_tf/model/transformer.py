@@ -46,7 +46,8 @@ Attend = Callable[..., mtf.Tensor]
 # (fn, its arguments) -> what fn returns: `directly`, or `ops.recompute`.
 Apply = Callable[[Callable, list[mtf.Tensor]], Sequence[mtf.Tensor]]
 
-_QKV = ("attention/q", "attention/k", "attention/v")
+_QKV: tuple[str, ...] = ("attention/q", "attention/k", "attention/v")
+_JOINED = "attention/qkv"  # All three beside one another.
 _ACTIVATIONS = {
   "geglu": lambda x: tf.nn.gelu(x, approximate=True),
   "swiglu": tf.nn.silu,
@@ -183,7 +184,9 @@ def cast_tables(weights: Weights, dtype: tf.DType) -> dict[str, mtf.Tensor]:
 
 
 def whole(d: Dims, weight: mtf.Tensor) -> mtf.Tensor:
-  """A weight with all of d_model, wherever its parts lie."""
+  """A weight with all of d_model, if it has any, wherever its parts lie."""
+  if d.d_model not in weight.shape.dims:
+    return weight
   return ops.resplit(weight, d.d_model, d.width)
 
 
@@ -209,12 +212,16 @@ def hidden_states(
     recompute: what is not kept for the backward pass, as in config.TrainConfig.
   """
 
+  columns = mtf.range(tokens.inputs.mesh, d.length, tf.int32)
+
   def mask(window: int) -> mtf.Tensor:
     return ops.local(
-      lambda segment_ids: attention.packed_mask(segment_ids, window),
-      [tokens.segment_ids],
+      lambda queries, keys, columns: attention.packed_mask(
+        queries, window, columns, keys
+      ),
+      [tokens.segment_ids, _keys(d, tokens.segment_ids), columns],
       mtf.Shape([d.batch, mtf.Dimension("one", 1), d.length, d.memory]),
-      splittable=[d.batch],
+      splittable=[d.batch, d.length],
       dtype=tf.float32,
       name="mask",
     )
@@ -223,7 +230,7 @@ def hidden_states(
   # What every layer's attention reads besides q, k, v and its mask.
   shared = [tokens.positions]
   if model.positions == "t5":
-    shared.append(_relative_bias(model, d, weights))
+    shared.append(_relative_bias(model, d, weights, columns))
   names = names_in_a_layer(weights)
   attend = packed_attention(model, d)
   apply_part = ops.recompute if recompute == "light" else directly
@@ -258,7 +265,7 @@ def embed(
   ids: mtf.Tensor,
   positions: mtf.Tensor,
 ) -> mtf.Tensor:
-  """Token embeddings, and learned positions if any: [batch, stream, d_model]."""
+  """Of tokens, with learned positions if any: [batch, stream, d_model]."""
   x = ops.embed(ids, whole(d, weights["embedding"]), d.vocab)
   if SOFT_PROMPT in weights:
     prompt = whole(d, weights[SOFT_PROMPT])
@@ -279,6 +286,8 @@ def _with_soft_prompt(
   """Positions 1 to the prompt's length take its vectors instead of theirs."""
   prompt = table.shape.dims[0]
 
+  position_wise = [d.batch, d.length]
+
   def at(positions):
     return tf.clip_by_value(positions - 1, 0, prompt.size - 1)
 
@@ -286,9 +295,11 @@ def _with_soft_prompt(
     inside = (positions >= 1) & (positions <= prompt.size)
     return tf.where(inside[:, :, tf.newaxis], soft, x)
 
-  rows = ops.local(at, [positions], positions.shape, [d.batch], name="prompt")
+  rows = ops.local(
+    at, [positions], positions.shape, position_wise, name="prompt"
+  )
   soft = ops.embed(rows, table, prompt)
-  return ops.local(choose, [x, soft, positions], x.shape, [d.batch])
+  return ops.local(choose, [x, soft, positions], x.shape, position_wise)
 
 
 def at_columns(d: Dims, hidden: mtf.Tensor, columns: mtf.Tensor) -> mtf.Tensor:
@@ -360,7 +371,7 @@ def block(
     y = _at_all_positions(model, d, x, w, "attention/norm")
     of_keys = d.per_kv_head
     shapes = dict(zip(_QKV, (d.per_head, of_keys, of_keys), strict=True))
-    if at_once and not any(f"{name}/lora_a" in w for name in _QKV):
+    if _JOINED in w:
       return _products(d, y, w, shapes)
     return [_product(d, y, w, name, shape) for name, shape in shapes.items()]
 
@@ -392,6 +403,10 @@ def block(
 
     return apply(flat, [*inputs, *(w[name] for name in names)])
 
+  if at_once and not any(f"{name}/lora_a" in w for name in _QKV):
+    joined = ops.join([mtf.cast(w[name], x.dtype) for name in _QKV], at=1)
+    w = {name: weight for name, weight in w.items() if name not in _QKV}
+    w[_JOINED] = joined
   qkv = part(queries_keys_values, ("attention/norm", *_QKV), x)
   (y,) = part(attended, (), *qkv, *context)
   (y,) = part(attention_output, ("attention/o", "attention/post_norm"), y)
@@ -425,10 +440,9 @@ def _products(
   d: Dims, x: mtf.Tensor, w: Weights, shapes: Mapping[str, mtf.Shape]
 ) -> list[mtf.Tensor]:
   """x times weights [d_model, heads, d_kv] at once, and their biases."""
-  weights = [mtf.cast(w[name], x.dtype) for name in shapes]
-  both = whole(d, ops.join(weights, at=1))
-  _, heads, d_kv = both.shape
-  y = mtf.einsum([x, both], mtf.Shape([*x.shape.dims[:2], heads, d_kv]))
+  joined = whole(d, w[_JOINED])
+  _, heads, d_kv = joined.shape
+  y = mtf.einsum([x, joined], mtf.Shape([*x.shape.dims[:2], heads, d_kv]))
   parts = ops.part(y, 2, [shape.dims[2].size for shape in shapes.values()])
   return [_biased(y, w, name) for name, y in zip(shapes, parts, strict=True)]
 
@@ -493,36 +507,62 @@ def packed_attention(model: config.ModelConfig, d: Dims) -> Attend:
   """
 
   rates = attention.frequencies(model)
+  kinds = model.query_scale, model.attention_cap
+  apply = attention.attend if d.length_is_split else attention.attend_to_earlier
 
-  def on_core(q, k, v, mask, positions, bias=None):
+  def on_core(q, k, v, mask, positions, key_positions, bias=None):
     if model.positions == "rotary":
       q = attention.rotate(q, positions, rates)
-      k = attention.rotate(k, positions, rates)
-    return attention.attend_to_earlier(
-      q, k, v, mask, bias, model.query_scale, model.attention_cap
-    )
+      k = attention.rotate(k, key_positions, rates)
+    return apply(q, k, v, mask, bias, *kinds)
 
-  def attend(*inputs):
+  def attend(q, k, v, mask, positions, *bias):
+    keys, values, at = (_keys(d, x) for x in (k, v, positions))
     return ops.local(
-      on_core, inputs, d.per_head, [d.batch, d.heads], name="attention"
+      on_core,
+      [q, keys, values, mask, positions, at, *bias],
+      d.per_head,
+      [d.batch, d.length, d.heads],
+      name="attention",
     )
 
   return attend
 
 
+def _keys(d: Dims, x: mtf.Tensor) -> mtf.Tensor:
+  """What queries look at, [batch, memory, ...]: that of all cores of a row."""
+  return ops.resplit(x, d.length, d.memory)
+
+
 def _relative_bias(
-  model: config.ModelConfig, d: Dims, weights: Weights
+  model: config.ModelConfig, d: Dims, weights: Weights, columns: mtf.Tensor
 ) -> mtf.Tensor:
-  """[heads, queries, keys]: see `attention.near_bias`."""
+  """float32 [heads, queries, keys].
+
+  All of them where queries are not known, else see `attention.near_bias`.
+  """
   length, far = d.length.size, model.relative_max_distance
-  block = attention.block_of(length)
-  queries = mtf.Dimension("queries", block)
-  keys = mtf.Dimension("keys", min(length, block + far))
+
+  def of_all(table, columns):
+    distance = columns[:, tf.newaxis] - tf.range(length)[tf.newaxis, :]
+    return attention.relative_bias(table, distance, far)
+
+  def of_a_block(table):
+    return attention.near_bias(table, length, far)
+
+  inputs = [weights["relative_bias"]]
+  if d.length_is_split:
+    fn, inputs = of_all, [*inputs, columns]
+    queries, keys = d.length, d.memory
+  else:
+    fn, block = of_a_block, attention.block_of(length)
+    queries = mtf.Dimension("queries", block)
+    keys = mtf.Dimension("keys", min(length, block + far))
   return ops.local(
-    lambda table: attention.near_bias(table, length, far),
-    [weights["relative_bias"]],
+    fn,
+    inputs,
     mtf.Shape([d.heads, queries, keys]),
-    splittable=[d.heads],
+    splittable=[d.heads, d.length],
     dtype=tf.float32,
     name="relative_bias",
   )

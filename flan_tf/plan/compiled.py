@@ -12,7 +12,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from jax._src.interpreters import mlir
-from jax._src.lib.mlir import ir
+from jax._src.lib.mlir import ir  # pyright: ignore
 from jax.experimental import topologies
 from jaxlib import xla_client
 
@@ -123,7 +123,9 @@ def compile_for(
 
 def stablehlo(lowered: lower.Lowered) -> bytes:
   """The program as StableHLO, its new slices in the memory of the old ones."""
-  text = xla_client._xla.mlir.hlo_to_stablehlo(lowered.hlo)
+  text = xla_client._xla.mlir.hlo_to_stablehlo(  # pyright: ignore
+    lowered.hlo
+  )
   context = mlir.make_ir_context()
   with context:
     module = ir.Module.parse(text)
@@ -151,4 +153,5 @@ def _device_order(devices, layout: layout_lib.Layout) -> np.ndarray:
   torus = [1 + max(place[axis] for place in at) for axis in range(4)]
   sizes = [axis.size for axis in layout.shape]
   places = tpu.arrange(torus, sizes or [1]).reshape(-1, 4)
-  return np.array([at[tuple(map(int, place))] for place in places])
+  found = [at[int(x), int(y), int(z), int(c)] for x, y, z, c in places]
+  return np.array(found)

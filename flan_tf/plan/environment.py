@@ -10,6 +10,7 @@ import os
 import pathlib
 import subprocess
 import sys
+from collections.abc import Sequence
 
 from flan_tf.plan import request
 
@@ -78,12 +79,8 @@ def python() -> str:
   return made.stdout
 
 
-def compiled(asked: request.Request) -> request.Answer:
-  """Asks a process in that environment.
-
-  Raises:
-    WorkerError: it failed; the message has the end of what it wrote.
-  """
+def variables() -> dict[str, str]:
+  """What a process in that environment is started with."""
   env = os.environ | {
     # No metadata server here: without this every start waits for it.
     "TPU_SKIP_MDS_QUERY": "1",
@@ -95,22 +92,45 @@ def compiled(asked: request.Request) -> request.Answer:
     # A checkout lends its source. An installed copy lies among packages that
     # must not come along: the environment has a copy of its own.
     env["PYTHONPATH"] = str(_ROOT)
+  return env
+
+
+def compiled(asked: request.Request) -> request.Answer:
+  """Asks a process in that environment.
+
+  Raises:
+    WorkerError: it failed; the message has the end of what it wrote.
+  """
+  (answer,) = all_compiled([asked])
+  return answer
+
+
+def all_compiled(asked: Sequence[request.Request]) -> list[request.Answer]:
+  """The same for several requests, one after another in one process."""
   done = subprocess.run(
     [python(), "-m", _WORKER],
-    input=asked.to_json(),
-    env=env,
+    input="\n".join(one.to_json() for one in asked),
+    env=variables(),
     capture_output=True,
     text=True,
   )
   lines = done.stdout.strip().splitlines()
   try:
     if done.returncode == 0:
-      return request.Answer.from_json(lines[-1])
+      return [
+        request.Answer.from_json(lines[-index])
+        for index in range(len(asked), 0, -1)
+      ]
     why = f"ended with status {done.returncode}"
   except (ValueError, IndexError) as error:
     why = f"gave no answer ({error})"
   end = "\n".join((done.stdout + done.stderr).splitlines()[-_LINES:])
+  what = f"{len(asked)} requests" if len(asked) > 1 else _name(asked[0])
   raise WorkerError(
-    f"The worker ({_WORKER}) {why} for {asked.program} on {asked.topology},"
-    f" mesh {asked.run.mesh.shape or 'one core'}. Its last lines:\n{end}"
+    f"The worker ({_WORKER}) {why} for {what}. Its last lines:\n{end}"
   )
+
+
+def _name(asked: request.Request) -> str:
+  mesh = asked.run.mesh.shape or "one core"
+  return f"{asked.program} on {asked.topology}, mesh {mesh}"

@@ -5,10 +5,12 @@ Nothing is loaded: a plan needs no vocabulary and no checkpoint.
 """
 
 import dataclasses
+import typing
 
 import tensorflow as tf
 
 from flan_tf import config
+from flan_tf.data import vocabulary as vocabulary_lib
 from flan_tf.eval import decoding, loaded, scoring, tree_rows
 from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh import program
@@ -53,6 +55,8 @@ def loaded_model(
   length = data.input_length + data.target_length
   run = config.replace(run, "data", length=length)
   vocabulary = Vocabulary(run.model.pieces or run.model.vocab)
+  # It has all that programs ask for.
+  vocabulary = typing.cast(vocabulary_lib.AnyVocabulary, vocabulary)
   return loaded.LoadedModel(run, vocabulary, rows, devices)
 
 

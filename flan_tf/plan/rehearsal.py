@@ -11,8 +11,8 @@ import numpy as np
 from flan_tf import config
 from flan_tf.mesh import state
 
-# Sentences of one length begin so long alike that what they share is kept.
-_SHARED, _TAIL = 70, 12
+# Prompts that begin alike share so many tokens, and end in others.
+_SHARED, _TAIL = 70, 20
 _SPREAD = state.normal(0.1)
 
 
@@ -33,7 +33,7 @@ def batch(run: config.RunConfig, seed: int) -> dict[str, np.ndarray]:
   """
   rng = np.random.default_rng(seed)
   rows, length = run.train.batch, run.data.length
-  made = {
+  made: dict[str, np.ndarray] = {
     name: np.zeros([rows, length], np.int32)
     for name in ("inputs", "targets", "segment_ids", "positions")
   }
@@ -58,8 +58,8 @@ def options(
 ) -> tuple[list[np.ndarray], list[list[np.ndarray]]]:
   """Prompts, and two options of each.
 
-  Where rows are long enough, every second prompt has its beginning in common
-  with others.
+  Every second prompt begins like the others of them where rows are long enough.
+  Four of those need more than a row of 128: what they share is kept before it.
   """
   rng = np.random.default_rng(seed)
   longest = run.data.input_length - run.adapter.soft_prompt
@@ -67,7 +67,7 @@ def options(
   prompts, found = [], []
   for index in range(number):
     if index % 2 and _SHARED + _TAIL <= longest:
-      tail = _ids(rng, run.model, int(rng.integers(1, _TAIL)))
+      tail = _ids(rng, run.model, int(rng.integers(_TAIL - 5, _TAIL)))
       prompts.append(np.concatenate([shared, tail]))
     else:
       most = min(longest, _SHARED // 2)

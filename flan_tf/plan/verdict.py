@@ -5,7 +5,10 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from flan_tf.plan import arithmetic, chips, request, weights
+from flan_tf.plan import arithmetic, chips, request, small, weights
+
+# How far an executed program may be off: nats, or of the largest element.
+CLOSE = 1e-4
 
 _GIB = 2**30
 _BAR = 40  # Characters.
@@ -13,6 +16,12 @@ NOTE = (
   "Estimates of the TPU compiler, not measurements: nothing has run on a TPU."
   " In its seconds collectives take no time; with links, they take what their"
   " bytes need on all links of a chip, hidden behind nothing."
+)
+EXECUTED = (
+  "Programs for TPUs, run by XLA on virtual cores of this machine: nothing has"
+  " run on a TPU. Losses and log_probs differ in nats, everything else by its"
+  " largest element. Biases of keys are left out of weights and slots unless"
+  " positions are rotary: their gradients are rounding errors alone."
 )
 # How a person reads the programs' runs.
 _RUNS = {
@@ -38,6 +47,12 @@ class Verdict:
   answer: request.Answer
   estimate: arithmetic.Estimate
 
+  @property
+  def differs(self) -> bool:
+    """Whether it was executed, and something is off."""
+    # What is not a number is not close.
+    return not all(x <= CLOSE for x in self.answer.differences.values())
+
 
 def to_dict(verdicts: list[Verdict]) -> dict[str, Any]:
   """The keys of one program, those of the first one also at the top."""
@@ -49,7 +64,7 @@ def to_text(verdicts: list[Verdict], steps: int) -> str:
   """One screen for a terminal."""
   parts = [_heading(verdicts[0].asked)]
   parts += ["\n".join(_lines(verdict, steps)) for verdict in verdicts]
-  return "\n\n".join([*parts, NOTE])
+  return "\n\n".join([*parts, _note(verdicts[0].asked)])
 
 
 def _program(verdict: Verdict) -> dict[str, Any]:
@@ -91,8 +106,13 @@ def _program(verdict: Verdict) -> dict[str, Any]:
     "serial_days": estimate.serial_days,
     "seconds": dict(answer.seconds),
     "differences": dict(answer.differences),
-    "note": NOTE,
+    "executed": small.describe(asked) if asked.what == "execute" else "",
+    "note": _note(asked),
   }
+
+
+def _note(asked: request.Request) -> str:
+  return EXECUTED if asked.what == "execute" else NOTE
 
 
 def _heading(asked: request.Request) -> str:
@@ -121,13 +141,15 @@ def _lines(verdict: Verdict, steps: int) -> Iterator[str]:
     rows += (
       f", {train.recompute} recomputed" if train.recompute != "nothing" else ""
     )
-  fits = "fits" if answer.fits else "DOES NOT FIT"
-  yield f"{asked.program} ({rows}): {fits}"
   if answer.differences:
-    yield f"  executed on {answer.cores} virtual cores, beside one device:"
+    equal = "DIFFERS FROM" if verdict.differs else "equals"
+    yield f"{asked.program}: {equal} one device, executed as"
+    yield f"  {small.describe(asked)}, {answer.cores} virtual cores"
     for what, difference in answer.differences.items():
       yield f"    {what:<20} differ by at most {difference:.1e}"
     return
+  fits = "fits" if answer.fits else "DOES NOT FIT"
+  yield f"{asked.program} ({rows}): {fits}"
   if not answer.fits:
     yield f"  the compiler: {answer.refused.strip()}"
   if answer.hbm:

@@ -8,7 +8,7 @@ as there are cores, all of them threads of this process:
   devices = virtual.devices(8)
   step = TrainStep(devices, layout, run)
   step.weights.initialize(seed=0)
-  step(batch, 1, rate)                     # a program for TPUs, on eight threads
+  step(batch, 1, rate)                # a program for TPUs, on eight threads
 
 Imported by the worker alone. XLA reads how many devices there are once in a
 process, before the first: see `MOST_CORES`.
@@ -121,15 +121,16 @@ class _Runner:
 
   def __call__(self, *args):
     flat = tf.nest.flatten(list(args))
-    specs = [
-      tf.TensorSpec(x.values[0].shape, x.values[0].dtype) for x in flat
-    ]
-    key = tuple((tuple(spec.shape), spec.dtype) for spec in specs)
+    specs = [tf.TensorSpec(x.values[0].shape, x.values[0].dtype) for x in flat]
+    # The devices' slices are arguments, too: another state, another program.
+    held = len(self._devices.strategy.slices)
+    key = held, *((tuple(spec.shape), spec.dtype) for spec in specs)
     if key not in self._executables:
       feeds = tf.nest.pack_sequence_as(list(args), specs)
       lowered = lower.lower(self._devices, self._made, feeds)
       self._executables[key] = lowered, _executable(lowered, self._devices)
-    return self._run(*self._executables[key], flat)
+    lowered, executable = self._executables[key]
+    return self._run(lowered, executable, flat)
 
   def _run(self, lowered: lower.Lowered, executable, flat: list[PerCore]):
     slices = self._devices.strategy.slices
@@ -148,11 +149,12 @@ class _Runner:
 def _put(values: Sequence) -> list:
   """One value on each device; what already lies there stays."""
   client = _client()
+  devices = client.devices()[: len(values)]
   return [
     client.buffer_from_pyval(value, device)
     if isinstance(value, np.ndarray)
     else value
-    for value, device in zip(values, client.devices(), strict=False)
+    for value, device in zip(values, devices, strict=True)
   ]
 
 

@@ -15,9 +15,9 @@ def answer(asked: request.Request) -> request.Answer:
   """Lowers and compiles, or executes, what is asked for."""
   if asked.what == "execute":
     # XLA reads it once in a process.
-    os.environ.setdefault(
-      "XLA_FLAGS",
-      f"--xla_force_host_platform_device_count={small.MOST_CORES}",
+    os.environ["XLA_FLAGS"] = (
+      f"--xla_force_host_platform_device_count={small.MOST_CORES}"
+      f" {os.environ.get('XLA_FLAGS', '')}"
     )
     from flan_tf.plan import execute
 
@@ -29,8 +29,8 @@ def answer(asked: request.Request) -> request.Answer:
   devices = abstract.devices(layout.cores)
   made, parameters = programs.of_request(asked, devices)
   seconds = collections.Counter()
-  whole: collections.Counter = collections.Counter()
-  sent: collections.Counter = collections.Counter()
+  whole: dict[str, float] = collections.defaultdict(float)
+  sent: dict[str, float] = collections.defaultdict(float)
   worst, refused, limit = {}, "", 0
   for one in made:
     lowered = lower.lower(devices, one.program, one.feeds)

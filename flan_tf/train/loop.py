@@ -8,7 +8,6 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -95,7 +94,8 @@ def _train(run: run_lib.TrainingRun, workdir: str) -> str:
         schedule.learning_rate(settings, first + i) for i in range(len(group))
       ]
       with profile.around(first, len(group)):
-        measured = _steps(run.train_step, group, first, rates)
+        features = [batch.features for batch in group]
+        measured = run.train_step.many(features, first, rates)
       for batch, found, rate in zip(group, measured, rates, strict=True):
         if not math.isfinite(found.loss + found.grad_norm):
           raise DivergedError(_diverged(run.step, found, rate, saved_at))
@@ -117,19 +117,6 @@ def _group_size(run: run_lib.TrainingRun) -> int:
   # A run that was stopped may go on from within a group.
   to_border = settings.steps_per_loop - run.step % settings.steps_per_loop
   return min(to_border, settings.steps - run.step)
-
-
-def _steps(
-  train_step: step_lib.TrainStep,
-  batches: Sequence[batches_lib.Batch],
-  first: int,
-  rates: Sequence[float],
-) -> list[step_lib.StepMetrics]:
-  """Takes steps one after another; `first` counts from 1."""
-  return [
-    train_step(batch.features, first + i, rate)
-    for i, (batch, rate) in enumerate(zip(batches, rates, strict=True))
-  ]
 
 
 def sample_prompts(

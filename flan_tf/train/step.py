@@ -1,7 +1,7 @@
 """One training step on every core: loss, gradients, Adafactor."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -57,7 +57,8 @@ class TrainStep:
     self._run = run
     rows = run.train.batch // run.train.microbatches
     dims_lib.check_length(run.model, run.data.length)
-    self._d = dims_lib.dims_for(run.model, rows, run.data.length, stream=True)
+    length = run.data.length
+    self._d = dims_lib.dims_for(run.model, rows, length, layout=layout)
     layout.check(self._d.tokens)
     layout.check(mtf.Shape([self._d.batch, self._d.stream]))
     specs = transformer.weight_specs(run.model, self._d)
@@ -120,6 +121,39 @@ class TrainStep:
       out = run(*scalars)
     loss, grad_norm, tokens = (float(x) for x in out[0])
     return StepMetrics(loss, grad_norm, tokens)
+
+  def many(
+    self,
+    batches: Sequence[Mapping[str, np.ndarray]],
+    first: int,
+    rates: Sequence[float],
+  ) -> list[StepMetrics]:
+    """Takes steps one after another, in a loop on the device if there can be.
+
+    Args:
+      batches: global batches.
+      first: the step of the first one, counted from 1.
+      rates: the learning rate of each.
+    """
+    program = self._program
+    whole = self._run.train.microbatches == 1
+    if len(batches) == 1 or not whole or not program.can_loop:
+      return [
+        self(batch, first + i, rate)
+        for i, (batch, rate) in enumerate(zip(batches, rates, strict=True))
+      ]
+    each = mtf.Dimension("steps", len(batches))
+    tokens = mtf.Shape([each, *self._d.tokens])
+    feeds = [
+      program.split(np.stack([batch[name] for batch in batches]), tokens)
+      for name in FEATURES
+    ]
+    steps = np.arange(first, first + len(batches), dtype=np.float32)
+    feeds += [program.split(steps, mtf.Shape([each]))]
+    feeds += [program.split(np.array(rates, np.float32), mtf.Shape([each]))]
+    return [
+      StepMetrics(*map(float, found)) for found in program.many(3, *feeds)
+    ]
 
   def _microbatches(self, batch):
     rows = self._d.batch.size
