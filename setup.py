@@ -54,14 +54,15 @@ EXTRAS = {
   # What single data sets want when flan-prepare makes them: wsc273 the first
   # two, xsum from the Hugging Face hub the third.
   "prepare": ["beautifulsoup4>=4.12", "lxml>=5", "datasets>=5"],
-  # Lowering and compiling for TPUs, and running on them. tensorflow-tpu takes
-  # the place of tensorflow, so it wants an environment of its own, which
-  # `tools/python/environment.sh tpu` makes. libtpu 0.0.17 to 0.0.21 fit it;
-  # 0.0.52 aborts.
-  "tpu": [
+  # Lowering and compiling for TPUs (flan-plan), and running on them.
+  # tensorflow-tpu takes the place of tensorflow, so it wants an environment of
+  # its own, which `tools/python/environment.sh tpu` makes. libtpu 0.0.17 to
+  # 0.0.21 fit it; 0.0.52 aborts.
+  "tpu-plan": [
     "jax==0.7.0",
     "jaxlib==0.7.0",
     "libtpu==0.0.19",
+    "tensorflow-text==2.20.1",
     "tensorflow-tpu==2.20.0",
   ],
 }
@@ -85,7 +86,7 @@ BINARIES = [
 # Files beside the modules that an installed copy needs.
 PACKAGE_DATA = {
   "flan_tf": ["*/*.html", "*/*.j2", "*/*.css"],
-  "launch": ["configs/*.py"],
+  "launch": ["configs/*.py", "*.sh", "tpu/*"],
   "tasks": ["*.md", "rows/*.jsonl", "rows/*.md"],
 }
 

@@ -198,15 +198,15 @@ class LostDevicesTest(parameterized.TestCase):
     run = TINY.run(train__steps=9, train__save_every=save_every)
     opened = TINY.open_run(run, workdir)
     error = getattr(tf.errors, kind)(None, None, "Socket closed\nand more")
-    step = loop._steps
+    many = opened.train_step.many
 
-    def steps(train_step, batches, first, rates):
+    def steps(batches, first, rates):
       if first == 8:
         raise error
-      return step(train_step, batches, first, rates)
+      return many(batches, first, rates)
 
     with (
-      mock.patch.object(loop, "_steps", steps),
+      mock.patch.object(opened.train_step, "many", steps),
       self.assertRaisesRegex(
         loop.PreemptedError,
         r"went away after step 7 \(Socket closed\). Start the same command"

@@ -161,6 +161,9 @@ def _put(values: Sequence) -> list:
 def _executable(lowered: lower.Lowered, on: Devices):
   options = xla_client.CompileOptions()
   options.num_replicas, options.num_partitions = on.cores, 1
+  # These programs run a few times: compiling them is what takes long.
+  debug = options.executable_build_options.debug_options
+  debug.xla_backend_optimization_level = 0
   options.device_assignment = xla_client.DeviceAssignment.create(
     np.arange(on.cores).reshape(-1, 1)
   )
