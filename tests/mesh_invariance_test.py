@@ -162,19 +162,14 @@ class MeshInvarianceTest(parameterized.TestCase):
     """A bound that a needless exchange in a layer or for a weight breaks."""
     trace = train(mesh)[2]
     specs = transformer.weight_specs(toys.MODEL, dims.dims_for(toys.MODEL))
-    _, layout = toys.mesh(mesh)
-    split = [
-      spec
-      for spec in specs.values()
-      if any(layout.axis_of(dim.name) is not None for dim in spec.shape)
-    ]
     most = 0
     if "data" in mesh:
       most += len(specs) + 2  # Each gradient, the loss, the number of tokens.
     if "model" in mesh:
       most += 1 + 3 + 1  # Embedding, log-probabilities, and back.
       most += 4 * toys.MODEL.layers  # After attention and MLP, there and back.
-      most += 1 + 3 * len(split)  # Gradient norm; Adafactor's means.
+      # Gradient norm; Adafactor's means of squares, of rows, and of changes.
+      most += 5
     self.assertBetween(len(trace.calls), 1, most)
     self.assertContainsSubset({c.kind for c in trace.calls}, {"Add", "Max"})
     self.assertEqual({call.dtype for call in trace.calls}, {"float32"})

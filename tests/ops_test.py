@@ -290,7 +290,7 @@ class TokenLogProbsTest(OpsCase):
     self.assert_close([np.exp(made).sum(axis=1)], [np.ones(BATCH.size)])
 
 
-class SumOfSquaresTest(OpsCase):
+class SumsTest(OpsCase):
   @parameterized.parameters(
     ("", 0), ("data:4", 1), ("model:4", 1), ("data:2;model:2", 3)
   )
@@ -298,22 +298,40 @@ class SumOfSquaresTest(OpsCase):
     """Split over data, over model, over both, and over nothing."""
     dims = [[BATCH], [HEADS, D_MODEL], [VOCAB], [BATCH, D_FF], [D_MODEL], []]
     arrays = [normal(*of, seed=i) for i, of in enumerate(dims)]
+    scalar = mtf.Shape([])
     made, calls = toys.run(
       mesh,
-      lambda *tensors: [ops.sum_of_squares(tensors)],
+      lambda *xs: ops.sums(xs, [scalar] * len(xs), tf.square),
       list(zip(arrays, dims, strict=True)),
     )
-    self.assert_close(made, [sum((x.astype(float) ** 2).sum() for x in arrays)])
+    self.assert_close(made, [(x.astype(float) ** 2).sum() for x in arrays])
+    self.assertLen(calls, collectives)
+
+  @parameterized.parameters(
+    ("", 0), ("data:4", 1), ("model:4", 1), ("data:2;model:2", 2)
+  )
+  def test_over_some_dimensions(self, mesh, collectives):
+    x = normal(BATCH, D_FF)
+    made, calls = toys.run(
+      mesh,
+      lambda x: ops.sums([x, x, x], [[BATCH], [D_FF], x.shape]),
+      [(x, [BATCH, D_FF])],
+    )
+    self.assert_close(made, [x.sum(1), x.sum(0), x])
     self.assertLen(calls, collectives)
 
   def test_bfloat16_is_added_up_in_float32(self):
     x = np.full([BATCH.size, VOCAB.size], 1.0, np.float32)
 
     def build(x):
-      return [ops.sum_of_squares([mtf.cast(x, tf.bfloat16)] * 4)]
+      return ops.sums([mtf.cast(x, tf.bfloat16)], [mtf.Shape([])])
 
     # bfloat16 has 8 bits of precision: it cannot count beyond 256.
-    made, _ = toys.run("data:2;model:2", build, [(x, [BATCH, VOCAB])])
+    made, _ = toys.run(
+      "data:2;model:2",
+      build,
+      [(np.repeat(x, 4, 1), [BATCH, mtf.Dimension("vocab", 4 * VOCAB.size)])],
+    )
     self.assert_close(made, [512])
 
 

@@ -6,7 +6,7 @@ resplit          the same tensor, one dimension split otherwise
 recompute        run a function again in the backward pass, keep nothing
 embed            rows of a table, the table split over its rows if need be
 token_log_probs  log p(target), never holding all logits
-sum_of_squares   of all elements of many tensors, for norms; `total` sums them
+sums             of many tensors, in few exchanges
 """
 
 import dataclasses
@@ -280,9 +280,7 @@ class _Recompute(_Operation):
     # The second run waits for the gradient, so that it cannot be merged with
     # the first one or start before its time.
     first = next(grad for grad in grad_ys if grad is not None)
-    arguments = [
-      _after(x, first) if x.dtype.is_floating else x for x in self._arguments
-    ]
+    arguments = _after(self._arguments, first)
     operations = self.graph.operations
     start = len(operations)
     outputs = self._fn(*arguments)
@@ -298,24 +296,27 @@ class _Recompute(_Operation):
     return [*found, *[None] * len(self._made)]
 
 
-def _after(x: mtf.Tensor, other: mtf.Tensor) -> mtf.Tensor:
-  return _After(x, other).outputs[0]
+def _after(xs: Sequence[mtf.Tensor], other: mtf.Tensor) -> Sequence[mtf.Tensor]:
+  return _After(xs, other).outputs
 
 
 class _After(_Operation):
-  """x, but not before `other` is there."""
+  """Tensors as they are, but not before `other` is there."""
 
-  def __init__(self, x, other):
-    super().__init__([x, other], name="after")
-    self._outputs = [mtf.Tensor(self, x.shape, x.dtype)]
+  def __init__(self, xs, other):
+    super().__init__([*xs, other], name="after")
+    self._outputs = [
+      mtf.Tensor(self, x.shape, x.dtype, index=i) for i, x in enumerate(xs)
+    ]
 
   def gradient(self, grad_ys):
-    return [grad_ys[0], None]
+    return [*grad_ys, None]
 
   def lower(self, lowering):
-    x, other = self._slices(lowering, self.inputs)
-    x = lowering.mesh_impl(self).transport.after(x, other)
-    self._set(lowering, self.outputs[0], x)
+    *xs, other = self._slices(lowering, self.inputs)
+    xs = lowering.mesh_impl(self).transport.after(xs, other)
+    for output, x in zip(self.outputs, xs, strict=True):
+      self._set(lowering, output, x)
 
 
 # -- embed ---------------------------------------------------------------------
@@ -521,7 +522,8 @@ class _TokenLogProbsGradient(_Operation):
     for h, i, at, partition, dy in chunks:
       # One chunk after the other, or all of their logits live at once.
       if grads_table:
-        h = lowering.mesh_impl(self).transport.after(h, grads_table[-1])
+        after = lowering.mesh_impl(self).transport.after
+        (h,) = after([h], grads_table[-1])
       # d log p(t) / d logits = onehot(t) - softmax
       logits = self.head.logits(h, table, first_row)
       p = tf.exp(logits - partition[:, tf.newaxis])
@@ -562,45 +564,74 @@ def _chunks(vocab, hidden, *others) -> Iterator[list[tf.Tensor]]:
     yield [x[start : start + size] for x in flat]
 
 
-# -- sums over all elements ----------------------------------------------------
+# -- sums ----------------------------------------------------------------------
 
 
-def sum_of_squares(tensors: Sequence[mtf.Tensor]) -> mtf.Tensor:
-  """The sum of all squared elements of all tensors: a float32 scalar."""
-  # l2_loss is sum(x^2) / 2 in one pass.
-  return _Total(list(tensors), lambda x: 2 * tf.nn.l2_loss(x)).outputs[0]
+def sums(
+  tensors: Sequence[mtf.Tensor],
+  shapes: Sequence[mtf.Shape],
+  fn: Callable[[tf.Tensor], tf.Tensor] = tf.identity,
+) -> list[mtf.Tensor]:
+  """Sums of many tensors, each over the dimensions that its shape lacks.
 
+  What is to be summed over the same mesh axes goes into one all-reduce, so that
+  a model of any depth needs no more than one for each set of axes.
 
-def total(tensors: Sequence[mtf.Tensor]) -> mtf.Tensor:
-  """The sum of all elements of all tensors: a float32 scalar."""
-  return _Total(list(tensors), tf.reduce_sum).outputs[0]
+  Args:
+    tensors: any number of them.
+    shapes: of the results, one for each tensor; the dimensions keep their
+      order.
+    fn: what is summed, element by element, in float32.
 
-
-class _Total(_Operation):
-  """A sum over tensors of what `fn` makes of each core's slice.
-
-  Tensors that are split over the same axes are added up first, so that a model
-  of any depth needs no more than one all-reduce for each set of axes.
+  Returns:
+    float32, one for each tensor.
   """
+  return list(_Sums(list(tensors), list(shapes), fn).outputs)
 
-  def __init__(self, tensors, fn):
-    super().__init__(tensors, name="total")
+
+class _Sums(_Operation):
+  def __init__(self, tensors, shapes, fn):
+    super().__init__(tensors, name="sums")
     self._fn = fn
-    self._outputs = [mtf.Tensor(self, mtf.Shape([]), tf.float32)]
+    self._outputs = [
+      mtf.Tensor(self, mtf.Shape(shape), tf.float32, index=i)
+      for i, shape in enumerate(shapes)
+    ]
 
   @property
   def has_gradient(self):
     return False
 
   def lower(self, lowering):
-    by_axes: dict[tuple[int, ...], list[tf.Tensor]] = {}
     slices = self._slices(lowering, self.inputs)
-    for tensor, value in zip(self.inputs, slices, strict=True):
-      axes = tuple(sorted(self._axes(lowering, tensor.shape)))
-      made = self._fn(tf.cast(value, tf.float32))
-      by_axes.setdefault(axes, []).append(made)
-    sums = [
-      self._allreduce(lowering, tf.add_n(values), axes, "SUM")
-      for axes, values in sorted(by_axes.items())
+    # A tensor may come more than once: with a sum over rows, and over columns.
+    made = {
+      x: self._fn(tf.cast(value, tf.float32))
+      for x, value in zip(self.inputs, slices, strict=True)
+    }
+    by_axes: dict[tuple[int, ...], list] = {}
+    for x, output in zip(self.inputs, self.outputs, strict=True):
+      gone = [
+        i for i, dim in enumerate(x.shape) if dim not in output.shape.dims
+      ]
+      axes = self._axes(lowering, mtf.Shape([x.shape.dims[i] for i in gone]))
+      of_core = tf.reduce_sum(made[x], gone) if gone else made[x]
+      by_axes.setdefault(tuple(sorted(axes)), []).append((output, of_core))
+    for axes, found in sorted(by_axes.items()):
+      outputs, values = zip(*found, strict=True)
+      for output, value in zip(
+        outputs, self._together(lowering, values, axes), strict=True
+      ):
+        self._set(lowering, output, value)
+
+  def _together(self, lowering, values, axes) -> Sequence[tf.Tensor]:
+    """All of the values summed over mesh axes, in one exchange."""
+    if not axes:
+      return values
+    flat = tf.concat([tf.reshape(value, [-1]) for value in values], 0)
+    flat = self._allreduce(lowering, flat, axes, "SUM")
+    shapes = [value.shape for value in values]
+    parts = tf.split(flat, [shape.num_elements() for shape in shapes])
+    return [
+      tf.reshape(part, shape) for part, shape in zip(parts, shapes, strict=True)
     ]
-    self._set(lowering, self.outputs[0], tf.add_n(sums))

@@ -21,6 +21,7 @@ import dataclasses
 import itertools
 import math
 import typing
+from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -121,10 +122,10 @@ class Transport:
     place, number = self._place(groups)
     return tf.split(self.allreduce(x, groups, ADD), number, axis)[place]
 
-  def after(self, x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
-    """x, but not before `other` is there."""
+  def after(self, xs: Sequence[tf.Tensor], other: tf.Tensor) -> list:
+    """Tensors as they are, but not before `other` is there."""
     with tf.control_dependencies([other]):
-      return tf.identity(x)
+      return [tf.identity(x) for x in xs]
 
   def _place(self, groups: Groups) -> tuple[int, int]:
     """The core's number in its group, and the size of it."""
@@ -220,9 +221,9 @@ class TpuOps(Transport):
     )
     return tf.reshape(part, [*shape[:ones], *part.shape])
 
-  def after(self, x: tf.Tensor, other: tf.Tensor) -> tf.Tensor:
+  def after(self, xs: Sequence[tf.Tensor], other: tf.Tensor) -> list:
     # XLA drops control dependencies; this it keeps.
-    return self._ops.xla_optimization_barrier([x, other])[0]
+    return self._ops.xla_optimization_barrier([*xs, other])[:-1]
 
   def _note(self, kind: str, x: tf.Tensor, groups: Groups) -> None:
     # All cores share one trace.

@@ -26,6 +26,7 @@ the shape of its output.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
@@ -510,6 +511,8 @@ def packed_attention(model: config.ModelConfig, d: Dims) -> Attend:
   kinds = model.query_scale, model.attention_cap
   apply = attention.attend if d.length_is_split else attention.attend_to_earlier
 
+  # A function of its own, so that it is traced once for all layers.
+  @functools.partial(tf.function, autograph=False)
   def on_core(q, k, v, mask, positions, key_positions, bias=None):
     if model.positions == "rotary":
       q = attention.rotate(q, positions, rates)

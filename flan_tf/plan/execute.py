@@ -164,8 +164,7 @@ class _Decoder(decoding.Decoder):
     made, (_, _, cache) = self._last
     run, found = self._model.run, []
     for of_cores in zip(*made.local(cache), strict=True):
-      layout = self._model.layout
-      memory = of_cores[0].shape[2] * layout.parts("memory")
+      memory = of_cores[0].shape[2]
       d = dims_lib.dims_for(run.model, self._model.batch, 1, memory)
       found.append(made.join(list(of_cores), decode.cache_shape(d)))
     return found

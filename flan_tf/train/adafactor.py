@@ -18,7 +18,9 @@ For a weight X with gradient G at step t, counted from 1 (paper, algorithm 4):
 Weights with fewer than two dimensions of 32 or more keep the whole of V.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+import tensorflow as tf
 
 from flan_tf.mesh import ops, state
 from flan_tf.mesh.compat import mtf
@@ -47,21 +49,20 @@ def moments(grads: Tensors) -> Tensors:
   They come before the gradients are scaled, so that the gradients' norm, which
   the scale hangs on, needs no pass over all gradients of its own.
   """
-  found = {}
+  found: dict[str, tuple[mtf.Tensor, mtf.Shape]] = {}
   for name, grad in grads.items():
-    square = mtf.square(grad)
     for slot, shape in _slot_shapes(name, grad.shape).items():
-      found[slot] = mtf.reduce_mean(square, output_shape=shape)
-  return found
+      found[slot] = grad, shape
+  return dict(zip(found, _means(list(found.values()), tf.square), strict=True))
 
 
 def global_norm(grads: Tensors, means: Tensors) -> mtf.Tensor:
   """The norm of all gradients together, from their `moments`."""
-  sums = []
+  parts, scalar = [], mtf.Shape([])
   for name, grad in grads.items():
     slot, shape = next(iter(_slot_shapes(name, grad.shape).items()))
-    sums.append(means[slot] * float(grad.shape.size // shape.size))
-  return mtf.sqrt(ops.total(sums))
+    parts.append(means[slot] * float(grad.shape.size // shape.size))
+  return mtf.sqrt(mtf.add_n(ops.sums(parts, [scalar] * len(parts))))
 
 
 def update(
@@ -93,17 +94,21 @@ def update(
   """
   # t^-0.8 by logarithms: Mesh-TF has no power of two tensors.
   decay = 1.0 - mtf.exp(mtf.log(step) * -_DECAY)
-  new_weights, new_slots = {}, {}
+  new_slots: Tensors = {}
   for name, weight in weights.items():
     new = _new_slots(name, weight.shape, means, grad_scale, slots, decay)
     new_slots.update(new)
-    change = _normalized(name, grads[name], grad_scale, new)
-    rate = learning_rate / mtf.maximum(_rms(change) / _CLIP, 1.0)
+  changes = _normalized(grads, grad_scale, new_slots)
+  of_changes = _root_mean_squares(changes)
+  of_weights = _root_mean_squares(weights) if parameter_scale else {}
+  new_weights = {}
+  for name, weight in weights.items():
+    rate = learning_rate / mtf.maximum(of_changes[name] / _CLIP, 1.0)
     if parameter_scale:
-      rate *= mtf.maximum(_rms(weight), _SMALLEST_SCALE)
+      rate *= mtf.maximum(of_weights[name], _SMALLEST_SCALE)
     if weight_decay and weight.shape.ndims > 1:
       weight *= 1.0 - learning_rate * weight_decay
-    new_weights[name] = weight - change * rate
+    new_weights[name] = weight - changes[name] * rate
   return new_weights, new_slots
 
 
@@ -116,15 +121,24 @@ def _new_slots(name, shape, means, scale, slots, decay) -> Tensors:
   }
 
 
-def _normalized(name, grad, scale, slots) -> mtf.Tensor:
+def _normalized(grads: Tensors, scale, slots: Tensors) -> Tensors:
   """U of the docstring, before clipping."""
-  factors = _factored_dims(grad.shape)
-  if not factors:
-    return grad * (mtf.rsqrt(slots[f"{name}/v"]) * scale)
-  row, _ = factors
-  by_row, by_column = slots[f"{name}/row"], slots[f"{name}/column"]
-  by_row /= mtf.reduce_mean(by_row, reduced_dim=row)
-  return grad * (mtf.rsqrt(by_row) * scale) * mtf.rsqrt(by_column)
+  factors = {name: _factored_dims(grad.shape) for name, grad in grads.items()}
+  by_row = {
+    name: (slots[f"{name}/row"], found[0])
+    for name, found in factors.items()
+    if found
+  }
+  over = [(x, x.shape - row) for x, row in by_row.values()]
+  means = dict(zip(by_row, _means(over), strict=True))
+
+  def normalized(name: str, grad: mtf.Tensor) -> mtf.Tensor:
+    if not factors[name]:
+      return grad * (mtf.rsqrt(slots[f"{name}/v"]) * scale)
+    row = slots[f"{name}/row"] / means[name]
+    return grad * (mtf.rsqrt(row) * scale) * mtf.rsqrt(slots[f"{name}/column"])
+
+  return {name: normalized(name, grad) for name, grad in grads.items()}
 
 
 def _slot_shapes(name: str, shape: mtf.Shape) -> dict[str, mtf.Shape]:
@@ -145,5 +159,22 @@ def _factored_dims(
   return (row, column) if column.size >= _SMALLEST_FACTORED else None
 
 
-def _rms(x: mtf.Tensor) -> mtf.Tensor:
-  return mtf.sqrt(ops.sum_of_squares([x]) * (1.0 / x.size))
+def _root_mean_squares(tensors: Tensors) -> Tensors:
+  over = [(x, mtf.Shape([])) for x in tensors.values()]
+  means = _means(over, tf.square)
+  return {name: mtf.sqrt(x) for name, x in zip(tensors, means, strict=True)}
+
+
+def _means(
+  over: Sequence[tuple[mtf.Tensor, mtf.Shape]], fn: Callable = tf.identity
+) -> list[mtf.Tensor]:
+  """Of tensors, each over the dimensions that its shape lacks."""
+  if not over:
+    return []
+  tensors, shapes = zip(*over, strict=True)
+  return [
+    total * (shape.size / x.shape.size)
+    for x, shape, total in zip(
+      tensors, shapes, ops.sums(tensors, shapes, fn), strict=True
+    )
+  ]
