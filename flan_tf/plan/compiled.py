@@ -113,7 +113,8 @@ def compile_for(
       "temporaries": memory.temp_size_in_bytes,
       "code": memory.generated_code_size_in_bytes,
     },
-    flops=cost["flops"],
+    # Of a program that multiplies nothing it says nothing.
+    flops=cost.get("flops", 0.0),
     bytes_accessed=cost["bytes accessed"],
     seconds=work.cycles / CLOCKS[topology.partition(":")[0]],
     work=work,

@@ -16,6 +16,7 @@ _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _TENSOR = re.compile(r"\b(pred|[sufb]f?\d+)\[([\d,]*)\]")
 _GROUP = re.compile(r"replica_groups=\{\{([\d,]*)\}")
 _ALL_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
+_CORES = re.compile(r"\breplica_count=(\d+)")
 _COLLECTIVES = re.compile(
   r"(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"
   r"(-start)?$"
@@ -42,6 +43,8 @@ class Work:
 def read(text: str) -> Work:
   """Reads the text of a compiled module."""
   cycles = 0
+  header = _CORES.search(text.partition("\n")[0])
+  cores = int(header.group(1)) if header else 1
   sent: dict[str, float] = collections.defaultdict(float)
   number: dict[str, int] = collections.Counter()
   for one in _operations(text):
@@ -51,7 +54,8 @@ def read(text: str) -> Work:
     if kind is None:
       continue
     what = "reduce-scatter" if one.scatters else kind.group(1)
-    sent[what] += _bytes_sent(one, kind.group(1), bool(kind.group(2)))
+    started = bool(kind.group(2))
+    sent[what] += _bytes_sent(one, kind.group(1), started, cores)
     number[what] += 1
   return Work(cycles, dict(sent), dict(number))
 
@@ -77,13 +81,15 @@ def _operations(text: str) -> Iterator[_Operation]:
       yield _Operation(shape, name, line, inside.startswith(_SCATTER))
 
 
-def _bytes_sent(one: _Operation, what: str, started: bool) -> float:
+def _bytes_sent(
+  one: _Operation, what: str, started: bool, all_cores: int
+) -> float:
   """By one core, in a ring of its group."""
   sizes = [_bytes(kind, dims) for kind, dims in _TENSOR.findall(one.shape)]
   # What an asynchronous one holds has its operands before its results, and
   # words of the runtime, which are small.
   size = max(sizes) if started else sum(sizes)
-  cores = _group_size(one.line)
+  cores = _group_size(one.line) or all_cores
   if what == "collective-permute":
     return size
   share = (cores - 1) / cores
@@ -96,11 +102,12 @@ def _bytes_sent(one: _Operation, what: str, started: bool) -> float:
 
 
 def _group_size(line: str) -> int:
+  """0 where no groups are given, which means all cores together."""
   found = _GROUP.search(line)
   if found:
     return len(found.group(1).split(","))
   found = _ALL_GROUPS.search(line)
-  return int(found.group(2)) if found else 1
+  return int(found.group(2)) if found else 0
 
 
 def _bytes(kind: str, dims: str) -> int:
