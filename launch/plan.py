@@ -5,7 +5,7 @@
       --search
   python -m launch.plan --config=launch/configs/flan_8b.py --topology=v4:2x2x2 \
       --config.mesh.shape='data:2;model:8' --programs=train --json
-  python -m launch.plan --table=v3
+  python -m launch.plan --table=v3 [--compile]
 
 Lowers the very programs that training, scoring and decoding run on every core,
 compiles them with the TPU compiler for the slice, and says what it answered:
@@ -16,9 +16,12 @@ status is 1, and what would fit is looked for.
 --search tries other meshes and layouts and ranks them; --execute runs the
 programs on virtual cores of this machine and compares them with one device (a
 large model's with few layers, and a large mesh's on 16 cores, which it says);
---table prints the paper's sizes against numbers of cores. The compiler has an
-environment of its own, .venv-tpu, which is made at first use. Answers are kept
-below $FLAN_CACHE (~/.cache/flan_tf), so that a second call is instant.
+--table prints the paper's sizes against numbers of cores: what was planned
+before as the compiler answered, the rest estimated by hand and marked so;
+--compile asks the compiler for the rest, hours in all, and may be stopped and
+called again. The compiler has an environment of its own, .venv-tpu, which is
+made at first use. Answers are kept below $FLAN_CACHE (~/.cache/flan_tf), so that
+a second call is instant.
 """
 
 import os
@@ -62,7 +65,7 @@ _SEARCH_LIMIT = flags.DEFINE_integer(
   "search_limit",
   None,
   "Most candidates to compile, the likeliest first: 8 for --search; 3 in each"
-  " cell of --table, which stops at the first that fits.",
+  " cell of --table --compile, which stops at the first that fits.",
   1,
 )
 _EXECUTE = flags.DEFINE_bool(
@@ -70,6 +73,11 @@ _EXECUTE = flags.DEFINE_bool(
 )
 _TABLE = flags.DEFINE_string(
   "table", "", "Sizes against cores of a TPU generation, e.g. v3 or v4."
+)
+_COMPILE = flags.DEFINE_bool(
+  "compile",
+  False,
+  "Compile what --table has no answer for yet, instead of an estimate by hand.",
 )
 _SIZES = flags.DEFINE_list("sizes", list(paper.SIZES), "Of --table.")
 _CORES = flags.DEFINE_list("cores", list(scaling.CORES), "Of --table.")
@@ -171,6 +179,7 @@ def _search(asked: request.Request, steps: int) -> None:
 
 def _table() -> None:
   """The scaling table, row by row; what was planned before is not again."""
+  plans = _cache()
   if _TABLE.value not in chips.GENERATIONS:
     raise ValueError(
       suggest.unknown("TPU generation", _TABLE.value, chips.GENERATIONS)
@@ -183,9 +192,10 @@ def _table() -> None:
   cells = scaling.cells(
     {size: paper.run(size) for size in _SIZES.value},
     chips.GENERATIONS[_TABLE.value],
-    _cache(),
+    plans,
     [int(cores) for cores in _CORES.value],
     _SEARCH_LIMIT.value or 3,
+    None if _COMPILE.value else plans.known,
   )
   told = _say if _JSON.value else lambda line: print(line, flush=True)
   made = table.to_markdown(cells, told)

@@ -7,7 +7,7 @@ from absl.testing import absltest, parameterized
 from flan_tf import config
 from flan_tf.model import dims, transformer
 from flan_tf.plan import arithmetic, chips, request, roofline, weights
-from launch.configs import sizes
+from launch.configs import paper, sizes
 
 ALL_OPTIONS = {
   "mlp": "gelu",
@@ -222,11 +222,39 @@ class ChipsTest(parameterized.TestCase):
 
 
 class ByHandTest(parameterized.TestCase):
-  """What the order of candidates hangs on; only relations, no numbers."""
+  """What the order of candidates hangs on."""
 
   def by_hand(self, **parts) -> roofline.ByHand:
     shape = {"mesh__shape": "data:2;model:16", **parts}
     return roofline.by_hand(asked("8b", "v3:4x4", **shape))
+
+  @parameterized.parameters(
+    # Seconds without collectives, GiB and GB on the wire: the compiler's.
+    ("137b", "v3:8x8", "data:4;model:32", 1.2532, 11.14, 40.92),
+    ("8b", "v3:4x4", "data:2;model:16", 0.3494, 3.16, 6.80),
+    ("8b", "v4:2x2x2", "data:2;model:8", 0.4068, 5.97, 8.12),
+    ("68b", "v4:4x4x4", "data:4;model:32", 0.3443, 6.68, 20.54),
+  )
+  def test_near_the_compilers(self, size, topology, mesh, seconds, gib, wire):
+    run = config.replace(paper.run(size), "mesh", shape=mesh)
+    one = request.ask(run, topology)
+    self.assertEqual(one.run.train.recompute, "light")
+    made = roofline.answer(one)
+    self.assertBetween(made.estimated_step_seconds / seconds, 0.93, 1.07)
+    self.assertBetween(made.hbm_bytes_per_core / gib / 2**30, 0.85, 1.15)
+    links = chips.parse(topology).generation.wire_bandwidth
+    on_wire = made.collective_seconds * links / 1e9
+    self.assertBetween(on_wire / wire, 0.93, 1.07)
+    whole = roofline.by_hand(one)
+    self.assertEqual(whole.hbm_bytes, made.hbm_bytes_per_core)
+    self.assertEqual(
+      whole.seconds, made.estimated_step_seconds + made.collective_seconds
+    )
+
+  def test_less_near_where_nothing_was_fitted(self):
+    made = roofline.answer(request.ask(paper.run("2b"), "v5e:4x4"))
+    self.assertBetween(made.estimated_step_seconds / 0.0761, 0.8, 1.2)
+    self.assertBetween(made.hbm_bytes_per_core / 2.31 / 2**30, 0.85, 1.15)
 
   def test_memory_of_weights(self):
     """Float32 weights and bfloat16 gradients are six bytes each."""

@@ -155,18 +155,33 @@ class BinaryTest(parameterized.TestCase):
         compiler=StandIn(differences={"loss": difference}),
       )
       self.assertEqual(status, want)
-      self.assertIn("beside one device", out)
-      self.assertIn("Executing train", err)
+      equal = "DIFFERS FROM" if want else "equals"
+      self.assertIn(f"train: {equal} one device, executed as\n  2 layers", out)
+      self.assertIn("nothing has run on a TPU", out)
+      self.assertIn("Executing train as 2 layers", err)
       self.assertEqual(self.compiler.asked[0].what, "execute")
 
   def test_table(self):
     arguments = ("--table=v3", "--sizes=8b,68b", "--cores=64,128")
     status, out, _ = self.call(*arguments)
     self.assertEqual(status, 0)
-    self.assertLen([x for x in out.splitlines() if x.startswith("|")], 6)
+    self.assertEmpty(self.compiler.asked)
+    rows = [x for x in out.splitlines() if x.startswith("|")]
+    self.assertLen(rows, 6)
+    self.assertEqual("".join(rows).count("~"), 4 * 5)
+    # All is compiled, once.
+    status, out, _ = self.call(*arguments, "--compile")
+    rows = [x for x in out.splitlines() if x.startswith("|")]
+    self.assertNotIn("~", "".join(rows))
+    self.assertGreaterEqual(len(self.compiler.asked), 4)  # Some are refused.
+    status, again, err = self.call(*arguments, "--compile")
+    self.assertEqual(again, out)
+    self.assertEmpty(self.compiler.asked)
+    # And then it is known without.
     status, out, err = self.call(*arguments, "--json")
-    self.assertLen(json.loads(out)["cells"], 4)
-    self.assertIn("| 68b | 128 | v3:8x8 |", err)
+    cells = json.loads(out)["cells"]
+    self.assertEqual([cell["compiled"] for cell in cells], [True] * 4)
+    self.assertRegex(err, r"\| 68b +\| +128 \| data:4 model:32 +\| ")
     self.assertEmpty(self.compiler.asked)
 
   @parameterized.parameters(
@@ -186,6 +201,10 @@ class BinaryTest(parameterized.TestCase):
     (
       ("CONFIG", "--topology=v3:4x4", "--programs=score", "--rows=3"),
       r"score: .* batch 3 over data:2\. .* Set --config.mesh.shape or --rows",
+    ),
+    (
+      ("CONFIG", "--topology=v3:4x4", "--search", "--execute"),
+      "--search ranks .*, --execute runs one mesh: give one",
     ),
     (("--table=v9",), "TPU generation 'v9'"),
     (("--table=v3", "--sizes=69b"), r"size '69b'\. Did you mean '68b'\?"),

@@ -25,7 +25,7 @@ SLICES = {
   "v3:2x2": ("data:2;model:4", "train"),
   "v4:2x2x1": ("data:4;model:2", "score"),
   "v5e:2x2": ("data:2;model:2", "decode"),
-  "v5p:2x2x1": ("model:4", "train"),
+  "v5p:2x2x1": ("model:4", "score"),
   "v6e:2x2": ("data:2;sequence:2", "train"),
 }
 TOO_LARGE = "too large"
@@ -33,7 +33,7 @@ TOO_LARGE = "too large"
 
 def asked(topology: str) -> request.Request:
   """Large enough for products with weights to be nearly all of its work."""
-  mesh, program = SLICES.get(topology, SLICES["v3:2x2"])
+  mesh, program = SLICES.get(topology, ("data:8", "score"))
   run = config.RunConfig(
     data=config.DataConfig(length=256, input_length=192, target_length=64),
     model=config.ModelConfig(1, 512, 8, 64, 2048, 1024),
@@ -45,9 +45,9 @@ def asked(topology: str) -> request.Request:
     train=config.TrainConfig(batch=8),
   )
   if topology == TOO_LARGE:
-    # 13 GB of weights on each core, and as much for their gradients.
-    run = config.replace(run, "model", d_model=1024, d_ff=2**20)
-    run = config.replace(run, "mesh", shape="data:8", layout="batch:data")
+    # 26 GB of weights on each core.
+    run = config.replace(run, "model", d_model=1024, d_ff=2**21)
+    run = config.replace(run, "mesh", layout="batch:data")
     topology = "v3:2x2"
   return request.ask(run, topology, program, rows=8)
 

@@ -165,6 +165,12 @@ class ScalingTest(absltest.TestCase):
       scaling.cells(runs, chips.GENERATIONS[generation], self.compiler, cores)
     )
 
+  def uncompiled(self, size, cores, known=lambda one: None):
+    """Cells; fails if the compiler is asked."""
+    v3 = chips.GENERATIONS["v3"]
+    runs = {size: paper.run(size)}
+    return list(scaling.cells(runs, v3, self.fail, cores, known=known))
+
   def test_a_cell_for_each_size_and_number(self):
     found = self.cells("422m", "137b")
     self.assertEqual(
@@ -186,7 +192,7 @@ class ScalingTest(absltest.TestCase):
   def test_what_does_not_fit_by_far_is_not_compiled(self):
     made, *_ = self.cells("137b", cores=[8])
     self.assertIsNone(made.best)
-    self.assertRegex(made.why, r"^does not fit: \d+ GiB a core, by hand$")
+    self.assertRegex(made.why, r"^does not fit: \d+\.\d GiB a core, by hand$")
     self.assertEmpty(self.compiler.asked)
 
   def test_what_is_refused(self):
@@ -233,7 +239,7 @@ class ScalingTest(absltest.TestCase):
       stop.why,
       "scales to 16 cores, where a core does 91% of its tokens at 8; not to 32"
       " cores, where a core does 55% of its tokens at 16: collectives would"
-      " take 0.045 s of a step at peak by its share and takes 0.3.",
+      " take 0.045 s of a step at peak by its share and it takes 0.3.",
     )
 
   def test_a_growing_batch_is_counted_by_its_tokens(self):
@@ -249,7 +255,7 @@ class ScalingTest(absltest.TestCase):
     self.assertRegex(
       stop.why,
       "From 32 cores on no mesh divides both heads 64 and batch 4, so the batch"
-      r" grows\.$",
+      r" grows\. On 16, the last with its own rows, a core does 100%: ",
     )
 
   def test_too_few_to_compare(self):
@@ -263,8 +269,11 @@ class ScalingTest(absltest.TestCase):
     rows = [line for line in lines if line.startswith("|")]
     self.assertLen(rows, 2 + 18)
     self.assertLen({line.count("|") for line in rows}, 1)
-    self.assertRegex(rows[2], r"^\| 8b \| 8 \| v3:2x2 \| ")
-    self.assertRegex(rows[-1], r"\| 16 \(x4\) \|")
+    self.assertLen({len(line) for line in rows}, 1)
+    self.assertLessEqual(max(map(len, "\n".join(lines).split("\n"))), 100)
+    self.assertRegex(rows[2], r"^\| 8b +\| +8 \| model:8 +\| ")
+    self.assertRegex(rows[-1], r"\| +16 x4 \|")
+    self.assertNotRegex("\n".join(rows[2:11]), "~")
     text = "\n".join(lines)
     self.assertRegex(text, r"\n\* 137b: scales to ")
     self.assertRegex(text, r"\* 8b on 512 cores: .*\(heads 64 over model:512\)")
@@ -274,6 +283,59 @@ class ScalingTest(absltest.TestCase):
     self.assertEqual([s["size"] for s in values["stops"]], ["8b", "137b"])
     for cell in values["cells"]:
       self.assertEqual(cell["fits"], not cell["why"])
+      self.assertEqual(cell["compiled"], cell["fits"])
+
+  def test_without_compiling_the_rest_is_by_hand(self):
+    """One cell is known, the other is not; nobody is asked."""
+    (want,) = self.cells("8b", cores=[32])
+    first = want.best.candidate.asked
+    found = self.uncompiled(
+      "8b",
+      cores=[32, 64],
+      known=lambda one: want.best.answer if one == first else None,
+    )
+    self.assertEqual([made.compiled for made in found], [True, False])
+    self.assertEqual([made.tried for made in found], [1, 0])
+    self.assertEqual(found[0].best, want.best)
+    by_hand = found[1].best.candidate.by_hand
+    seconds = found[1].best.estimate.serial_seconds
+    self.assertAlmostEqual(seconds, by_hand.seconds)
+    self.assertLessEqual(by_hand.hbm_bytes, by_hand.hbm_limit_bytes)
+    lines = []
+    made = table.to_markdown(iter(found), lines.append)
+    self.assertNotIn("~", lines[2])
+    self.assertEqual(lines[3].count("~"), 5)
+    self.assertIn("compiler's: 1 rows. ~ by hand: 1 rows.", "\n".join(lines))
+    cells = table.to_dict(made)["cells"]
+    self.assertEqual([cell["compiled"] for cell in cells], [True, False])
+
+  def test_a_mesh_that_the_compiler_refused_is_not_given_by_hand(self):
+    (before,) = self.uncompiled("8b", cores=[32])
+    first = before.best.candidate.asked
+    refused = request.Answer("train", 1, 32, False, refused=REFUSED)
+    (after,) = self.uncompiled(
+      "8b", cores=[32], known=lambda one: refused if one == first else None
+    )
+    self.assertNotEqual(after.best.candidate.asked, first)
+    self.assertFalse(after.compiled)
+    self.assertEqual(after.tried, 1)
+
+  def test_a_slow_mesh_that_is_known_is_not_the_cells(self):
+    (before,) = self.uncompiled("8b", cores=[32])
+    *_, last = search.enumerate_all(before.best.candidate.asked)[0]
+    slow = request.Answer(*("train", 1, 32, True), estimated_step_seconds=100.0)
+    (after,) = self.uncompiled(
+      "8b", cores=[32], known=lambda one: slow if one == last.asked else None
+    )
+    self.assertEqual(after.best, before.best)
+    self.assertFalse(after.compiled)
+
+  def test_too_large_by_hand_says_how_large(self):
+    (made,) = self.uncompiled("137b", cores=[8])
+    self.assertIsNone(made.best)
+    lines = []
+    table.to_markdown(iter([made]), lines.append)
+    self.assertRegex(lines[2], r"does not fit .* ~\d{3}\.\d \|")
 
 
 if __name__ == "__main__":

@@ -223,6 +223,8 @@ class VerdictTest(absltest.TestCase):
 
   def test_an_execution_shows_differences(self):
     found = self.verdicts(differences={"loss": 2.5e-7})
+    self.assertFalse(found[0].differs)
+    self.assertTrue(self.verdicts(differences={"a": 0, "b": 2e-4})[0].differs)
     self.assertIn(
       "loss                 differ by at most 2.5e-07",
       verdict.to_text(found, 1),

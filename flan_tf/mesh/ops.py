@@ -603,19 +603,22 @@ class _Sums(_Operation):
     return False
 
   def lower(self, lowering):
-    slices = self._slices(lowering, self.inputs)
     # A tensor may come more than once: with a sum over rows, and over columns.
-    made = {
-      x: self._fn(tf.cast(value, tf.float32))
-      for x, value in zip(self.inputs, slices, strict=True)
-    }
+    made: dict[mtf.Tensor, tf.Tensor] = {}
     by_axes: dict[tuple[int, ...], list] = {}
-    for x, output in zip(self.inputs, self.outputs, strict=True):
+    slices = self._slices(lowering, self.inputs)
+    for x, value, output in zip(self.inputs, slices, self.outputs, strict=True):
+      value = tf.cast(value, tf.float32)
       gone = [
         i for i, dim in enumerate(x.shape) if dim not in output.shape.dims
       ]
       axes = self._axes(lowering, mtf.Shape([x.shape.dims[i] for i in gone]))
-      of_core = tf.reduce_sum(made[x], gone) if gone else made[x]
+      if self._fn is tf.square and not output.shape.dims:
+        of_core = 2 * tf.nn.l2_loss(value)  # That is in one pass.
+      else:
+        if x not in made:
+          made[x] = self._fn(value)
+        of_core = tf.reduce_sum(made[x], gone) if gone else made[x]
       by_axes.setdefault(tuple(sorted(axes)), []).append((output, of_core))
     for axes, found in sorted(by_axes.items()):
       outputs, values = zip(*found, strict=True)

@@ -202,6 +202,7 @@ def hidden_states(
   weights: Weights,
   tokens: Tokens,
   recompute: str = "nothing",
+  at_once: bool = False,
 ) -> mtf.Tensor:
   """The last layer's normalized output, [batch, length, d_model].
 
@@ -211,6 +212,7 @@ def hidden_states(
     weights: by name, in the precision of the computation.
     tokens: packed rows.
     recompute: what is not kept for the backward pass, as in config.TrainConfig.
+    at_once: see `block`.
   """
 
   columns = mtf.range(tokens.inputs.mesh, d.length, tf.int32)
@@ -240,7 +242,7 @@ def hidden_states(
   def layer(x, *rest):
     w = dict(zip(names, rest, strict=False))
     context = rest[len(names) :]
-    return [block(model, d, w, x, attend, context, apply_part, at_once=True)]
+    return [block(model, d, w, x, attend, context, apply_part, at_once)]
 
   x = embed(model, d, weights, tokens.inputs, tokens.positions)
   for index, window in enumerate(windows(model)):
@@ -365,7 +367,7 @@ def block(
     context: what attention reads besides.
     apply: how each part is applied.
     at_once: whether queries, keys and values are one product, of weights that
-      are put beside one another for it. That pays where there are many tokens.
+      are put beside one another for it. That pays on TPUs, not on CPUs.
   """
 
   def queries_keys_values(w, x):

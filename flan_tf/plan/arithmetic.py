@@ -103,14 +103,18 @@ def model_flops(asked: request.Request) -> float:
   """Of one run of a program over all cores; see the module's docstring."""
   model = asked.run.model
   multiplied = weights.matrix_parameters(model)
-  attention = 2 * 2 * model.layers * model.heads * model.d_kv * asked.length
+  attention = attention_flops(asked)
   if asked.program != "train":
-    each = 2 * multiplied + attention
-  elif asked.run.adapter.trains:
-    each = 4 * multiplied + 3 * attention
-  else:
-    each = 6 * multiplied + 3 * attention
-  return float(each * asked.tokens)
+    return 2.0 * multiplied * asked.tokens + attention
+  each = 4.0 if asked.run.adapter.trains else 6.0
+  return each * multiplied * asked.tokens + 3 * attention
+
+
+def attention_flops(asked: request.Request) -> float:
+  """Of attention's two products in one forward pass, over all cores."""
+  model = asked.run.model
+  width = model.layers * model.heads * model.d_kv
+  return 4.0 * width * asked.length * asked.tokens
 
 
 def _share(part: float, whole: float) -> float:

@@ -41,16 +41,22 @@ class Cache:
     self.hits = self.asked = 0
 
   def __call__(self, asked: request.Request) -> request.Answer:
-    path = self._folder / f"{asked.fingerprint}.json"
-    answer = _read(path)
+    answer = self.known(asked)
     if answer is not None:
       self.hits += 1
       return answer
     self._told(asked)
     answer = self._compiled(asked)
     self.asked += 1
-    _write(path, asked, answer)
+    _write(self._path(asked), asked, answer)
     return answer
+
+  def known(self, asked: request.Request) -> request.Answer | None:
+    """The answer that lies there; None if none does. Asks nobody."""
+    return _read(self._path(asked))
+
+  def _path(self, asked: request.Request) -> pathlib.Path:
+    return self._folder / f"{asked.fingerprint}.json"
 
 
 def _read(path: pathlib.Path) -> request.Answer | None:

@@ -3,9 +3,11 @@
 A cell is a size on a slice. The batch is the run's own for as long as a layout
 divides; from there on it grows with the cores, twofold each time, and the cell
 says so. Of the meshes that divide the likeliest that fits is compiled; the rest
-are counted. Where none does, the cell says why.
+are counted. Where none does, the cell says why. To compile all cells takes
+hours: without, a cell has an answer of the compiler that is there already, or
+else an estimate by hand, and says which.
 
-A step has three parts that the compiler's figures give: products at peak, bytes
+A step has three parts that these figures give: products at peak, bytes
 to and from memory at peak, bytes on the wire at the links' peak. Scaling stops
 where twice the cores do less than 1.5 times the tokens a second, collectives
 hidden behind nothing; the part that grew most beyond its share is named as the
@@ -16,13 +18,16 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from flan_tf import config
-from flan_tf.plan import chips, request, search
+from flan_tf.plan import arithmetic, chips, request, roofline, search
 
 CORES = tuple(2**power for power in range(3, 12))
 # A batch that grew by more is no longer the run that was asked for.
 _MOST_GROWTH = 1024
 # Twice the cores should do at least so many times the tokens a second.
 _GAIN = 1.5
+# Where a search would have to ask: an answer that is there is taken if it is
+# not slower than the best by hand by more than this.
+_SLOWER = 1.15
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +45,8 @@ class Cell:
     untried: how many more divide.
     left_out: meshes that do not divide at the run's own batch, with reasons.
     why: why there is no best one.
+    compiled: whether the compiler was asked, or else all is by hand.
+    need_bytes: what a core needs at least by hand where that does not fit.
   """
 
   size: str
@@ -52,6 +59,8 @@ class Cell:
   untried: int = 0
   left_out: tuple[search.LeftOut, ...] = ()
   why: str = ""
+  compiled: bool = False
+  need_bytes: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,11 +86,12 @@ def cells(
   compiled: search.Compile,
   cores: Sequence[int] = CORES,
   limit: int = 3,
+  known: search.Known | None = None,
 ) -> Iterator[Cell]:
   """All cells, size by size, each when it is there."""
   for size, run in runs.items():
     for number in cores:
-      yield cell(size, run, generation, number, compiled, limit)
+      yield cell(size, run, generation, number, compiled, limit, known)
 
 
 def cell(
@@ -91,8 +101,20 @@ def cell(
   cores: int,
   compiled: search.Compile,
   limit: int = 3,
+  known: search.Known | None = None,
 ) -> Cell:
-  """Looks for the best mesh; compiles at most `limit` of them."""
+  """Looks for the best mesh.
+
+  Args:
+    size: its name.
+    run: its run; mesh, layout and options of recomputation are looked for.
+    generation: of chips.
+    cores: how many.
+    compiled: asks the compiler, or the cache, for `limit` meshes at most.
+    limit: see `compiled`.
+    known: if given, nobody is asked: what it knows is the compiler's, and the
+      rest is estimated by hand.
+  """
   where = chips.with_cores(generation, cores)
   if where is None:
     return Cell(size, cores, why=f"{generation.name} has no such slice")
@@ -116,22 +138,96 @@ def cell(
   if not candidates:
     return dataclasses.replace(found, why="no mesh divides")
   if not candidates[0].by_hand.fits:
-    need = candidates[0].by_hand.hbm_bytes / 2**30
-    return dataclasses.replace(
-      found,
-      untried=len(candidates),
-      why=f"does not fit: {need:.0f} GiB a core, by hand",
-    )
-  result = search.search(asked, compiled, limit, run.train.steps, enough=1)
+    return _too_large(found, candidates)
+  if known is None:
+    return _compiled(found, asked, compiled, limit, run.train.steps)
+  try:
+    return _compiled(found, asked, _only(known), limit, run.train.steps)
+  except _Unknown:
+    return _uncompiled(found, candidates, known, run.train.steps)
+
+
+def _compiled(
+  found: Cell,
+  asked: request.Request,
+  compiled: search.Compile,
+  limit: int,
+  steps: int,
+) -> Cell:
+  """A cell from what a search finds; `steps` give the days."""
+  result = search.search(asked, compiled, limit, steps, enough=1)
   why = ""
   if result.best is None:
     why = f"does not fit: {len(result.tried)} tried"
   return dataclasses.replace(
     found,
     best=result.best,
+    compiled=True,
     tried=len(result.tried),
     untried=len(result.untried),
     why=why,
+  )
+
+
+class _Unknown(Exception):
+  """A search would need more than is known."""
+
+
+def _only(known: search.Known) -> search.Compile:
+  """A compiler that answers what is known; raises _Unknown for the rest."""
+
+  def answer(asked: request.Request) -> request.Answer:
+    found = known(asked)
+    if found is None:
+      raise _Unknown
+    return found
+
+  return answer
+
+
+def _uncompiled(
+  found: Cell,
+  candidates: Sequence[search.Candidate],
+  known: search.Known,
+  steps: int,
+) -> Cell:
+  """A cell from what is known, or by hand from the likeliest that fits."""
+  compiled, by_hand = [], []
+  refused = 0
+  for candidate in candidates:
+    answer = known(candidate.asked)
+    if answer is not None and not answer.fits:
+      refused += 1
+      continue
+    kept = by_hand if answer is None else compiled
+    answer = answer or roofline.answer(candidate.asked)
+    if answer.fits:
+      estimate = arithmetic.estimate(candidate.asked, answer, steps)
+      kept.append(search.Tried(candidate, answer, estimate))
+  tried = len(compiled) + refused
+  found = dataclasses.replace(
+    found, tried=tried, untried=len(candidates) - tried
+  )
+  best = min(compiled, key=_serial, default=None)
+  hand = min(by_hand, key=_serial, default=None)
+  if best and (hand is None or _serial(best) <= _serial(hand) * _SLOWER):
+    return dataclasses.replace(found, best=best, compiled=True)
+  if hand:
+    return dataclasses.replace(found, best=hand)
+  return _too_large(found, candidates)
+
+
+def _serial(tried: search.Tried) -> float:
+  return tried.estimate.serial_seconds
+
+
+def _too_large(found: Cell, candidates: Sequence[search.Candidate]) -> Cell:
+  need = min(candidate.by_hand.hbm_bytes for candidate in candidates)
+  return dataclasses.replace(
+    found,
+    untried=len(candidates) - found.tried,
+    why=f"does not fit: {need / 2**30:.1f} GiB a core, by hand",
+    need_bytes=need,
   )
 
 
@@ -193,7 +289,7 @@ def _cause(before: Cell, after: Cell) -> tuple[str, str]:
   cause = max(excess, key=lambda name: excess[name])
   return cause, (
     f"{cause} would take {old[cause] * share:.3g} s of a step at peak by its"
-    f" share and takes {new[cause]:.3g}"
+    f" share and it takes {new[cause]:.3g}"
   )
 
 
@@ -203,7 +299,16 @@ def _growth(good: Sequence[Cell]) -> str:
   if grown is None:
     return ""
   whats = dict.fromkeys(out.why.partition(" over")[0] for out in grown.left_out)
-  return (
+  text = (
     f"From {grown.cores:,} cores on no mesh divides both"
     f" {' and '.join(whats)}, so the batch grows."
+  )
+  own = [made for made in good if made.grown == 1]
+  if len(own) < 2:
+    return text
+  first, last = own[0], own[-1]
+  left = _each(last) / _each(first)
+  return (
+    f"{text} On {last.cores:,}, the last with its own rows, a core does"
+    f" {left:.0%}: {_cause(first, last)[1]}."
   )

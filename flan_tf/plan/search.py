@@ -30,6 +30,8 @@ LAYOUTS = (
 _LESS = 0.95
 
 Compile = Callable[[request.Request], request.Answer]
+# Gives an answer that is there already; None if none is.
+Known = Callable[[request.Request], request.Answer | None]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +53,7 @@ class LeftOut:
 
 @dataclasses.dataclass(frozen=True)
 class Tried:
-  """A candidate that was compiled."""
+  """A candidate, and an answer: the compiler's, unless its owner says other."""
 
   candidate: Candidate
   answer: request.Answer

@@ -1,37 +1,45 @@
 """The scaling table: Markdown while it is made, and for programs."""
 
 import dataclasses
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from flan_tf.plan import scaling
 from flan_tf.plan.scaling import Cell
 
-_COLUMNS = (
-  *("size", "cores", "slice", "mesh", "rows", "recomputes"),
-  *("s a step", "+ links", "tokens/s", "GiB a core", "mfu", "hfu"),
-  *("mfu + links", "links' share"),
-)
+# Columns and their widths: rows come one by one, and should stand in line.
+_COLUMNS = {
+  **{"size": 4, "cores": 5, "mesh": 17, "rows": 8, "again": 7},
+  **{"seconds": 7, "+ links": 7, "GiB": 6, "mfu": 4, "wire": 4},
+}
+_TEXTS = ("size", "mesh", "again")  # The others are numbers.
+# Of lines below the table.
+_WIDTH = 96
 # Of meshes that do not divide: so many are named with their reasons.
-_NAMED = 5
+_NAMED = 3
 
 
 def to_markdown(
   found: Iterator[Cell], told: Callable[[str], None]
 ) -> list[Cell]:
   """Tells a table row by row, then where each size stops; gives the cells."""
-  told("| " + " | ".join(_COLUMNS) + " |")
-  told("|" + " --- |" * len(_COLUMNS))
+  told(_row(list(_COLUMNS)))
+  rules = [
+    "-" * (width - 1) + ("-" if name in _TEXTS else ":")
+    for name, width in _COLUMNS.items()
+  ]
+  told(_row(rules))
   all_cells = []
   for made in found:
     all_cells.append(made)
-    told("| " + " | ".join(_texts(made)) + " |")
+    told(_row(_texts(made)))
   told("")
   for size, of_size in _by_size(all_cells).items():
-    told(f"* {size}: {scaling.stop(of_size).why}")
+    told(_below(f"* {size}: {scaling.stop(of_size).why}"))
   told("")
   for line in _notes(all_cells):
-    told(line)
+    told(_below(line))
   return all_cells
 
 
@@ -46,54 +54,80 @@ def to_dict(found: Sequence[Cell]) -> dict[str, Any]:
   }
 
 
+def _row(texts: Sequence[str]) -> str:
+  padded = [
+    text.ljust(width) if name in _TEXTS else text.rjust(width)
+    for text, (name, width) in zip(texts, _COLUMNS.items(), strict=True)
+  ]
+  return f"| {' | '.join(padded)} |"
+
+
+def _below(text: str) -> str:
+  return textwrap.fill(
+    text,
+    _WIDTH,
+    subsequent_indent="  " if text.startswith("*") else "",
+    break_on_hyphens=False,
+  )
+
+
 def _texts(made: Cell) -> list[str]:
-  rows = f"{made.rows}" + (f" (x{made.grown})" if made.grown > 1 else "")
-  start = [made.size, f"{made.cores:,}", made.topology or "–"]
+  rows = f"{made.rows}" + (f" x{made.grown}" if made.grown > 1 else "")
+  start = [made.size, f"{made.cores:,}"]
   if made.best is None:
-    blanks = ["–"] * (len(_COLUMNS) - len(start) - 2)
-    return [*start, made.why, rows if made.rows else "–", *blanks]
+    need = f"~{made.need_bytes / 2**30:.1f}" if made.need_bytes else "–"
+    why = made.why.partition(":")[0]
+    rows = rows if made.rows else "–"
+    return [*start, why, rows, "–", "–", "–", need, "–", "–"]
   answer, estimate = made.best.answer, made.best.estimate
   run = made.best.candidate.asked.run
-  train = run.train
-  recomputed = train.recompute
-  if train.microbatches > 1:
-    recomputed += f", {train.microbatches} parts"
-  return [
-    *start,
-    run.mesh.shape.replace(";", " "),
-    rows,
-    recomputed,
+  again = run.train.recompute
+  if run.train.microbatches > 1:
+    again += f"/{run.train.microbatches}"
+  numbers = [
     f"{answer.estimated_step_seconds:.3g}",
     f"{estimate.serial_seconds:.3g}",
-    f"{estimate.serial_tokens_per_second:,.0f}",
     f"{answer.hbm_bytes_per_core / 2**30:.1f}",
-    f"{estimate.mfu:.2f}",
-    f"{estimate.hfu:.2f}",
-    f"{estimate.serial_mfu:.2f}",
+    f"{estimate.mfu:.0%}",
     f"{estimate.collectives_share:.0%}",
   ]
+  mark = "" if made.compiled else "~"
+  mesh = run.mesh.shape.replace(";", " ")
+  return [*start, mesh, rows, again, *(f"{mark}{x}" for x in numbers)]
 
 
 def _notes(found: Sequence[Cell]) -> Iterator[str]:
-  grown = [made for made in found if made.grown > 1]
   yield (
-    "Estimates of the TPU compiler, not measurements. In its seconds a step"
-    " collectives take no time; + links: with their bytes at the peak of all"
-    " links, hidden behind nothing, as in tokens/s. mfu and hfu: shares of peak"
-    " without and with what is computed again."
+    "Estimates, not measurements. seconds: of a step, collectives taking no"
+    " time; + links: with their bytes at the peak of all links, hidden behind"
+    " nothing, and wire: their share of that. GiB: of a core's memory. mfu:"
+    " share of peak, collectives and what is computed again not counted. again:"
+    " what the backward pass computes again, /N in N microbatches."
+  )
+  compiled = sum(made.compiled for made in found if made.best)
+  by_hand = sum(not made.compiled for made in found if made.best)
+  yield f"The TPU compiler's: {compiled} rows. ~ by hand: {by_hand} rows." + (
+    " By hand is within 7 percent of the compiler's seconds and 15 of its"
+    " memory for the four programs of v3 and v4 that it is fitted to, all"
+    ' "light"; what nearly fills a core may not fit. --compile asks the'
+    " compiler."
+    if by_hand
+    else ""
   )
   tried = sum(made.tried for made in found)
   untried = sum(made.untried for made in found)
   yield (
     f"{tried} programs compiled or found in the cache; {untried} more meshes"
-    " and options divide, and were put behind them by an estimate by hand."
+    " and options divide, and were put in order by the estimate by hand."
   )
+  grown = [made for made in found if made.grown > 1]
   if grown:
     yield (
       f"In {len(grown)} rows no mesh divides the run's own batch, which grew"
-      " (xN). What does not divide there:"
+      " (xN). What does not divide where that begins (--json has the others):"
     )
-  for made in grown:
+  for of_size in _by_size(grown).values():
+    made = of_size[0]
     named = [f"{x.mesh} ({x.why})" for x in made.left_out[:_NAMED]]
     if more := len(made.left_out) - len(named):
       named.append(f"and {more} more")
@@ -108,6 +142,7 @@ def _cell_dict(made: Cell) -> dict[str, Any]:
     "rows": made.rows,
     "batch_grown": made.grown,
     "fits": made.best is not None,
+    "compiled": made.compiled,
     "why": made.why,
     "tried": made.tried,
     "untried": made.untried,

@@ -212,7 +212,12 @@ class TrainStep:
     )
     cast = cast_weights(weights, dtype)
     hidden = transformer.hidden_states(
-      run.model, d, cast, tokens, run.train.recompute
+      run.model,
+      d,
+      cast,
+      tokens,
+      run.train.recompute,
+      at_once=self.weights.devices.platform == "tpu",
     )
     log_probs = transformer.log_probs(run.model, d, cast, hidden, targets)
     loss = mtf.negative(mtf.reduce_sum(log_probs * loss_weights))
