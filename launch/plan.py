@@ -20,8 +20,8 @@ large model's with few layers, and a large mesh's on 16 cores, which it says);
 before as the compiler answered, the rest estimated by hand and marked so;
 --compile asks the compiler for the rest, hours in all, and may be stopped and
 called again. The compiler has an environment of its own, .venv-tpu, which is
-made at first use. Answers are kept below $FLAN_CACHE (~/.cache/flan_tf), so that
-a second call is instant.
+made at first use. Answers are kept below $FLAN_CACHE (~/.cache/flan_tf), so
+that a second call is instant.
 """
 
 import os

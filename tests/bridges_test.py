@@ -167,7 +167,7 @@ def our_logits(
     fed = transformer.Tokens(*(core.feed(x, d.tokens) for x in features))
     read = core.read(weights)
     hidden = transformer.hidden_states(model, d, read, fed)
-    logits = mtf.einsum([hidden, transformer.output_table(read)], shape)
+    logits = mtf.einsum([hidden, transformer.output_table(d, read)], shape)
     core.lower()
     return core.value(logits)
 

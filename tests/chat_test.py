@@ -378,7 +378,7 @@ def plain_log_probs(model, inputs: list[int]) -> np.ndarray:
     fed = transformer.Tokens(ids, segments, positions)
     hidden = transformer.hidden_states(model.run.model, d, named, fed)
     shape = mtf.Shape([d.batch, d.length, d.vocab])
-    return [mtf.einsum([hidden, transformer.output_table(named)], shape)]
+    return [mtf.einsum([hidden, transformer.output_table(d, named)], shape)]
 
   (logits,), _ = toys.run("", build, feeds)
   logits = logits[0, :, : model.run.model.pieces].astype(np.float64)

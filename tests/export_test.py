@@ -174,7 +174,7 @@ def our_logits(source: source_lib.Source, ids: np.ndarray) -> np.ndarray:
     tokens = transformer.Tokens(inputs, segment_ids, positions)
     hidden = transformer.hidden_states(model, d, w, tokens)
     shape = mtf.Shape([d.batch, d.length, d.vocab])
-    return [mtf.einsum([hidden, transformer.output_table(w)], shape)]
+    return [mtf.einsum([hidden, transformer.output_table(d, w)], shape)]
 
   places = np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
   features = [ids, np.ones_like(ids), places]

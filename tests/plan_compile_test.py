@@ -14,9 +14,9 @@ from flan_tf.plan import (
   arithmetic,
   chips,
   environment,
+  grid,
   hlo,
   request,
-  roofline,
   weights,
 )
 
@@ -105,7 +105,7 @@ class CompileTest(parameterized.TestCase):
     self.assertBetween(answer.hbm_bytes_per_core, 2**20, limit)
     if asked(topology).program == "train":
       # New weights and slots lie where the old ones lay.
-      parts = roofline.Mesh(run.mesh).parts("d_model", "heads")
+      parts = grid.Mesh(run.mesh).parts("d_model", "heads")
       held = 4 * answer.parameters / parts
       self.assertBetween(aliased, held, 1.2 * held)
       self.assertLess(kinds["outputs"] - aliased, 2**14)

@@ -12,6 +12,7 @@ from flan_tf import config
 from flan_tf.plan import (
   arithmetic,
   chips,
+  grid,
   ranking,
   remedy,
   request,
@@ -65,8 +66,7 @@ class SearchTest(parameterized.TestCase):
     """With all rows on one core group nothing is split over data."""
     candidates, _ = search.enumerate_all(asked("422m", "v3:2x2"))
     seen = [
-      (str(roofline.Mesh(c.asked.run.mesh)), c.asked.run.train)
-      for c in candidates
+      (str(grid.Mesh(c.asked.run.mesh)), c.asked.run.train) for c in candidates
     ]
     self.assertLen(set(map(str, seen)), len(seen))
 

@@ -313,6 +313,48 @@ D, H, K, F, V, R = 8, 2, 6, 12, 128, 8
 COMMON = V * D + 2 * (4 * D * H * K + 2 * D) + D  # Two layers.
 
 
+class BlocksTest(parameterized.TestCase):
+  """Long rows, taken in blocks of queries."""
+
+  @parameterized.parameters(
+    dict(length=16, far=6),
+    dict(length=16, far=30),
+    dict(length=8, far=5, groups=2, cap=2.0),
+    dict(length=4, far=6),
+    dict(length=10, far=6),
+  )
+  def test_the_same_attention(self, length, far, groups=4, cap=0.0):
+    rng = np.random.default_rng(0)
+
+    def normal(*shape):
+      return tf.constant(rng.standard_normal(shape), tf.float32)
+
+    q, k = normal(2, length, 4, 8), normal(2, length, groups, 8)
+    v, table = normal(2, length, groups, 8), normal(4, 8)
+    segments = tf.constant(rng.integers(0, 2, [2, length]).cumsum(1))
+    mask = attention.packed_mask(segments)
+    distance = tf.range(length)[:, tf.newaxis] - tf.range(length)
+
+    def of_all():
+      bias = attention.relative_bias(table, distance, far)
+      return attention.attend(q, k, v, mask, bias, 0.0, cap)
+
+    def in_blocks():
+      bias = attention.near_bias(table, length, far)
+      return attention.attend_to_earlier(q, k, v, mask, bias, 0.0, cap)
+
+    found = []
+    with mock.patch.object(attention, "_BLOCK", 4):
+      for attend in (of_all, in_blocks):
+        with tf.GradientTape() as tape:
+          tape.watch([q, k, v, table])
+          out = attend()
+          loss = tf.reduce_sum(out**3)
+        found.append([out, *tape.gradient(loss, [q, k, v, table])])
+    for want, got in zip(*found, strict=True):
+      np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-5)
+
+
 class CombinationsTest(parameterized.TestCase):
   @parameterized.parameters(
     itertools.product(config.MLPS, config.POSITIONS, (True, False))

@@ -11,6 +11,7 @@ Around it, where no TensorFlow is needed (launch.plan):
 
 chips         generations and slices; weights, arithmetic: sizes and shares
 sources       what an answer hangs on; cache, environment: where it comes from
+grid          the mesh as plain numbers
 roofline      an estimate by hand, to put in order what search tries
 search        meshes and layouts that divide; remedy: what would fit instead
 scaling       sizes on numbers of cores, and what stops them

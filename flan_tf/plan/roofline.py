@@ -21,8 +21,7 @@ import dataclasses
 import functools
 import math
 
-from flan_tf import config
-from flan_tf.plan import arithmetic, chips, request, weights
+from flan_tf.plan import arithmetic, chips, grid, request, weights
 
 _BYTES = {"float32": 4, "bfloat16": 2}
 # Forward and backward, and what is sent again for what is computed again.
@@ -43,37 +42,6 @@ _BESIDE_BYTES = 1
 # How much of a core's memory a candidate may seem to need, and be tried among
 # the first: the estimate is wrong by about as much.
 _SLACK = 1.15
-
-
-class Mesh:
-  """The sizes of a mesh's axes, and which dimension is split over which."""
-
-  def __init__(self, mesh: config.MeshConfig):
-    pairs = [part.split(":") for part in mesh.shape.split(";") if part]
-    self.axes = {axis.strip(): int(size) for axis, size in pairs}
-    rules = [part.split(":") for part in mesh.layout.split(";") if part]
-    self._rules = {name.strip(): axis.strip() for name, axis in rules}
-
-  @property
-  def cores(self) -> int:
-    return math.prod(self.axes.values())
-
-  def __str__(self) -> str:
-    """The axes, and the rules that split something."""
-    rules = {
-      name: axis
-      for name, axis in sorted(self._rules.items())
-      if self.axes.get(axis, 1) > 1
-    }
-    return f"{self.axes} {rules}"
-
-  def axis_of(self, dimension: str) -> str:
-    return self._rules.get(dimension, "")
-
-  def parts(self, *dimensions: str) -> int:
-    """Into how many parts a tensor of these dimensions is split."""
-    axes = {self.axis_of(name) for name in dimensions}
-    return math.prod(self.axes.get(axis, 1) for axis in axes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,7 +123,7 @@ class _Work:
   def __init__(self, asked: request.Request):
     self._asked, self._run = asked, asked.run
     self._model, self._train = asked.run.model, asked.run.train
-    self._mesh = Mesh(asked.run.mesh)
+    self._mesh = grid.Mesh(asked.run.mesh)
     self._training = asked.program == "train"
     self._bytes = _BYTES[asked.run.mesh.precision]
 

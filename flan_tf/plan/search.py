@@ -12,7 +12,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from flan_tf import config
-from flan_tf.plan import arithmetic, chips, request, roofline
+from flan_tf.plan import arithmetic, chips, grid, request, roofline
 
 # Rows over one axis, heads, MLP and vocabulary over the other.
 _BOTH = "batch:data;heads:model;d_ff:model;vocab:model"
@@ -134,7 +134,7 @@ def enumerate_all(
       mesh = ";".join(f"{axis}:{size}" for axis, size in pairs if size > 1)
       for candidate in _with_options(asked, mesh, layout):
         # Layouts are the same where the axes they differ in are one.
-        key = str(roofline.Mesh(candidate.run.mesh))
+        key = str(grid.Mesh(candidate.run.mesh))
         if why := why_not(candidate):
           left_out.setdefault(key, LeftOut(mesh, layout, why))
         else:
@@ -144,14 +144,14 @@ def enumerate_all(
   candidates = sorted(found.values(), key=lambda c: c.by_hand.worth)
   for candidate in candidates:
     # It divides at least in fewer microbatches.
-    left_out.pop(str(roofline.Mesh(candidate.asked.run.mesh)), None)
+    left_out.pop(str(grid.Mesh(candidate.asked.run.mesh)), None)
   reasons = {(out.mesh, out.why): out for out in reversed(left_out.values())}
   return candidates, list(reversed(reasons.values()))
 
 
 def why_not(asked: request.Request) -> str:
   """Which dimension does not divide, e.g. "heads 20 over model:8"; else ""."""
-  mesh = roofline.Mesh(asked.run.mesh)
+  mesh = grid.Mesh(asked.run.mesh)
   cores = chips.parse(asked.topology).cores
   if mesh.cores != cores:
     return f"{mesh.cores} cores, the slice has {cores}"

@@ -12,7 +12,7 @@ import dataclasses
 import math
 
 from flan_tf import config
-from flan_tf.plan import request, roofline
+from flan_tf.plan import grid, request
 
 # Threads that take the place of cores, at most.
 MOST_CORES = 16
@@ -36,7 +36,7 @@ def shrunk(asked: request.Request) -> request.Request:
   run = asked.run
   shape = _shape(run.mesh)
   mesh = dataclasses.replace(run.mesh, shape=shape, precision="float32")
-  parts = roofline.Mesh(mesh).parts
+  parts = grid.Mesh(mesh).parts
   data, train = run.data, run.train
   of_row = math.lcm(parts("length"), parts("stream"))
   target = _fit(data.target_length, _LENGTH, of_row)
@@ -84,12 +84,12 @@ def describe(asked: request.Request) -> str:
 
 def cores(asked: request.Request) -> int:
   """Of the mesh that is executed."""
-  return roofline.Mesh(shrunk(asked).run.mesh).cores
+  return grid.Mesh(shrunk(asked).run.mesh).cores
 
 
 def _shape(mesh: config.MeshConfig) -> str:
   """The largest axis is divided by its smallest divisor until all fit."""
-  axes = dict(roofline.Mesh(mesh).axes)
+  axes = dict(grid.Mesh(mesh).axes)
   while math.prod(axes.values()) > MOST_CORES:
     axis = max(axes, key=lambda name: axes[name] if _smaller(axes[name]) else 0)
     if not _smaller(axes[axis]):
