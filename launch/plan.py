@@ -88,6 +88,11 @@ def main() -> None:
   if _TABLE.value:
     _table()
     return
+  if _COMPILE.value:
+    raise ValueError(
+      "--compile is what --table does with cells that it has no answer for; give"
+      " --table, e.g. --table=v3. Without it everything is compiled anyway."
+    )
   run = cli.resolve(_CONFIG.value)
   if not _TOPOLOGY.value:
     raise ValueError("--topology is missing, e.g. v3:8x8 for 128 cores of v3.")

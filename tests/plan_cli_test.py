@@ -203,6 +203,10 @@ class BinaryTest(parameterized.TestCase):
       r"score: .* batch 3 over data:2\. .* Set --config.mesh.shape or --rows",
     ),
     (
+      ("CONFIG", "--topology=v3:4x4", "--compile"),
+      "--compile is what --table does with cells",
+    ),
+    (
       ("CONFIG", "--topology=v3:4x4", "--search", "--execute"),
       "--search ranks .*, --execute runs one mesh: give one",
     ),
