@@ -90,8 +90,8 @@ def main() -> None:
     return
   if _COMPILE.value:
     raise ValueError(
-      "--compile is what --table does with cells that it has no answer for; give"
-      " --table, e.g. --table=v3. Without it everything is compiled anyway."
+      "--compile is what --table does with cells that it has no answer for:"
+      " give --table, e.g. --table=v3. Else everything is compiled anyway."
     )
   run = cli.resolve(_CONFIG.value)
   if not _TOPOLOGY.value:
