@@ -249,25 +249,28 @@ def near_bias(table_HR: tf.Tensor, length: int, max_distance: int) -> tf.Tensor:
   """`relative_bias` of a block of queries and the keys up to it: [H, Q, N].
 
   The last Q keys are those of the queries' own positions. Keys that are farther
-  than `max_distance` before all of them have one bias, which is taken off from
-  all, since a softmax does not change with it: there the bias is 0, and all
-  blocks of a row have the same one.
+  than `max_distance` before all of them have one bias. Where there are such
+  keys it is taken off from all, since a softmax does not change with it: there
+  the bias is 0, and all blocks of a row have the same one.
 
   Every diagonal holds one number, so there is one to be looked up for each of
   them; their gradients are sums, not the scattering of every element.
 
-    by distance    5 6 7      reversed, and zeros    7 6 5 . .
-    row by row, one column later each:               7 6 5 . | .
-                                                     . 7 6 5 | . .
-    from the last column of the first block on:      . 5
-    (a block of 2 queries, N = 3)                 ...
+    by distance 5 6 7, reversed, with zeros, repeated    7 6 5 . . 7 6 5 . .
+    in rows of one less, for 2 queries and 3 keys        7 6 5 .
+                                                         . 7 6 5
+    without their first column                           6 5 .
+                                                         7 6 5
 
   What keys behind a query get is not defined: they are never looked at.
   """
   block = block_of(length)
   keys = min(length, block + max_distance)
   by_distance_HN = relative_bias(table_HR, tf.range(keys), max_distance)
-  by_distance_HN -= tf.cast(table_HR[:, -1:], tf.float32)
+  if keys < length:
+    # Not where there is nothing to leave out: a bias that is never used would
+    # get rounding for a gradient.
+    by_distance_HN -= tf.cast(table_HR[:, -1:], tf.float32)
   row = tf.pad(tf.reverse(by_distance_HN, [1]), [[0, 0], [0, block]])
   wide = keys + block - 1
   rows = tf.tile(row, [1, block])[:, : block * wide]
