@@ -1,5 +1,7 @@
 """What one core does: Mesh-TF's SIMD implementation over our transport."""
 
+from collections.abc import Callable, Sequence
+
 import tensorflow as tf
 
 from flan_tf.mesh import layout as layout_lib
@@ -44,6 +46,24 @@ class Core(_SimdMeshImpl):
         place = self.laid_out_pcoord(axis).one_slice
         number = number * self.shape[axis].size + place
     return self.LaidOutTensor([number])
+
+  def lowering(self, mesh: mtf.Mesh) -> mtf.Lowering:
+    """Turns the mesh's graph into this core's TensorFlow operations."""
+    # A Lowering would look for Mesh-TF variables to stack: we have none.
+    level = tf.compat.v1.logging.get_verbosity()
+    tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.WARN)
+    try:
+      return mtf.Lowering(mesh.graph, {mesh: self}, autostack=False)
+    finally:
+      tf.compat.v1.logging.set_verbosity(level)
+
+  def call(self, fn: Callable, xs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """fn(core, *xs), with a core like this one; see `Transport.call`."""
+
+    def of_number(number, *xs):
+      return fn(Core(self.layout, number, self.transport), *xs)
+
+    return self.transport.call(fn, of_number, [self.pnum_tensor, *xs])
 
   def allreduce(self, x, mesh_axes, reduction_fn_string):
     """Reduces ("SUM", "MAX" or "MIN") over mesh axes; see the parent."""

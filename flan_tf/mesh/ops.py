@@ -3,7 +3,6 @@
 local            any TensorFlow function, on each core's slices
 join, part       tensors beside one another
 resplit          the same tensor, one dimension split otherwise
-recompute        run a function again in the backward pass, keep nothing
 embed            rows of a table, the table split over its rows if need be
 token_log_probs  log p(target), never holding all logits
 sums             of many tensors, in few exchanges
@@ -14,38 +13,13 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
+from flan_tf.mesh import operation
 from flan_tf.mesh.compat import mtf
 
 # Logits held at once by token_log_probs, in elements.
 _CHUNK_ELEMENTS = 1 << 22
 # The logit of a row that is no token.
 NEVER = -1e30
-
-
-class _Operation(mtf.Operation):
-  """A Mesh-TF operation whose code sees one core's slices."""
-
-  def _slices(self, lowering, tensors) -> list[tf.Tensor]:
-    return [lowering.tensors[t].to_laid_out_tensor().one_slice for t in tensors]
-
-  def _axes(self, lowering, *shapes: mtf.Shape) -> set[int]:
-    """The mesh axes over which any of the shapes is split."""
-    impl = lowering.mesh_impl(self)
-    layouts = [impl.tensor_layout(s).tensor_axis_to_mesh_axis for s in shapes]
-    return {axis for layout in layouts for axis in layout if axis is not None}
-
-  def _set(self, lowering, output, value: tf.Tensor, sum_over=()) -> None:
-    """Sets an output; it is summed over mesh axes once somebody reads it."""
-    impl = lowering.mesh_impl(self)
-    value = impl.LaidOutTensor([value])
-    if sum_over:
-      value = mtf.LazyAllreduceSum(impl, value, sorted(sum_over))
-    lowering.set_tensor_lowering(output, value)
-
-  def _allreduce(self, lowering, value, axes, reduction) -> tf.Tensor:
-    impl = lowering.mesh_impl(self)
-    value = impl.LaidOutTensor([value])
-    return impl.allreduce(value, sorted(axes), reduction).one_slice
 
 
 # -- local ---------------------------------------------------------------------
@@ -79,7 +53,7 @@ def local(
   return op.outputs[0]
 
 
-class _Local(_Operation):
+class _Local(operation.OnCore):
   def __init__(self, fn, inputs, output_shape, splittable, dtype, name):
     super().__init__(list(inputs), name=name)
     self._fn, self._splittable = fn, splittable
@@ -108,7 +82,7 @@ class _Local(_Operation):
     self._set(lowering, self.outputs[0], y)
 
 
-class _LocalGradient(_Operation):
+class _LocalGradient(operation.OnCore):
   def __init__(self, forward: _Local, grad_y: mtf.Tensor):
     super().__init__([*forward.inputs, grad_y], name="local_gradient")
     self._forward = forward
@@ -198,7 +172,7 @@ def resplit(
   return _Resplit(x, before, after).outputs[0]
 
 
-class _Resplit(_Operation):
+class _Resplit(operation.OnCore):
   def __init__(self, x, before, after):
     super().__init__([x], name="resplit")
     if before.size != after.size:
@@ -241,84 +215,6 @@ class _Resplit(_Operation):
     lowering.set_tensor_lowering(output, x)
 
 
-# -- recompute -----------------------------------------------------------------
-
-
-def recompute(
-  fn: Callable[..., Sequence[mtf.Tensor]], inputs: Sequence[mtf.Tensor]
-) -> list[mtf.Tensor]:
-  """Applies fn, and applies it again in the backward pass.
-
-  What fn computes on the way is not kept. What it would compute again without
-  need, as a product that ends it, the compiler leaves out. Unlike Mesh-TF's
-  recompute_grad, the order of everything follows from `inputs`, so that every
-  core issues the same collectives; and calls may be nested.
-
-  Args:
-    fn: a function of Mesh-TF tensors that uses nothing but its arguments.
-    inputs: its arguments.
-
-  Returns:
-    what fn returns.
-  """
-  return list(_Recompute(fn, list(inputs), list(fn(*inputs))).outputs)
-
-
-class _Recompute(_Operation):
-  def __init__(self, fn, inputs, outputs):
-    super().__init__([*inputs, *outputs], name="recompute")
-    self._fn, self._arguments, self._made = fn, inputs, outputs
-    self._outputs = [
-      mtf.Tensor(self, x.shape, x.dtype, index=i) for i, x in enumerate(outputs)
-    ]
-
-  def lower(self, lowering):
-    for output, made in zip(self.outputs, self._made, strict=True):
-      self._set(lowering, output, *self._slices(lowering, [made]))
-
-  def gradient(self, grad_ys):
-    # The second run waits for the gradient, so that it cannot be merged with
-    # the first one or start before its time.
-    first = next(grad for grad in grad_ys if grad is not None)
-    arguments = _after(self._arguments, first)
-    operations = self.graph.operations
-    start = len(operations)
-    outputs = self._fn(*arguments)
-    known = [
-      (y, grad)
-      for y, grad in zip(outputs, grad_ys, strict=True)
-      if grad is not None
-    ]
-    ys, grads = zip(*known, strict=True)
-    found = mtf.gradients(
-      list(ys), arguments, grad_ys=list(grads), operations=operations[start:]
-    )
-    return [*found, *[None] * len(self._made)]
-
-
-def _after(xs: Sequence[mtf.Tensor], other: mtf.Tensor) -> Sequence[mtf.Tensor]:
-  return _After(xs, other).outputs
-
-
-class _After(_Operation):
-  """Tensors as they are, but not before `other` is there."""
-
-  def __init__(self, xs, other):
-    super().__init__([*xs, other], name="after")
-    self._outputs = [
-      mtf.Tensor(self, x.shape, x.dtype, index=i) for i, x in enumerate(xs)
-    ]
-
-  def gradient(self, grad_ys):
-    return [*grad_ys, None]
-
-  def lower(self, lowering):
-    *xs, other = self._slices(lowering, self.inputs)
-    xs = lowering.mesh_impl(self).transport.after(xs, other)
-    for output, x in zip(self.outputs, xs, strict=True):
-      self._set(lowering, output, x)
-
-
 # -- embed ---------------------------------------------------------------------
 
 
@@ -341,7 +237,7 @@ def embed(
   return _Embed(ids, table, vocab).outputs[0]
 
 
-class _Embed(_Operation):
+class _Embed(operation.OnCore):
   def __init__(self, ids, table, vocab):
     super().__init__([ids, table], name="embed")
     self.vocab = vocab
@@ -361,7 +257,7 @@ class _Embed(_Operation):
     self._set(lowering, self.outputs[0], rows, sum_over=axes)
 
 
-class _EmbedGradient(_Operation):
+class _EmbedGradient(operation.OnCore):
   def __init__(self, forward: _Embed, grad_y):
     ids, table = forward.inputs
     super().__init__([ids, table, grad_y], name="embed_gradient")
@@ -453,7 +349,7 @@ def token_log_probs(
   return _TokenLogProbs(hidden, table, targets, vocab, head).outputs[0]
 
 
-class _TokenLogProbs(_Operation):
+class _TokenLogProbs(operation.OnCore):
   def __init__(self, hidden, table, targets, vocab, head):
     super().__init__([hidden, table, targets], name="token_log_probs")
     self.vocab, self.head = vocab, head
@@ -494,7 +390,7 @@ class _TokenLogProbs(_Operation):
     self._set(lowering, self.outputs[1], log_partition)
 
 
-class _TokenLogProbsGradient(_Operation):
+class _TokenLogProbsGradient(operation.OnCore):
   def __init__(self, forward: _TokenLogProbs, grad_y):
     hidden, table, _ = forward.inputs
     super().__init__(
@@ -589,7 +485,7 @@ def sums(
   return list(_Sums(list(tensors), list(shapes), fn).outputs)
 
 
-class _Sums(_Operation):
+class _Sums(operation.OnCore):
   def __init__(self, tensors, shapes, fn):
     super().__init__(tensors, name="sums")
     self._fn = fn

@@ -54,15 +54,7 @@ class CoreProgram:
 
   def lower(self) -> None:
     """Turns the graph into TensorFlow operations."""
-    # A Lowering would look for Mesh-TF variables to stack: we have none.
-    level = tf.compat.v1.logging.get_verbosity()
-    tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.WARN)
-    try:
-      self._lowering = mtf.Lowering(
-        self.mesh.graph, {self.mesh: self._impl}, autostack=False
-      )
-    finally:
-      tf.compat.v1.logging.set_verbosity(level)
+    self._lowering = self._impl.lowering(self.mesh)
 
   def value(self, x: mtf.Tensor) -> tf.Tensor:
     """This core's slice of a lowered tensor."""

@@ -21,7 +21,7 @@ import dataclasses
 import itertools
 import math
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import tensorflow as tf
 
@@ -127,6 +127,20 @@ class Transport:
     with tf.control_dependencies([other]):
       return [tf.identity(x) for x in xs]
 
+  def call(
+    self, key: Hashable, fn: Callable, xs: Sequence[tf.Tensor]
+  ) -> list[tf.Tensor]:
+    """fn(*xs), a list of tensors.
+
+    Args:
+      key: calls with an equal key and inputs of equal shapes may be traced once
+        for all of them.
+      fn: a function that uses nothing but its arguments.
+      xs: its arguments.
+    """
+    del key
+    return fn(*xs)
+
   def _place(self, groups: Groups) -> tuple[int, int]:
     """The core's number in its group, and the size of it."""
     raise NotImplementedError
@@ -185,6 +199,7 @@ class TpuOps(Transport):
     from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
     self._trace, self._ops = trace, gen_xla_ops
+    self._functions: dict[Hashable, tuple] = {}
 
   def allreduce(self, x: tf.Tensor, groups: Groups, kind: str) -> tf.Tensor:
     self._note(kind, x, groups)
@@ -224,6 +239,33 @@ class TpuOps(Transport):
   def after(self, xs: Sequence[tf.Tensor], other: tf.Tensor) -> list:
     # XLA drops control dependencies; this it keeps.
     return self._ops.xla_optimization_barrier([*xs, other])[:-1]
+
+  def call(
+    self, key: Hashable, fn: Callable, xs: Sequence[tf.Tensor]
+  ) -> list[tf.Tensor]:
+    specs = [tf.TensorSpec(x.shape, x.dtype) for x in xs]
+    key = key, tuple(specs)
+    if key in self._functions:
+      function, issued = self._functions[key]
+      for call in issued:
+        self._trace.add(0, call)
+    else:
+      before = len(self._trace.calls)
+      function = tf.function(fn, autograph=False).get_concrete_function(*specs)
+      if function.captured_inputs:
+        raise ValueError(
+          f"{fn.__name__} uses {function.captured_inputs}, which are not among"
+          " its arguments: give all that it uses to it."
+        )
+      self._functions[key] = function, self._trace.calls[before:]
+    # A call would be lowered again each time; a branch is lowered once.
+    return tf.raw_ops.StatelessCase(
+      branch_index=0,
+      input=list(xs),
+      Tout=[y.dtype for y in function.outputs],
+      branches=[function],
+      output_shapes=[y.shape for y in function.outputs],
+    )
 
   def _note(self, kind: str, x: tf.Tensor, groups: Groups) -> None:
     # All cores share one trace.

@@ -27,12 +27,12 @@ the shape of its output.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 
 import tensorflow as tf
 
 from flan_tf import config
-from flan_tf.mesh import ops, state
+from flan_tf.mesh import calls, ops, state
 from flan_tf.mesh.compat import mtf
 from flan_tf.model import attention
 from flan_tf.model.dims import Dims
@@ -44,8 +44,9 @@ Weights = Mapping[str, mtf.Tensor]
 # (q, k, v, *context), the first three [batch, length, heads, d_kv] -> the same
 # shape.
 Attend = Callable[..., mtf.Tensor]
-# (fn, its arguments) -> what fn returns: `directly`, or `ops.recompute`.
-Apply = Callable[[Callable, list[mtf.Tensor]], Sequence[mtf.Tensor]]
+# (its name, fn, its arguments) -> what fn returns: `directly`, or
+# `Calls.recompute`.
+Apply = Callable[[Hashable, Callable, list[mtf.Tensor]], Sequence[mtf.Tensor]]
 
 _QKV: tuple[str, ...] = ("attention/q", "attention/k", "attention/v")
 _JOINED = "attention/qkv"  # All three beside one another.
@@ -236,8 +237,9 @@ def hidden_states(
     shared.append(_relative_bias(model, d, weights, columns))
   names = names_in_a_layer(weights)
   attend = packed_attention(model, d)
-  apply_part = ops.recompute if recompute == "light" else directly
-  apply_layer = ops.recompute if recompute == "layers" else directly
+  again = calls.Calls().recompute
+  apply_part = again if recompute == "light" else directly
+  apply_layer = again if recompute == "layers" else directly
 
   def layer(x, *rest):
     w = dict(zip(names, rest, strict=False))
@@ -248,7 +250,7 @@ def hidden_states(
   for index, window in enumerate(windows(model)):
     of_layer = [weights[f"layer_{index:03d}/{name}"] for name in names]
     inputs = [x, *of_layer, masks[window], *shared]
-    (x,) = apply_layer(layer, inputs)
+    (x,) = apply_layer("layer", layer, inputs)
   x = norm(model, d, x, weights, "final_norm")
   return ops.resplit(x, d.stream, d.length)
 
@@ -337,8 +339,11 @@ def head_of(model: config.ModelConfig) -> ops.Head:
   return ops.Head(pieces=model.pieces, cap=model.logit_cap)
 
 
-def directly(fn: Callable, inputs: list[mtf.Tensor]) -> Sequence[mtf.Tensor]:
+def directly(
+  name: Hashable, fn: Callable, inputs: list[mtf.Tensor]
+) -> Sequence[mtf.Tensor]:
   """Calls fn, and what it computes is kept for the backward pass."""
+  del name
   return fn(*inputs)
 
 
@@ -397,14 +402,15 @@ def block(
     return [_post_normed(model, d, y, w, "mlp")]
 
   def part(fn, weights: tuple[str, ...], *inputs):
-    names = [name for name in w if name.startswith(weights)]
+    names = tuple(name for name in w if name.startswith(weights))
     number = len(inputs)
 
     def flat(*arguments):
       given = dict(zip(names, arguments[number:], strict=True))
       return fn(given, *arguments[:number])
 
-    return apply(flat, [*inputs, *(w[name] for name in names)])
+    of_part = [w[name] for name in names]
+    return apply((fn.__name__, names), flat, [*inputs, *of_part])
 
   if at_once and not any(f"{name}/lora_a" in w for name in _QKV):
     joined = ops.join([mtf.cast(w[name], x.dtype) for name in _QKV], at=1)

@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
 
-from flan_tf.mesh import ops, state
+from flan_tf.mesh import calls, ops, state
 from flan_tf.mesh.compat import mtf
 
 _DECAY = 0.8
@@ -93,52 +93,75 @@ def update(
     weight_decay: matrices shrink by this times the learning rate.
   """
   # t^-0.8 by logarithms: Mesh-TF has no power of two tensors.
-  decay = 1.0 - mtf.exp(mtf.log(step) * -_DECAY)
+  fresh = mtf.exp(mtf.log(step) * -_DECAY)
+  decay = 1.0 - fresh
+  alike = calls.Calls()  # Most weights have the shape of some others.
   new_slots: Tensors = {}
   for name, weight in weights.items():
-    new = _new_slots(name, weight.shape, means, grad_scale, slots, decay)
-    new_slots.update(new)
-  changes = _normalized(grads, grad_scale, new_slots)
+    names = list(_slot_shapes(name, weight.shape))
+    old = [tensors[slot] for tensors in (slots, means) for slot in names]
+    found = alike("slots", _new_slots, [grad_scale, decay, fresh, *old])
+    new_slots.update(zip(names, found, strict=True))
+  changes = _changes(alike, grads, grad_scale, new_slots)
   of_changes = _root_mean_squares(changes)
   of_weights = _root_mean_squares(weights) if parameter_scale else {}
+
+  def new_weight(weight, change, rate, of_change, *of_weight):
+    if weight_decay and weight.shape.ndims > 1:
+      weight *= rate * -weight_decay + 1.0
+    rate /= mtf.maximum(of_change / _CLIP, 1.0)
+    for size in of_weight:
+      rate *= mtf.maximum(size, _SMALLEST_SCALE)
+    return [weight - change * rate]
+
   new_weights = {}
   for name, weight in weights.items():
-    rate = learning_rate / mtf.maximum(of_changes[name] / _CLIP, 1.0)
-    if parameter_scale:
-      rate *= mtf.maximum(of_weights[name], _SMALLEST_SCALE)
-    if weight_decay and weight.shape.ndims > 1:
-      weight *= 1.0 - learning_rate * weight_decay
-    new_weights[name] = weight - changes[name] * rate
+    sizes = [of[name] for of in (of_changes, of_weights) if of]
+    inputs = [weight, changes[name], learning_rate, *sizes]
+    (new_weights[name],) = alike("weight", new_weight, inputs)
   return new_weights, new_slots
 
 
-def _new_slots(name, shape, means, scale, slots, decay) -> Tensors:
+def _new_slots(scale, decay, fresh, *slots_and_means) -> list[mtf.Tensor]:
   """R and C of the docstring, or V."""
+  half = len(slots_and_means) // 2
   scale = mtf.square(scale)
-  return {
-    slot: slots[slot] * decay + (means[slot] * scale + _EPSILON) * (1.0 - decay)
-    for slot in _slot_shapes(name, shape)
-  }
+  return [
+    slot * decay + (mean * scale + _EPSILON) * fresh
+    for slot, mean in zip(
+      slots_and_means[:half], slots_and_means[half:], strict=True
+    )
+  ]
 
 
-def _normalized(grads: Tensors, scale, slots: Tensors) -> Tensors:
+def _changes(
+  alike: calls.Calls, grads: Tensors, scale: mtf.Tensor, slots: Tensors
+) -> Tensors:
   """U of the docstring, before clipping."""
-  factors = {name: _factored_dims(grad.shape) for name, grad in grads.items()}
-  by_row = {
-    name: (slots[f"{name}/row"], found[0])
-    for name, found in factors.items()
-    if found
+  rows = {
+    name: (slots[f"{name}/row"], factors[0])
+    for name, grad in grads.items()
+    if (factors := _factored_dims(grad.shape))
   }
-  over = [(x, x.shape - row) for x, row in by_row.values()]
-  means = dict(zip(by_row, _means(over), strict=True))
+  over = [(x, x.shape - row) for x, row in rows.values()]
+  means = dict(zip(rows, _means(over), strict=True))
 
-  def normalized(name: str, grad: mtf.Tensor) -> mtf.Tensor:
-    if not factors[name]:
-      return grad * (mtf.rsqrt(slots[f"{name}/v"]) * scale)
-    row = slots[f"{name}/row"] / means[name]
-    return grad * (mtf.rsqrt(row) * scale) * mtf.rsqrt(slots[f"{name}/column"])
+  def whole(grad, scale, v):
+    return [grad * (mtf.rsqrt(v) * scale)]
 
-  return {name: normalized(name, grad) for name, grad in grads.items()}
+  def factored(grad, scale, row, column, mean):
+    return [grad * (mtf.rsqrt(row / mean) * scale) * mtf.rsqrt(column)]
+
+  found = {}
+  for name, grad in grads.items():
+    fn, kinds = (
+      (factored, ("row", "column")) if name in rows else (whole, ("v",))
+    )
+    of_slots = [slots[f"{name}/{kind}"] for kind in kinds]
+    mean = [means[name]] if name in means else []
+    inputs = [grad, scale, *of_slots, *mean]
+    (found[name],) = alike(fn.__name__, fn, inputs)
+  return found
 
 
 def _slot_shapes(name: str, shape: mtf.Shape) -> dict[str, mtf.Shape]:

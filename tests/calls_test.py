@@ -1,0 +1,207 @@
+"""Functions of Mesh-TF tensors: built once, whoever calls them."""
+
+import numpy as np
+import tensorflow as tf
+import toys
+from absl.testing import absltest, parameterized
+
+from flan_tf.mesh import calls as calls_lib
+from flan_tf.mesh import core as core_lib
+from flan_tf.mesh import layout as layout_lib
+from flan_tf.mesh import ops, transport
+from flan_tf.mesh.compat import mtf
+
+BATCH = mtf.Dimension("batch", 8)
+D_MODEL = mtf.Dimension("d_model", 6)
+D_FF = mtf.Dimension("d_ff", 8)
+LAYERS = 3
+
+
+def setUpModule():
+  toys.open_cores()
+
+
+def layer(x, w_in, w_out, at):
+  """Sums over split dimensions, an integer input, a local operation."""
+  y = mtf.einsum([x, w_in], mtf.Shape([BATCH, D_FF]))
+  y = ops.local(
+    lambda y, at: tf.tanh(y) + tf.cast(at, tf.float32)[:, tf.newaxis],
+    [y, at],
+    y.shape,
+    [BATCH, D_FF],
+  )
+  return [x + mtf.einsum([y, w_out], mtf.Shape([BATCH, D_MODEL])) * 0.1]
+
+
+def plain(inputs):
+  x, *rest = inputs
+  for _ in range(LAYERS):
+    (x,) = layer(x, *rest)
+  return x
+
+
+def recomputed(inputs):
+  calls, (x, *rest) = calls_lib.Calls(), inputs
+  for _ in range(LAYERS):
+    (x,) = calls.recompute("layer", layer, [x, *rest])
+  return x
+
+
+def nested(inputs):
+  fn = lambda *args: [recomputed(args)]  # noqa: E731
+  (x,) = calls_lib.Calls().recompute("layers", fn, inputs)
+  return x
+
+
+def with_gradients(stack, *inputs):
+  y = stack(inputs)
+  return [y, *mtf.gradients([mtf.reduce_sum(y * y)], inputs[:3])]
+
+
+class CallsCase(parameterized.TestCase):
+  DIMS = ((BATCH, D_MODEL), (D_MODEL, D_FF), (D_FF, D_MODEL), (BATCH,))
+
+  def feeds(self):
+    rng = np.random.default_rng(0)
+    arrays = [
+      np.float32(rng.standard_normal([dim.size for dim in dims]))
+      for dims in self.DIMS[:-1]
+    ]
+    arrays.append(np.arange(BATCH.size, dtype=np.int32))
+    return list(zip(arrays, self.DIMS, strict=True))
+
+  def made(self, mesh, stack):
+    build = lambda *inputs: with_gradients(stack, *inputs)  # noqa: E731
+    return toys.run(mesh, build, self.feeds())
+
+  def assert_close(self, actual, expected):
+    for got, want in zip(actual, expected, strict=True):
+      np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
+class RecomputeTest(CallsCase):
+  @parameterized.product(
+    mesh=("", "data:2;model:2"), stack=(recomputed, nested)
+  )
+  def test_gradients(self, mesh, stack):
+    expected, _ = self.made("", plain)
+    self.assert_close(self.made(mesh, stack)[0], expected)
+
+  def test_the_second_run_is_not_merged_with_the_first(self):
+    """Every recomputed layer issues its all-reduce forward once more."""
+    _, once = self.made("model:4", plain)
+    _, twice = self.made("model:4", recomputed)
+    self.assertGreater(len(twice), len(once))
+
+  def test_an_input_without_influence(self):
+    def build(x, w_in, w_out, at):
+      fn = lambda x, unused, at: [x * x]  # noqa: E731
+      (y,) = calls_lib.Calls().recompute("square", fn, [x, w_in, at])
+      return mtf.gradients([y], [x])
+
+    feeds = self.feeds()
+    made, _ = toys.run("", build, feeds)
+    self.assert_close(made, [2 * feeds[0][0]])
+
+  def test_one_input_given_twice(self):
+    def build(x, *_):
+      fn = lambda a, b: [a * a * b]  # noqa: E731
+      (y,) = calls_lib.Calls().recompute("cube", fn, [x, x])
+      return mtf.gradients([y], [x])
+
+    feeds = self.feeds()
+    made, _ = toys.run("", build, feeds)
+    self.assert_close(made, [3 * feeds[0][0] ** 2])
+
+  def test_a_result_that_nothing_needs(self):
+    def build(x, *_):
+      fn = lambda x: [x * x, x * 5.0]  # noqa: E731
+      y, _ = calls_lib.Calls().recompute("both", fn, [x])
+      return mtf.gradients([y], [x])
+
+    feeds = self.feeds()
+    made, _ = toys.run("", build, feeds)
+    self.assert_close(made, [2 * feeds[0][0]])
+
+  def test_a_name_goes_with_shapes(self):
+    """One name, and inputs of other shapes: another function."""
+
+    def build(x, w_in, *_):
+      calls = calls_lib.Calls()
+      fn = lambda x: [x * 2.0]  # noqa: E731
+      return [calls("double", fn, [y])[0] for y in (x, w_in)]
+
+    feeds = self.feeds()
+    made, _ = toys.run("", build, feeds)
+    self.assert_close(made, [2 * feeds[0][0], 2 * feeds[1][0]])
+
+
+class OnTpuTest(CallsCase):
+  """With the transport of TPUs, as far as a CPU can follow."""
+
+  def on_core(self, mesh, stack, seen=lambda: None):
+    """What one core does: a function of its number and inputs; its trace."""
+    trace = transport.Trace()
+    rules = "batch:data;d_ff:model" if mesh else ""
+    layout = layout_lib.parse(mesh, rules, ("batch", "d_ff"))
+
+    def on_core(number, *slices):
+      core = core_lib.Core(layout, number, transport.TpuOps(trace))
+      graph = mtf.Mesh(mtf.Graph(), "mesh")
+      inputs = [
+        mtf.import_laid_out_tensor(graph, core.LaidOutTensor([x]), mtf.Shape(s))
+        for x, s in zip(slices, self.DIMS, strict=True)
+      ]
+      outputs = with_gradients(stack, *inputs)
+      lowering = core.lowering(graph)
+      return [
+        lowering.tensors[y].to_laid_out_tensor().one_slice for y in outputs
+      ]
+
+    return on_core, trace, layout
+
+  @parameterized.parameters(recomputed, nested)
+  def test_one_core_computes_the_same(self, stack):
+    on_core, _, _ = self.on_core("", stack)
+    compiled = tf.function(on_core, autograph=False, jit_compile=True)
+    made = compiled(0, *(tf.constant(x) for x, _ in self.feeds()))
+    self.assert_close(made, self.made("", plain)[0])
+
+  @parameterized.parameters(recomputed, nested)
+  def test_collectives_are_those_of_every_call(self, stack):
+    mesh = "data:2;model:2"
+    on_core, trace, layout = self.on_core(mesh, stack)
+    specs = [
+      tf.TensorSpec(layout.part_shape(mtf.Shape(dims)), x.dtype)
+      for x, dims in self.feeds()
+    ]
+    function = tf.function(on_core, autograph=False)
+    concrete = function.get_concrete_function(
+      tf.TensorSpec([], tf.int32), *specs
+    )
+    _, expected = self.made(mesh, stack)
+    self.assertEqual(
+      [call.shape for call in trace.calls], [call.shape for call in expected]
+    )
+    cases = [
+      op for op in concrete.graph.get_operations() if op.type == "StatelessCase"
+    ]
+    branches = {op.get_attr("branches")[0].name for op in cases}
+    calls = 2 * (1 if stack is nested else LAYERS)
+    self.assertEqual((len(cases), len(branches)), (calls, 2))
+
+  def test_what_is_no_argument(self):
+    """A tensor from elsewhere would be that of the first call for all."""
+
+    def program(x):
+      tpu = transport.TpuOps(transport.Trace())
+      y = x * 2.0
+      return tpu.call("scaled", lambda x: [x * y], [x])
+
+    message = "uses .*mul.*not among its arguments: give all that it uses"
+    with self.assertRaisesRegex(ValueError, message):
+      tf.function(program, autograph=False)(tf.ones([2]))
+
+
+if __name__ == "__main__":
+  absltest.main()
