@@ -181,7 +181,7 @@ class BinaryTest(parameterized.TestCase):
     status, out, err = self.call(*arguments, "--json")
     cells = json.loads(out)["cells"]
     self.assertEqual([cell["compiled"] for cell in cells], [True] * 4)
-    self.assertRegex(err, r"\| 68b +\| +128 \| data:4 model:32 +\| ")
+    self.assertRegex(err, r"\| 68b +\| +128 \| 4/1/32 +\| ")
     self.assertEmpty(self.compiler.asked)
 
   @parameterized.parameters(

@@ -47,7 +47,7 @@ LAYOUTS = {
   ),
   "three axes, weights": (
     "data:2;sequence:2;model:2",
-    f"{_BOTH};length:sequence;d_model:data",
+    f"{_BOTH};length:sequence;stream:sequence;d_model:data",
     toys.FAMILIES["mistral"],
     {"train.microbatches": 2},
   ),

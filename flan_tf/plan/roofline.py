@@ -72,7 +72,8 @@ def sizes(asked: request.Request) -> dict[str, int]:
     rows = run.train.batch // run.train.microbatches
   return {
     "batch": rows,
-    # Only training keeps a residual stream that is worth splitting.
+    # Only training splits rows, and what it keeps of them.
+    "length": asked.length if asked.program == "train" else 0,
     "stream": asked.length if asked.program == "train" else 0,
     "d_model": model.d_model,
     # Heads of keys and values are split with those of the queries.
@@ -142,7 +143,7 @@ class _Work:
       total *= 4 / 3
     if self._training and self._train.recompute == "light":
       total += arithmetic.attention_flops(self._asked)
-    return total / self._mesh.parts("batch", "d_ff")
+    return total / self._mesh.parts("batch", "length", "d_ff")
 
   @property
   def streamed_bytes(self) -> float:
@@ -173,9 +174,13 @@ class _Work:
     moved = passes * whole * _ring(gathers) / 2
     if not self._training:
       return sums + moved
-    groups = mesh.parts("batch")
+    groups, cuts = mesh.parts("batch"), mesh.parts("length")
     gradients = whole * _ring(groups) * (0.5 if gathers > 1 else 1)
-    return self._train.microbatches * (sums + moved + gradients)
+    gradients += self.parameters * self._bytes * _ring(cuts)
+    # Keys and values of a row's other parts: each pass gathers them, or
+    # scatters their gradients.
+    keys = passes * layers * self._keys * _ring(cuts) / 2
+    return self._train.microbatches * (sums + moved + gradients + keys)
 
   @property
   def memory(self) -> float:
@@ -192,7 +197,10 @@ class _Work:
     gradients += _BESIDE_BYTES
     held = self.parameters * (_BYTES["float32"] + gradients)
     layers = self._model.layers
-    stream = self._hidden / self._mesh.parts("stream")
+    # Where rows are split, the stream is no further.
+    stream = self._hidden
+    if self._mesh.axis_of("stream") != self._mesh.axis_of("length"):
+      stream /= self._mesh.parts("stream")
     saved = {
       "layers": stream,
       # What products with weights gave, and as much again as one of their
@@ -214,16 +222,24 @@ class _Work:
 
   @property
   def _tokens(self) -> float:
-    """Rows times columns of one microbatch that a core works on."""
+    """Of one microbatch: those that a core works on."""
     rows = self._asked.tokens
     if self._training:
       rows //= self._train.microbatches
-    return rows / self._mesh.parts("batch")
+    return rows / self._mesh.parts("batch", "length")
 
   @property
   def _hidden(self) -> float:
     """Bytes of [batch, length, d_model]."""
     return self._tokens * self._model.d_model * self._bytes
+
+  @property
+  def _keys(self) -> float:
+    """Bytes of a layer's keys and values, of whole rows."""
+    model, mesh = self._model, self._mesh
+    width = 2 * (model.kv_heads or model.heads) * model.d_kv
+    tokens = self._tokens * mesh.parts("length")
+    return tokens * width / mesh.parts("heads") * self._bytes
 
   @property
   def _layer_bytes(self) -> float:

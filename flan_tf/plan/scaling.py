@@ -1,11 +1,11 @@
 """How far training scales, and what stops it: sizes on numbers of cores.
 
 A cell is a size on a slice. The batch is the run's own for as long as a layout
-divides; from there on it grows with the cores, twofold each time, and the cell
-says so. Of the meshes that divide the likeliest that fits is compiled; the rest
-are counted. Where none does, the cell says why. To compile all cells takes
-hours: without, a cell has an answer of the compiler that is there already, or
-else an estimate by hand, and says which.
+divides, be it one that cuts rows into parts; from there on it grows with the
+cores, twofold each time, and the cell says so. Of the meshes that divide the
+likeliest that fits is compiled; the rest are counted. Where none does, the cell
+says why. To compile all cells takes hours: without, a cell has an answer of the
+compiler that is there already, or else an estimate by hand, and says which.
 
 A step has three parts that these figures give: products at peak, bytes
 to and from memory at peak, bytes on the wire at the links' peak. Scaling stops
@@ -28,6 +28,11 @@ _GAIN = 1.5
 # Where a search would have to ask: an answer that is there is taken if it is
 # not slower than the best by hand by more than this.
 _SLOWER = 1.15
+_TAKES = {
+  "compute": "products take",
+  "memory": "memory takes",
+  "collectives": "collectives take",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -288,9 +293,14 @@ def _cause(before: Cell, after: Cell) -> tuple[str, str]:
   excess = {name: new[name] - old[name] * share for name in new}
   cause = max(excess, key=lambda name: excess[name])
   return cause, (
-    f"{cause} would take {old[cause] * share:.3g} s of a step at peak by its"
-    f" share and it takes {new[cause]:.3g}"
+    f"{_TAKES[cause]} {milliseconds(new[cause])} ms of a step at peak, an even"
+    f" share would be {milliseconds(old[cause] * share)}"
   )
+
+
+def milliseconds(seconds: float) -> str:
+  """With three digits that count: "2,990", "54.1", "0.8"."""
+  return f"{float(f'{seconds * 1e3:.3g}'):,g}"
 
 
 def _growth(good: Sequence[Cell]) -> str:

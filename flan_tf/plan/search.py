@@ -16,6 +16,8 @@ from flan_tf.plan import arithmetic, chips, grid, request, roofline
 
 # Rows over one axis, heads, MLP and vocabulary over the other.
 _BOTH = "batch:data;heads:model;d_ff:model;vocab:model"
+_THREE = ("data", "sequence", "model")
+_ROWS = "length:sequence;stream:sequence"
 # What is tried: the axes of a mesh, and which dimension goes over which.
 LAYOUTS = (
   (("data", "model"), _BOTH),
@@ -24,6 +26,9 @@ LAYOUTS = (
   # Weights and statistics are split over the groups of rows, too.
   (("data", "model"), f"{_BOTH};d_model:data"),
   (("data", "model"), f"{_BOTH};stream:model;d_model:data"),
+  # Rows are split, too: into parts that look at one another's keys.
+  (_THREE, f"{_BOTH};{_ROWS}"),
+  (_THREE, f"{_BOTH};{_ROWS};d_model:data"),
 )
 
 # After a refusal: what a next one may need of it by hand.

@@ -5,15 +5,16 @@ import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from flan_tf.plan import scaling
+from flan_tf.plan import grid, scaling
 from flan_tf.plan.scaling import Cell
 
 # Columns and their widths: rows come one by one, and should stand in line.
 _COLUMNS = {
-  **{"size": 4, "cores": 5, "mesh": 17, "rows": 8, "again": 7},
-  **{"seconds": 7, "+ links": 7, "GiB": 6, "mfu": 4, "wire": 4},
+  **{"size": 4, "cores": 5, "data/seq/model": 15, "rows": 8, "again": 7},
+  **{"ms": 7, "+ links": 7, "GiB": 6, "mfu": 4, "wire": 4},
 }
-_TEXTS = ("size", "mesh", "again")  # The others are numbers.
+_TEXTS = ("size", "data/seq/model", "again")  # The others are numbers.
+_AXES = ("data", "sequence", "model")
 # Of lines below the table.
 _WIDTH = 96
 # Of meshes that do not divide: so many are named with their reasons.
@@ -85,20 +86,22 @@ def _texts(made: Cell) -> list[str]:
   if run.train.microbatches > 1:
     again += f"/{run.train.microbatches}"
   numbers = [
-    f"{answer.estimated_step_seconds:.3g}",
-    f"{estimate.serial_seconds:.3g}",
+    scaling.milliseconds(answer.estimated_step_seconds),
+    scaling.milliseconds(estimate.serial_seconds),
     f"{answer.hbm_bytes_per_core / 2**30:.1f}",
     f"{estimate.mfu:.0%}",
     f"{estimate.collectives_share:.0%}",
   ]
   mark = "" if made.compiled else "~"
-  mesh = run.mesh.shape.replace(";", " ")
+  axes = grid.Mesh(run.mesh).axes
+  mesh = "/".join(f"{axes.get(axis, 1)}" for axis in _AXES)
   return [*start, mesh, rows, again, *(f"{mark}{x}" for x in numbers)]
 
 
 def _notes(found: Sequence[Cell]) -> Iterator[str]:
   yield (
-    "Estimates, not measurements. seconds: of a step, collectives taking no"
+    "Estimates, not measurements. data/seq/model: cores for rows, for parts of"
+    " rows, for heads, MLP and vocabulary. ms: of a step, collectives taking no"
     " time; + links: with their bytes at the peak of all links, hidden behind"
     " nothing, and wire: their share of that. GiB: of a core's memory. mfu:"
     " share of peak, collectives and what is computed again not counted. again:"
