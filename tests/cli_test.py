@@ -4,18 +4,13 @@ Most cases call the binary's own entry point in this process, as starting one
 takes long; `ProcessTest` starts a few to see what a shell sees.
 """
 
-import contextlib
-import io
 import json
 import pathlib
 import runpy
-import sys
-import warnings
-from unittest import mock
 
+import binaries
 import tiny
-from absl import flags
-from absl.testing import absltest, flagsaver
+from absl.testing import absltest
 
 from flan_tf import config
 
@@ -36,28 +31,7 @@ def call(*arguments: str) -> tuple[int, str, str]:
   """Runs launch.train here; returns its status, stdout and stderr."""
   from launch import train
 
-  out, err = io.StringIO(), io.StringIO()
-  status: object = 0
-  with (
-    warnings.catch_warnings(),
-    flagsaver.flagsaver(),
-    mock.patch.object(sys, "argv", ["train", *arguments]),
-    contextlib.redirect_stdout(out),
-    contextlib.redirect_stderr(err),
-  ):
-    # How ml_collections loads a run file.
-    warnings.filterwarnings("ignore", "the load_module", DeprecationWarning)
-    flags.FLAGS.unparse_flags()
-    try:
-      train.run()
-    except SystemExit as stop:
-      status = stop.code or 0
-    finally:
-      flags.FLAGS.mark_as_parsed()
-  if isinstance(status, str):  # What Python does with such a status.
-    err.write(status + "\n")
-    status = 1
-  return status, out.getvalue(), err.getvalue()
+  return binaries.call(train, *arguments)
 
 
 class TrainTest(absltest.TestCase):

@@ -1,17 +1,14 @@
 """What a user sees of launch.plan, with a stand-in for the compiler."""
 
-import contextlib
-import io
 import json
 import os
 import pathlib
 import subprocess
 import sys
-import warnings
 from unittest import mock
 
-from absl import flags
-from absl.testing import absltest, flagsaver, parameterized
+import binaries
+from absl.testing import absltest, parameterized
 from stand_in import REFUSED, StandIn
 
 from flan_tf.plan import chips, environment, request, search
@@ -25,34 +22,16 @@ class BinaryTest(parameterized.TestCase):
     """Runs launch.plan here; returns its status, stdout and stderr."""
     from launch import plan
 
-    out, err = io.StringIO(), io.StringIO()
-    status: object = 0
     self.compiler = compiler or StandIn()
     with (
-      flagsaver.flagsaver(),
-      mock.patch.object(sys, "argv", ["plan", *arguments]),
       mock.patch.object(environment, "compiled", self.compiler),
       mock.patch.dict(os.environ, FLAN_CACHE=self.folder),
-      contextlib.redirect_stdout(out),
-      contextlib.redirect_stderr(err),
     ):
-      flags.FLAGS.unparse_flags()
-      try:
-        plan.run()
-      except SystemExit as stop:
-        status = stop.code or 0
-      finally:
-        flags.FLAGS.mark_as_parsed()
-    if isinstance(status, str):  # What Python does with such a status.
-      err.write(status + "\n")
-      status = 1
-    return status, out.getvalue(), err.getvalue()
+      return binaries.call(plan, *arguments)
 
   def setUp(self):
     super().setUp()
     self.folder = self.create_tempdir().full_path
-    # How ml_collections loads a run file.
-    self.enterContext(_warnings_of_run_files())
 
   def run_file(self, size: str) -> str:
     return f"--config={ROOT}/launch/configs/flan_{size}.py"
@@ -261,13 +240,6 @@ class RunFilesTest(parameterized.TestCase):
     text = (ROOT / f"launch/configs/flan_{size}.py").read_text()
     self.assertIn(f"--topology={topology}", text)
     self.assertIn(chips.parse(topology).accelerator_type, text)
-
-
-@contextlib.contextmanager
-def _warnings_of_run_files():
-  with warnings.catch_warnings():
-    warnings.filterwarnings("ignore", "the load_module", DeprecationWarning)
-    yield
 
 
 if __name__ == "__main__":
