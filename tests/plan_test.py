@@ -201,6 +201,9 @@ class VerdictTest(absltest.TestCase):
       self.assertRegex(text, rf"\n{program} \(.*\): fits\n")
     self.assertIn("all-reduce 3.00 GB, all-gather 1.00 GB a core", text)
     self.assertRegex(text, r"30,000 steps: 0\.\d\d days; with links 0\.\d\d")
+    self.assertIn(
+      "startup    trace 1 s, lower 2 s, compile 3 s, measured", text
+    )
     self.assertTrue(text.endswith(verdict.NOTE))
 
   def test_what_does_not_fit_has_the_compilers_words(self):

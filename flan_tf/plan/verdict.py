@@ -184,6 +184,9 @@ def _lines(verdict: Verdict, steps: int) -> Iterator[str]:
       f"  {steps:,} steps: {estimate.days:.2f} days; with links"
       f" {estimate.serial_days:.2f}"
     )
+  if answer.seconds:
+    parts = (f"{what} {took:.0f} s" for what, took in answer.seconds.items())
+    yield f"  startup    {', '.join(parts)}, measured here"
 
 
 def _rows(asked: request.Request) -> int:
