@@ -6,12 +6,13 @@
 
 It puts candidates in order, and stands in a table for what was not compiled.
 What is shown is the compiler's, or says that it is by hand. Its few factors are
-fitted to four programs that the compiler answered for: training of 8B and 137B
-on v3 and of 8B and 68B on v4, with "light" recomputation. There its seconds are
-within 7 percent of the compiler's, its memory within 15. For one that nothing
-was fitted to, 2B on v5e, they were 19 and 6 percent off, and bytes on the wire
-less than half of the compiler's. How near it is for other programs was not
-looked at.
+fitted to training of 8B and 137B on v3 and of 8B and 68B on v4. Of the 22
+training steps on v3 and v4 that the compiler answered for, from 422M on 8 cores
+to 137B on 2,048, its seconds are 19 percent below to 10 above the compiler's,
+within 9 for most; its memory 29 percent below to 53 above, within 25 for most;
+and its bytes on the wire 36 below to 21 above. On v5e, v5p and v6e (one step
+each) its seconds were 15 percent below to 28 above, and it misses half or more
+of the bytes on the wire.
 
 Bytes on the wire of a core, for a tensor of S bytes over n cores: an all-reduce
 2 (n - 1) / n S, a reduce-scatter or an all-gather half of that.
@@ -31,6 +32,8 @@ _PASSES = {"nothing": 2.0, "light": 2.5, "layers": 3.0}
 _ATTENTION_TRAFFIC = 5
 _MADE_TRAFFIC = 3
 _WEIGHTS_TRAFFIC = 2
+# And the residual stream, which is added to, and normed in float32.
+_STREAM_TRAFFIC = 24
 # Passes over a layer: attention is the most of it, and "light" has it again.
 _OVER_LAYER = {"nothing": 2, "light": 3, "layers": 3}
 # Of the seconds that memory takes: those that no product hides. Fitted.
@@ -151,6 +154,7 @@ class _Work:
     made = _ATTENTION_TRAFFIC * self._attention
     made += _MADE_TRAFFIC * (self._hidden + self._products)
     made += _WEIGHTS_TRAFFIC * self._layer_weights
+    made += _STREAM_TRAFFIC * self._stream
     made *= self._model.layers
     if self._training:
       parts = self._train.microbatches
@@ -197,10 +201,7 @@ class _Work:
     gradients += _BESIDE_BYTES
     held = self.parameters * (_BYTES["float32"] + gradients)
     layers = self._model.layers
-    # Where rows are split, the stream is no further.
-    stream = self._hidden
-    if self._mesh.axis_of("stream") != self._mesh.axis_of("length"):
-      stream /= self._mesh.parts("stream")
+    stream = self._stream
     saved = {
       "layers": stream,
       # What products with weights gave, and as much again as one of their
@@ -232,6 +233,13 @@ class _Work:
   def _hidden(self) -> float:
     """Bytes of [batch, length, d_model]."""
     return self._tokens * self._model.d_model * self._bytes
+
+  @property
+  def _stream(self) -> float:
+    """The same as the stream has it; where rows are split, it is no further."""
+    if self._mesh.axis_of("stream") == self._mesh.axis_of("length"):
+      return self._hidden
+    return self._hidden / self._mesh.parts("stream")
 
   @property
   def _keys(self) -> float:
