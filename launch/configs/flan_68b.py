@@ -6,7 +6,7 @@
 
 Weights are float32, and no core holds more than its part of them.
 
-What `plan` answered, an estimate: 6.7 of 16 GiB a core; 0.34 s a step, 0.57 of
+What `plan` answered, an estimate: 8.0 of 16 GiB a core; 0.34 s a step, 0.57 of
 peak with what is computed again, 0.58 by 6 N; 0.48 s and 0.41 if nothing that
 is sent hides behind a product. It has not run on a TPU.
 """
