@@ -116,6 +116,12 @@ class SourcesTest(absltest.TestCase):
     self.assertEqual(one, sources.digest("flan_tf.plan.chips"))
     self.assertNotEqual(one, sources.digest("flan_tf.plan.weights"))
 
+  def test_words_for_people_change_nothing(self):
+    one = sources.meaning(b'"""One."""\ndef f(x):\n  """Two."""\n  return x\n')
+    same = b"# Three.\ndef f(\n    x):\n  return (x)  # Four.\n"
+    self.assertEqual(sources.meaning(same), one)
+    self.assertNotEqual(sources.meaning(same.replace(b"(x)", b"-x")), one)
+
 
 class CacheTest(absltest.TestCase):
   def setUp(self):

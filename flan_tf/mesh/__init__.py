@@ -6,6 +6,8 @@ strategy    the devices: logical CPUs, GPUs or TPU cores
 tpu         a TPU slice, with the mesh laid on its torus
 transport   collectives between cores, recorded as they are traced
 core        what one core does: the Mesh-TF implementation
+operation   what our Mesh-TF operations have in common
+calls       functions of Mesh-TF tensors, built once for all layers
 ops         operations that Mesh-TF lacks or has too slow
 state       weights and optimizer state as one slice per core
 program     runs one step function on every core

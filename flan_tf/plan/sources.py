@@ -2,7 +2,8 @@
 
 A compiled answer is true as long as the modules that made it are the same:
 those that the worker imports, directly or not, which a look into the files
-tells. A change to anything else (a table, a message) leaves it true.
+tells. A change to anything else (a table, a message) leaves it true, and so
+does one of comments, docstrings or line breaks.
 """
 
 import ast
@@ -18,11 +19,31 @@ _REQUIREMENTS = _ROOT / "tools/python/requirements-tpu.txt"
 def digest(module: str) -> bytes:
   """Of all files that a module imports, and of the pinned environment."""
   whole = hashlib.sha256()
-  files = [_ROOT / name for name in files_of(module)]
-  for path in [*files, *filter(pathlib.Path.exists, [_REQUIREMENTS])]:
-    whole.update(str(path.relative_to(_ROOT)).encode())
-    whole.update(hashlib.sha256(path.read_bytes()).digest())
+  for name in files_of(module):
+    whole.update(name.encode())
+    whole.update(meaning((_ROOT / name).read_bytes()))
+  if _REQUIREMENTS.exists():
+    whole.update(hashlib.sha256(_REQUIREMENTS.read_bytes()).digest())
   return whole.digest()
+
+
+@functools.cache
+def meaning(source: bytes) -> bytes:
+  """A digest of what Python reads in a source: comments and docstrings not."""
+  tree = ast.parse(source)
+  for node in ast.walk(tree):
+    body = getattr(node, "body", None)
+    if isinstance(body, list) and body and _is_text(body[0]):
+      del body[0]
+  return hashlib.sha256(ast.dump(tree).encode()).digest()
+
+
+def _is_text(node: ast.AST) -> bool:
+  return (
+    isinstance(node, ast.Expr)
+    and isinstance(node.value, ast.Constant)
+    and isinstance(node.value.value, str)
+  )
 
 
 def files_of(module: str) -> list[str]:
