@@ -274,7 +274,7 @@ class ByHandTest(parameterized.TestCase):
     run = config.replace(run, "train", recompute="nothing")
     where = chips.with_cores(chips.GENERATIONS["v3"], 512 * parts)
     made = roofline.answer(request.ask(run, str(where)))
-    self.assertBetween(made.estimated_step_seconds / seconds, 0.8, 1.2)
+    self.assertBetween(made.estimated_step_seconds / seconds, 0.8, 1.1)
     self.assertBetween(made.hbm_bytes_per_core / gib / 2**30, 0.8, 1.6)
     on_wire = made.collective_seconds * where.generation.wire_bandwidth / 1e9
     self.assertBetween(on_wire / wire, 0.9, 1.2)

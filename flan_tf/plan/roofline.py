@@ -6,13 +6,14 @@
 
 It puts candidates in order, and stands in a table for what was not compiled.
 What is shown is the compiler's, or says that it is by hand. Its few factors are
-fitted to training of 8B and 137B on v3 and of 8B and 68B on v4. Of the 22
-training steps on v3 and v4 that the compiler answered for, from 422M on 8 cores
-to 137B on 2,048, its seconds are 19 percent below to 10 above the compiler's,
-within 9 for most; its memory 29 percent below to 53 above, within 25 for most;
-and its bytes on the wire 36 below to 21 above. On v5e, v5p and v6e (one step
-each) its seconds were 15 percent below to 28 above, and it misses half or more
-of the bytes on the wire.
+fitted to training steps on v3 and v4. Of those that the compiler answered for,
+by hand over the compiler's:
+
+                                            seconds     memory      on the wire
+  24 with whole rows, 422M to 137B          0.91-1.10   0.71-1.26   0.63-1.21
+  15 with rows cut into 2 to 8 parts        0.75-1.01   0.52-1.53   1.07-1.27
+   7 with rows cut into more                0.54-0.77   0.94-1.12   1.19-1.31
+   3 on v5e, v5p and v6e                    0.85-1.28   0.94-1.07   0.25-0.61
 
 Bytes on the wire of a core, for a tensor of S bytes over n cores: an all-reduce
 2 (n - 1) / n S, a reduce-scatter or an all-gather half of that.
@@ -30,6 +31,8 @@ _PASSES = {"nothing": 2.0, "light": 2.5, "layers": 3.0}
 # How often parts of a layer go to and from memory for each pass over it: logits
 # and weights of attention, what else it makes, and its own weights. Fitted.
 _ATTENTION_TRAFFIC = 5
+# Where rows are cut, keys behind a query are looked at, too.
+_ATTENTION_OF_CUT_ROWS = 10
 _MADE_TRAFFIC = 3
 _WEIGHTS_TRAFFIC = 2
 # And the residual stream, which is added to, and normed in float32.
@@ -151,7 +154,9 @@ class _Work:
   @property
   def streamed_bytes(self) -> float:
     """To and from memory: weights, what layers make, and caches."""
-    made = _ATTENTION_TRAFFIC * self._attention
+    is_cut = self._mesh.parts("length") > 1
+    attention = _ATTENTION_OF_CUT_ROWS if is_cut else _ATTENTION_TRAFFIC
+    made = attention * self._attention
     made += _MADE_TRAFFIC * (self._hidden + self._products)
     made += _WEIGHTS_TRAFFIC * self._layer_weights
     made += _STREAM_TRAFFIC * self._stream
