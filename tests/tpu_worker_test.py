@@ -138,10 +138,13 @@ class WorkerTest(absltest.TestCase):
     self.assertEqual(status, 3)
     self.assertIn("another command is going on: bash -c echo", out)
     again = self.start(*command)
+    assert again.stdout is not None
+    # Only then may it end, or this would be a new start.
+    said = again.stdout.readline()
+    self.assertIn("it is going on; the last lines:", said)
     go.touch()
     out, _ = again.communicate(timeout=_PATIENCE)
     self.assertEqual(again.returncode, 4)
-    self.assertIn("it is going on; the last lines:", out)
     self.assertRegex(out, "begun\ndone\n")
     self.assertEqual(self.call("is_running"), (0, "no\n"))
     first.communicate()
