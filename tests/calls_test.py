@@ -1,5 +1,7 @@
 """Functions of Mesh-TF tensors: built once, whoever calls them."""
 
+import collections
+
 import numpy as np
 import tensorflow as tf
 import toys
@@ -160,6 +162,17 @@ class OnTpuTest(CallsCase):
 
     return on_core, trace, layout
 
+  def traced(self, mesh, stack):
+    """The graph of it, and its trace."""
+    on_core, trace, layout = self.on_core(mesh, stack)
+    specs = [
+      tf.TensorSpec(layout.part_shape(mtf.Shape(dims)), x.dtype)
+      for x, dims in self.feeds()
+    ]
+    function = tf.function(on_core, autograph=False)
+    number = tf.TensorSpec([], tf.int32)
+    return function.get_concrete_function(number, *specs), trace
+
   @parameterized.parameters(recomputed, nested)
   def test_one_core_computes_the_same(self, stack):
     on_core, _, _ = self.on_core("", stack)
@@ -170,15 +183,7 @@ class OnTpuTest(CallsCase):
   @parameterized.parameters(recomputed, nested)
   def test_collectives_are_those_of_every_call(self, stack):
     mesh = "data:2;model:2"
-    on_core, trace, layout = self.on_core(mesh, stack)
-    specs = [
-      tf.TensorSpec(layout.part_shape(mtf.Shape(dims)), x.dtype)
-      for x, dims in self.feeds()
-    ]
-    function = tf.function(on_core, autograph=False)
-    concrete = function.get_concrete_function(
-      tf.TensorSpec([], tf.int32), *specs
-    )
+    concrete, trace = self.traced(mesh, stack)
     _, expected = self.made(mesh, stack)
     self.assertEqual(
       [call.shape for call in trace.calls], [call.shape for call in expected]
@@ -189,6 +194,25 @@ class OnTpuTest(CallsCase):
     branches = {op.get_attr("branches")[0].name for op in cases}
     calls = 2 * (1 if stack is nested else LAYERS)
     self.assertEqual((len(cases), len(branches)), (calls, 2))
+
+  @parameterized.parameters("", "data:2;model:2")
+  def test_gradients_are_there_together(self, mesh):
+    """One barrier makes all that a backward function returns."""
+    concrete, _ = self.traced(mesh, recomputed)
+    ends = {}
+    for function in concrete.graph.as_graph_def().library.function:
+      nodes = {node.name: node for node in function.node_def}
+      ops = collections.Counter()
+      for made in function.ret.values():
+        node = nodes[made.split(":")[0]]
+        while node.op == "Identity":
+          node = nodes[node.input[0].split(":")[0]]
+        ops[node.op, node.name] += 1
+      ends[len(function.signature.input_arg)] = ops
+    forward, backward = (ends[count] for count in sorted(ends))
+    self.assertNotIn("XlaOptimizationBarrier", {op for op, _ in forward})
+    self.assertEqual(list(backward.values()), [3])  # Of x and both weights.
+    self.assertEqual({op for op, _ in backward}, {"XlaOptimizationBarrier"})
 
   def test_what_is_no_argument(self):
     """A tensor from elsewhere would be that of the first call for all."""

@@ -51,6 +51,10 @@ class Calls:
     recompute_grad, the order of everything follows from `inputs`, so that every
     core issues the same collectives; and calls may be nested.
 
+    To a compiler, the gradients are there together. Nobody waits for those of
+    weights: XLA would leave them to the end of the program, and keep what they
+    are made of for every layer: with 137B on 128 cores, 5.5 GiB a core.
+
     Args:
       name: see the class.
       fn: what to apply.
@@ -61,16 +65,19 @@ class Calls:
     """
 
     def backward(arguments, given, grads):
-      names = name, "backward", given
-      return self(names, _backward(fn, given), [*arguments, *grads])
+      inputs = [*arguments, *grads]
+      function = self._function(
+        (name, "backward", given), _backward(fn, given), inputs, together=True
+      )
+      return _Call(function, inputs).results
 
     function = self._function(name, fn, inputs)
     return list(_Recomputed(function, inputs, backward).outputs)
 
-  def _function(self, name, fn, inputs) -> "_Function":
+  def _function(self, name, fn, inputs, together=False) -> "_Function":
     key = name, *((*x.shape.dims, x.dtype) for x in inputs)
     if key not in self._known:
-      self._known[key] = _Function(fn, inputs)
+      self._known[key] = _Function(fn, inputs, together)
     return self._known[key]
 
 
@@ -103,8 +110,8 @@ class _Function:
       to be summed; set by `lower`.
   """
 
-  def __init__(self, fn: Fn, inputs: Sequence[mtf.Tensor]):
-    self._fn, self._inputs = fn, inputs
+  def __init__(self, fn: Fn, inputs: Sequence[mtf.Tensor], together: bool):
+    self._fn, self._inputs, self._together = fn, inputs, together
     _, self.results = self._build([None] * len(inputs))
     self.waiting: list[list[int]] = []
 
@@ -120,10 +127,11 @@ class _Function:
       list(y.mesh_axes) if waits else []
       for y, waits in zip(made, lazy, strict=True)
     ]
-    return [
+    values = [
       (y.laid_out_input if waits else y.to_laid_out_tensor()).one_slice
       for y, waits in zip(made, lazy, strict=True)
     ]
+    return core.transport.together(values) if self._together else values
 
   def _build(self, values: Sequence[tf.Tensor | None]):
     mesh = mtf.Mesh(mtf.Graph(), "function")

@@ -127,6 +127,10 @@ class Transport:
     with tf.control_dependencies([other]):
       return [tf.identity(x) for x in xs]
 
+  def together(self, xs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """Tensors as they are; to a compiler, none is there before all of them."""
+    return list(xs)
+
   def call(
     self, key: Hashable, fn: Callable, xs: Sequence[tf.Tensor]
   ) -> list[tf.Tensor]:
@@ -238,7 +242,10 @@ class TpuOps(Transport):
 
   def after(self, xs: Sequence[tf.Tensor], other: tf.Tensor) -> list:
     # XLA drops control dependencies; this it keeps.
-    return self._ops.xla_optimization_barrier([*xs, other])[:-1]
+    return self.together([*xs, other])[:-1]
+
+  def together(self, xs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    return list(self._ops.xla_optimization_barrier(xs))
 
   def call(
     self, key: Hashable, fn: Callable, xs: Sequence[tf.Tensor]
