@@ -32,7 +32,7 @@ LORA_WEIGHTS = (
   *("mlp/gate", "mlp/in", "mlp/out"),
 )
 PRECISIONS = ("float32", "bfloat16")
-RECOMPUTED = ("nothing", "light", "layers")
+RECOMPUTED = ("nothing", "inputs", "light", "layers")
 SCHEDULES = ("constant", "rsqrt", "linear", "cosine")
 
 
@@ -298,9 +298,9 @@ class TrainConfig:
     batch: packed rows in a step, over all cores.
     microbatches: a step's rows are taken in so many parts, one after another.
     recompute: what the backward pass computes again, so that it need not be
-      kept: "nothing", "light" (all but the products with weights: norms,
-      attention, activations and what was gathered from other cores; Korthikanti
-      et al. 2022, section 5), or whole "layers".
+      kept: "nothing"; "inputs" of the products with weights (norms, activations
+      and what was gathered from other cores, weights among it); "light" (these
+      and attention; Korthikanti et al. 2022, section 5); whole "layers".
     learning_rate: the paper finetunes with a constant 3e-5.
     schedule: "constant", "rsqrt" (1/sqrt(max(step, warmup))), "linear" or
       "cosine" (to zero at the last step); all but "rsqrt" rise linearly

@@ -21,6 +21,7 @@ ONE_BY_ONE = (
   ("microbatches", 2),
   ("recompute", "layers"),
   ("recompute", "light"),
+  ("recompute", "inputs"),
 )
 
 
@@ -122,6 +123,7 @@ class MeshInvarianceTest(parameterized.TestCase):
   @parameterized.parameters(
     *((layout, "light") for layout in GATHERING),
     ("both", "nothing"),
+    ("both", "inputs"),
     ("both", "layers"),
   )
   def test_layouts_that_gather(self, layout, recompute):

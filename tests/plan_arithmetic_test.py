@@ -240,10 +240,11 @@ class ByHandTest(parameterized.TestCase):
     ("422m", "v3:2x2", "data:2;model:4", "nothing", 0.1042, 2.16, 0.82),
     ("2b", "v3:2x4", "data:2;model:8", "nothing", 0.1879, 3.36, 2.10),
     ("8b", "v3:8x16", "data:4;model:64", "nothing", 0.0481, 1.32, 2.59),
-    ("8b", "v3:4x4", "data:2;model:16", "light", 0.3493, 3.14, 6.80),
-    ("8b", "v4:2x2x2", "data:2;model:8", "light", 0.4068, 5.95, 8.12),
+    ("8b", "v3:4x4", "data:2;model:16", "light", 0.3505, 2.87, 6.80),
+    ("8b", "v4:2x2x2", "data:2;model:8", "light", 0.4141, 5.62, 8.12),
     ("68b", "v3:4x8", "data:2;model:32", "nothing", 1.1894, 13.99, 24.70),
-    ("137b", "v3:8x8", "data:4;model:32", "light", 1.2557, 13.64, 40.92),
+    ("137b", "v3:8x8", "data:4;model:32", "inputs", 1.1997, 9.56, 40.92),
+    ("137b", "v3:8x8", "data:4;model:32", "light", 1.2513, 8.19, 40.92),
     ("137b", "v3:4x8", "data:2;model:32", "layers", 2.9921, 14.30, 60.65),
   )
   def test_near_the_compilers(
@@ -281,8 +282,8 @@ class ByHandTest(parameterized.TestCase):
 
   def test_less_near_where_nothing_was_fitted(self):
     made = roofline.answer(request.ask(paper.run("2b"), "v5e:4x4"))
-    self.assertBetween(made.estimated_step_seconds / 0.0758, 0.75, 1.25)
-    self.assertBetween(made.hbm_bytes_per_core / 2.31 / 2**30, 0.85, 1.15)
+    self.assertBetween(made.estimated_step_seconds / 0.0699, 0.75, 1.25)
+    self.assertBetween(made.hbm_bytes_per_core / 3.89 / 2**30, 0.7, 1.15)
 
   def test_memory_of_weights(self):
     """Float32 weights and bfloat16 gradients are six bytes each."""

@@ -226,7 +226,7 @@ class RunFilesTest(parameterized.TestCase):
   @parameterized.parameters(*paper.SIZES)
   def test_the_papers_settings_on_a_slice_that_its_mesh_divides(self, size):
     run = paper.run(size)
-    topology, _ = paper.SLICES[size]
+    topology, *_ = paper.SLICES[size]
     self.assertEqual(run.model, sizes.SIZES[size])
     self.assertEqual(run.train.batch * run.data.length, 8192)
     self.assertEqual(run.train.steps, 30_000)

@@ -42,7 +42,11 @@ class Calls:
     return _Call(self._function(name, fn, inputs), inputs).results
 
   def recompute(
-    self, name: Hashable, fn: Fn, inputs: Sequence[mtf.Tensor]
+    self,
+    name: Hashable,
+    fn: Fn,
+    inputs: Sequence[mtf.Tensor],
+    together: bool = False,
   ) -> list[mtf.Tensor]:
     """Applies fn, and applies it again in the backward pass.
 
@@ -51,14 +55,15 @@ class Calls:
     recompute_grad, the order of everything follows from `inputs`, so that every
     core issues the same collectives; and calls may be nested.
 
-    To a compiler, the gradients are there together. Nobody waits for those of
-    weights: XLA would leave them to the end of the program, and keep what they
-    are made of for every layer: with 137B on 128 cores, 5.5 GiB a core.
-
     Args:
       name: see the class.
       fn: what to apply.
       inputs: its arguments.
+      together: whether, to a compiler, no gradient is there before all are.
+        Nobody waits for those of weights. XLA leaves them to the end of the
+        program, if it may, and keeps what they are made of for every layer:
+        with 137B in parts of layers on 128 cores, 5.5 GiB a core. But where fn
+        casts a weight, its gradient is then kept after the cast, not before.
 
     Returns:
       what fn returns, which must be tensors.
@@ -67,7 +72,7 @@ class Calls:
     def backward(arguments, given, grads):
       inputs = [*arguments, *grads]
       function = self._function(
-        (name, "backward", given), _backward(fn, given), inputs, together=True
+        (name, "backward", given), _backward(fn, given), inputs, together
       )
       return _Call(function, inputs).results
 

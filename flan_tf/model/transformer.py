@@ -238,13 +238,16 @@ def hidden_states(
   names = names_in_a_layer(weights)
   attend = packed_attention(model, d)
   again = calls.Calls().recompute
-  apply_part = again if recompute == "light" else directly
   apply_layer = again if recompute == "layers" else directly
+  in_parts = functools.partial(again, together=True)
+  apply_part = in_parts if recompute in ("inputs", "light") else directly
+  apply_attention = in_parts if recompute == "light" else directly
 
   def layer(x, *rest):
     w = dict(zip(names, rest, strict=False))
     context = rest[len(names) :]
-    return [block(model, d, w, x, attend, context, apply_part, at_once)]
+    applied = apply_part, apply_attention
+    return [block(model, d, w, x, attend, context, *applied, at_once)]
 
   x = embed(model, d, weights, tokens.inputs, tokens.positions)
   for index, window in enumerate(windows(model)):
@@ -355,6 +358,7 @@ def block(
   attend: Attend,
   context: Sequence[mtf.Tensor] = (),
   apply: Apply = directly,
+  apply_attention: Apply = directly,
   at_once: bool = False,
 ) -> mtf.Tensor:
   """One layer: x + attention(norm(x)), then x + mlp(norm(x)).
@@ -370,7 +374,8 @@ def block(
     x: [batch, stream, d_model].
     attend: from queries, keys and values, [batch, length, ...].
     context: what attention reads besides.
-    apply: how each part is applied.
+    apply: how each part is applied, but for attention.
+    apply_attention: how that is.
     at_once: whether queries, keys and values are one product, of weights that
       are put beside one another for it. That pays on TPUs, not on CPUs.
   """
@@ -383,8 +388,7 @@ def block(
       return _products(d, y, w, shapes)
     return [_product(d, y, w, name, shape) for name, shape in shapes.items()]
 
-  def attended(w, *qkv_and_context):
-    del w
+  def attended(*qkv_and_context):
     return [attend(*qkv_and_context)]
 
   def attention_output(w, y):
@@ -417,7 +421,7 @@ def block(
     w = {name: weight for name, weight in w.items() if name not in _QKV}
     w[_JOINED] = joined
   qkv = part(queries_keys_values, ("attention/norm", *_QKV), x)
-  (y,) = part(attended, (), *qkv, *context)
+  (y,) = apply_attention("attended", attended, [*qkv, *context])
   (y,) = part(attention_output, ("attention/o", "attention/post_norm"), y)
   x += y
   inner = part(mlp_inner, ("mlp/norm", "mlp/gate", "mlp/in"), x)

@@ -10,10 +10,10 @@ fitted to training steps on v3 and v4. Of those that the compiler answered for,
 by hand over the compiler's:
 
                                             seconds     memory      on the wire
-  24 with whole rows, 422M to 137B          0.91-1.10   0.71-1.26   0.63-1.21
+  24 with whole rows, 422M to 137B          0.91-1.08   0.76-1.24   0.64-1.21
   15 with rows cut into 2 to 8 parts        0.75-1.01   0.52-1.53   1.07-1.27
    7 with rows cut into more                0.54-0.77   0.94-1.12   1.19-1.31
-   3 on v5e, v5p and v6e                    0.85-1.28   0.94-1.07   0.25-0.61
+   3 on v5e, v5p and v6e                    0.75-1.07   0.71-0.76   0.69-1.06
 
 Bytes on the wire of a core, for a tensor of S bytes over n cores: an all-reduce
 2 (n - 1) / n S, a reduce-scatter or an all-gather half of that.
@@ -27,7 +27,7 @@ from flan_tf.plan import arithmetic, chips, grid, request, weights
 
 _BYTES = {"float32": 4, "bfloat16": 2}
 # Forward and backward, and what is sent again for what is computed again.
-_PASSES = {"nothing": 2.0, "light": 2.5, "layers": 3.0}
+_PASSES = {"nothing": 2.0, "inputs": 2.5, "light": 2.5, "layers": 3.0}
 # How often parts of a layer go to and from memory for each pass over it: logits
 # and weights of attention, what else it makes, and its own weights. Fitted.
 _ATTENTION_TRAFFIC = 5
@@ -38,9 +38,12 @@ _WEIGHTS_TRAFFIC = 2
 # And the residual stream, which is added to, and normed in float32.
 _STREAM_TRAFFIC = 24
 # Passes over a layer: attention is the most of it, and "light" has it again.
-_OVER_LAYER = {"nothing": 2, "light": 3, "layers": 3}
+_OVER_LAYER = {"nothing": 2, "inputs": 2, "light": 3, "layers": 3}
 # Of the seconds that memory takes: those that no product hides. Fitted.
 _NOT_HIDDEN = 0.82
+# Of attention's weights: those that are kept. Keys behind a block of queries
+# have none.
+_KEPT_WEIGHTS = 0.7
 # Output logits are made in so many parts (flan_tf.mesh.ops).
 _LOGIT_PARTS = 8
 # Beside each parameter that trains: padding, the optimizer's work. Fitted.
@@ -203,22 +206,26 @@ class _Work:
     gradients = self._bytes
     if self._train.microbatches > 1:
       gradients += _BYTES["float32"]
-    gradients += _BESIDE_BYTES
-    held = self.parameters * (_BYTES["float32"] + gradients)
-    layers = self._model.layers
+    gradients = self.parameters * (gradients + _BESIDE_BYTES)
+    held = self.parameters * _BYTES["float32"]
     stream = self._stream
-    saved = {
+    # What products with weights gave.
+    light = 3 * stream + self._products
+    of_layer = {
       "layers": stream,
-      # What products with weights gave, and as much again as one of their
-      # inputs: compiled programs have that.
-      "light": 3 * stream + self._products + self._hidden,
+      "light": light,
+      "inputs": light + _KEPT_WEIGHTS * self._attention_weights,
       # And what was gathered for them, and weights in their precision.
-      "nothing": (
-        3 * stream + self._products + 2 * self._hidden + self._layer_weights
-      ),
-    }[self._train.recompute]
+      "nothing": light + 2 * self._hidden + self._layer_weights,
+    }
+    saved = self._model.layers * of_layer[self._train.recompute]
     working = self._layer_bytes + 2 * self._logits
-    return held + layers * saved + working
+    if self._train.recompute in ("inputs", "light"):
+      # Gradients take the place of what was saved. Weights in their precision
+      # are there all the while.
+      held += self.parameters * self._bytes
+      return held + max(gradients, saved) + working
+    return held + gradients + saved + working
 
   def _held(self, shapes: weights.Shapes) -> float:
     return sum(
@@ -263,8 +270,13 @@ class _Work:
   @property
   def _attention(self) -> float:
     """Bytes of its logits in float32, and weights in products' precision."""
+    return self._attention_weights * (4 + self._bytes) / self._bytes
+
+  @property
+  def _attention_weights(self) -> float:
+    """Bytes of [batch, heads, length, length]."""
     heads = self._model.heads / self._mesh.parts("heads")
-    return self._tokens * self._asked.length * heads * (4 + self._bytes)
+    return self._tokens * self._asked.length * heads * self._bytes
 
   @property
   def _layer_weights(self) -> float:

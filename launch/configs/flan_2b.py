@@ -6,9 +6,9 @@
 
 Heads, 40, split over eight cores, rows over two groups of them.
 
-What `plan` answered, an estimate: 2.3 of 16 GiB a core; 0.08 s a step, 0.49 of
-peak with what is computed again, 0.49 by 6 N; 0.11 s and 0.35 if nothing that
-is sent hides behind a product. It has not run on a TPU.
+What `plan` answered, an estimate: 3.9 of 16 GiB a core; 0.07 s a step, 0.52 of
+peak, 0.53 by 6 N; 0.08 s and 0.46 if nothing that is sent hides behind a
+product. It has not run on a TPU.
 """
 
 from flan_tf import config

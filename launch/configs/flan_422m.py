@@ -6,9 +6,9 @@
 
 Heads, 20, do not split over eight cores: four is the most.
 
-What `plan` answered, an estimate: 2.5 of 32 GiB a core; 0.04 s a step, 0.19 of
-peak with what is computed again, 0.20 by 6 N; 0.05 s and 0.15 if nothing that
-is sent hides behind a product. It has not run on a TPU.
+What `plan` answered, an estimate: 4.3 of 32 GiB a core; 0.035 s a step, 0.20 of
+peak, 0.21 by 6 N; 0.038 s and 0.19 if nothing that is sent hides behind a
+product. It has not run on a TPU.
 """
 
 from flan_tf import config

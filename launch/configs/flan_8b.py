@@ -7,11 +7,11 @@
 On v4:2x2x2 add --config.mesh.shape='data:2;model:8', on v5p:2x2x2
 --config.mesh.shape='data:2;model:4'.
 
-What `plan` answered, an estimate: 3.1 of 16 GiB a core; 0.35 s a step, 0.65 of
-peak with what is computed again, 0.66 by 6 N; 0.39 s and 0.59 if nothing that
-is sent hides behind a product. On v4:2x2x2: 6.0 of 16 GiB, 0.41 s, 0.50 and
-0.51; 0.46 s and 0.45. On v5p:2x2x2 with 'data:2;model:4': 12.7 of 95 GiB, 0.25
-s, 0.49 and 0.49; 0.28 s and 0.44. It has not run on a TPU.
+What `plan` answered, an estimate: 5.6 of 16 GiB a core; 0.34 s a step, 0.67 of
+peak, 0.68 by 6 N; 0.37 s and 0.63 if nothing that is sent hides behind a
+product. On v4:2x2x2: 9.8 of 16 GiB, 0.38 s, 0.53 and 0.54; 0.42 s and 0.49. On
+v5p:2x2x2: 22.1 of 95 GiB, 0.25 s, 0.50 and 0.50; 0.26 s and 0.47. It
+has not run on a TPU.
 """
 
 from flan_tf import config
