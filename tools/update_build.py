@@ -61,6 +61,17 @@ OPTIONAL = frozenset(
 
 _NOTE = "# Written by tools/update_build.py from the tree: run it, do not edit."
 _VISIBLE = 'package(default_visibility = ["//visibility:public"])'
+# Tests of more than half a minute on two cores: Bazel's size "large".
+_LARGE = frozenset(
+  f"{name}_test"
+  for name in (
+    *("bench", "bridges", "byte_pair", "chat", "choose", "cli"),
+    *("contamination", "control", "decode", "evaluation", "every_row"),
+    *("export", "families", "hosts", "lora", "loop", "mesh_invariance"),
+    *("prepare", "prompt_file", "quickstart", "resume", "saved_model"),
+    *("scoring", "stopped_evaluation"),
+  )
+)
 _TREE = "//:tree"  # Every file of the project, for tests that read them.
 
 
@@ -266,7 +277,8 @@ def _tests(used: set[str]) -> list[str]:
     if "__file__" in text or "update_build" in text:
       lists["data"] = [_TREE]
     name = path.relative_to("tests").with_suffix("").as_posix()
-    extra = '    size = "medium",\n    timeout = "long",'
+    size = "large" if name in _LARGE else "medium"
+    extra = f'    size = "{size}",\n    timeout = "long",'
     rules.append(_rule("py_test", name, lists, extra))
   return rules
 
