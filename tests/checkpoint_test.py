@@ -89,6 +89,20 @@ class CheckpointTest(parameterized.TestCase):
         np.testing.assert_array_equal(one.gather(name), expected[name])
 
   @parameterized.parameters("", WROTE_ON)
+  def test_a_state_in_another_precision(self, reads_on):
+    """Files have float32; whoever reads them may hold less."""
+    path = write(self.workdir, 5)
+    (specs, _) = (one.specs for one in states(reads_on))
+    made = state.State(*toys.mesh(reads_on), specs, tf.bfloat16)
+    checkpoint.restore(path, [made])
+    for name, expected in values(seed=5).items():
+      if name in specs:
+        rounded = tf.cast(expected, tf.bfloat16).numpy()
+        np.testing.assert_array_equal(made.gather(name), rounded, name)
+        for _, variables in made.slices(name):
+          self.assertEqual({v.dtype for v in variables}, {tf.bfloat16})
+
+  @parameterized.parameters("", WROTE_ON)
   def test_tensorflow_lists_whole_tensors(self, mesh):
     path = write(self.workdir, 5, mesh=mesh)
     reader = tf.train.load_checkpoint(os.path.join(path, "state"))

@@ -11,6 +11,7 @@ import toys
 from absl.testing import absltest, parameterized
 
 from flan_tf import config
+from flan_tf.mesh import state
 from flan_tf.model import adapters, dims, transformer
 
 TINY = tiny.Tiny()
@@ -175,6 +176,28 @@ class MeshTest(parameterized.TestCase):
       return np.array(made)
 
     np.testing.assert_allclose(train(mesh), train(""), rtol=2e-5, atol=1e-5)
+
+  def test_what_does_not_train_is_held_in_the_precision_of_products(self):
+    from flan_tf.train import step as step_lib
+
+    run = dataclasses.replace(
+      config.replace(toys.run_config(), "mesh", precision="bfloat16"),
+      adapter=config.AdapterConfig(lora_rank=4),
+    )
+    devices, layout = toys.mesh("")
+    losses = []
+    for dtype in (None, tf.float32):
+      step = step_lib.TrainStep(devices, layout, run)
+      if dtype is not None:
+        step.frozen = state.State(devices, layout, step.frozen.specs, dtype)
+      for weights in (step.frozen, step.weights, step.slots):
+        weights.initialize(seed=3)
+      (_, variables), *_ = step.frozen.slices("embedding")
+      self.assertEqual(variables[0].dtype, dtype or tf.bfloat16)
+      losses.append(
+        [step(toys.batch(8, 16, seed=i), i, 3e-2).loss for i in range(1, 4)]
+      )
+    self.assertEqual(*losses)
 
 
 if __name__ == "__main__":

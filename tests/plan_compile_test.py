@@ -46,7 +46,7 @@ def asked(topology: str) -> request.Request:
   )
   if topology == TOO_LARGE:
     # 26 GB of weights on each core.
-    run = config.replace(run, "model", d_model=1024, d_ff=2**21)
+    run = config.replace(run, "model", d_model=1024, d_ff=2**22)
     run = config.replace(run, "mesh", layout="batch:data")
     topology = "v3:2x2"
   return request.ask(run, topology, program, rows=8)

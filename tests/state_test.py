@@ -1,6 +1,7 @@
 """Initial tensors do not depend on how they are split."""
 
 import numpy as np
+import tensorflow as tf
 import toys
 from absl.testing import absltest, parameterized
 
@@ -90,6 +91,18 @@ class StateTest(parameterized.TestCase):
       )
     self.assertEqual(made[shape].gather("count"), 3)
     self.assertEqual(made[shape].parameters, 16 * 64 + 8 + 1)
+
+  @parameterized.parameters("", "data:2;model:2")
+  def test_another_precision(self, shape):
+    whole = state.State(*toys.mesh(shape), self.SPECS)
+    made = state.State(*toys.mesh(shape), self.SPECS, tf.bfloat16)
+    for one in (whole, made):
+      one.initialize(seed=7)
+      one.assign("scale", np.float32(1 / np.arange(1, 9)))
+    for name in self.SPECS:
+      rounded = tf.cast(whole.gather(name), tf.bfloat16).numpy()
+      np.testing.assert_array_equal(made.gather(name), rounded)
+    self.assertEqual(made.gather("w").dtype, np.float32)
 
   @parameterized.parameters(
     ("", 1, 1), ("data:4", 1, 4), ("model:4", 4, 1), ("data:2;model:2", 2, 2)

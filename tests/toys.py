@@ -136,10 +136,7 @@ def batch(rows: int, length: int, seed: int = 0) -> dict[str, np.ndarray]:
 def assign(weights: state.State, values: Mapping[str, np.ndarray]) -> None:
   """Sets every slice of a state from whole tensors."""
   for name in weights.specs:
-    for at, variables in weights.slices(name):
-      part = values[name][tuple(slice(b, b + n) for b, n in at)]
-      for variable in variables:
-        variable.assign(part)
+    weights.assign(name, values[name])
 
 
 def random_weights(

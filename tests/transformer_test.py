@@ -313,6 +313,16 @@ D, H, K, F, V, R = 8, 2, 6, 12, 128, 8
 COMMON = V * D + 2 * (4 * D * H * K + 2 * D) + D  # Two layers.
 
 
+class RelativeBiasTest(absltest.TestCase):
+  def test_rows_with_distances_of_their_own(self):
+    rng = np.random.default_rng(0)
+    table = tf.constant(rng.standard_normal([3, 8]), tf.bfloat16)
+    distance = tf.constant(rng.integers(-2, 40, [2, 5, 7]), tf.int32)
+    made = attention.relative_bias_of_rows(table, distance, 20)
+    rows = [attention.relative_bias(table, row, 20) for row in distance]
+    np.testing.assert_array_equal(made, tf.stack(rows))
+
+
 class BlocksTest(parameterized.TestCase):
   """Long rows, taken in blocks of queries."""
 

@@ -18,7 +18,7 @@ from flan_tf.model import dims as dims_lib
 
 
 class LoadedModel:
-  """Weights on a mesh.
+  """Weights on a mesh, in the precision of the run's products.
 
   Args:
     run: the run that trained them; its mesh and precision are used.
@@ -63,7 +63,7 @@ class LoadedModel:
     d = dims_lib.dims_for(run.model, batch, run.data.length)
     self.layout.check(d.tokens)
     specs = transformer.weight_specs(run.model, d)
-    self.weights = state.State(self.devices, self.layout, specs)
+    self.weights = state.State(self.devices, self.layout, specs, self._dtype)
     adapted = adapters.specs(run.model, run.adapter, d)
     self.adapters = state.State(self.devices, self.layout, adapted)
 

@@ -34,8 +34,8 @@ class _Held:
 
   @property
   def bytes(self) -> int:
-    first = self.variables[0]
-    return first.shape.num_elements() * first.dtype.size
+    """In the file."""
+    return self.variables[0].shape.num_elements() * tf.float32.size
 
 
 class Share:
@@ -106,11 +106,11 @@ def restore(prefix: str, state: state_lib.State) -> None:
           prefix=prefix,
           tensor_names=[one.name for one in group],
           shape_and_slices=[one.place for one in group],
-          dtypes=[one.variables[0].dtype for one in group],
+          dtypes=[tf.float32] * len(group),
         )
         for one, value in zip(group, values, strict=True):
           for variable in one.variables:
-            variable.assign(value)
+            variable.assign(tf.cast(value, variable.dtype))
 
       on(worker, load)()
 

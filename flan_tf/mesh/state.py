@@ -6,7 +6,7 @@ There is no master copy: a slice is made, read, updated and saved where it is.
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -71,6 +71,8 @@ class State:
     devices: where the cores are.
     layout: how the tensors are split.
     specs: the tensors by name.
+    dtype: of the variables. Values come as float32, also from a checkpoint, and
+      are cast.
 
   Raises:
     ValueError: a dimension does not split over its axis.
@@ -81,29 +83,32 @@ class State:
     devices: strategy_lib.Devices,
     layout: layout_lib.Layout,
     specs: Mapping[str, Spec],
+    dtype: tf.DType = tf.float32,
   ):
     for spec in specs.values():
       layout.check(spec.shape)
     self.devices, self.layout, self.specs = devices, layout, dict(specs)
+    self._dtype = dtype
     self._variables = {}
     for name, spec in specs.items():
       shape = layout.part_shape(spec.shape)
-      self._variables[name] = devices.new_slice(name, shape)
+      self._variables[name] = devices.new_slice(name, shape, dtype)
 
   def initialize(self, seed: int) -> None:
     """Sets every slice; the same seed gives the same tensors on any mesh."""
     for name, spec in self.specs.items():
       for at, variables in self.slices(name):
         value = spec.initializer(name, seed, spec.shape, at)
-        for variable in variables:
-          variable.assign(value)
+        self._set(variables, value)
 
   def assign(self, name: str, value: np.ndarray) -> None:
     """Sets a whole tensor; every host is given the same."""
     for at, variables in self.slices(name):
-      part = value[tuple(slice(b, b + n) for b, n in at)]
-      for variable in variables:
-        variable.assign(part)
+      self._set(variables, value[tuple(slice(b, b + n) for b, n in at)])
+
+  def _set(self, variables: Sequence[tf.Variable], value: np.ndarray) -> None:
+    for variable in variables:
+      variable.assign(np.asarray(value, self._dtype.as_numpy_dtype))
 
   def variable(self, name: str) -> tf.Variable:
     """Inside a program: the variable with this core's slice."""
@@ -121,7 +126,7 @@ class State:
     yield from by_slice.items()
 
   def gather(self, name: str) -> np.ndarray:
-    """The whole tensor, from this host's slices; for tests and exports."""
+    """The whole tensor, from this host's slices, in float32."""
     out = np.zeros(self.specs[name].shape.to_integer_list, np.float32)
     for at, variables in self.slices(name):
       out[tuple(slice(b, b + n) for b, n in at)] = variables[0].numpy()

@@ -75,14 +75,16 @@ class Devices:
     with on_device(self.host_device(core)):
       return make()
 
-  def new_slice(self, name: str, shape: Sequence[int]) -> tf.Variable:
-    """A float32 variable of which every core has its own value.
+  def new_slice(
+    self, name: str, shape: Sequence[int], dtype: tf.DType
+  ) -> tf.Variable:
+    """A variable of which every core has its own value.
 
     Reading it on a core gives the core's own, and nothing is ever averaged.
     """
     with self.strategy.scope():
       return tf.Variable(
-        tf.zeros(shape),
+        tf.zeros(shape, dtype),
         trainable=False,
         synchronization=tf.VariableSynchronization.ON_READ,
         aggregation=tf.VariableAggregation.NONE,

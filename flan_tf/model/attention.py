@@ -245,6 +245,21 @@ def relative_bias(
   return tf.gather(tf.cast(table_HR, tf.float32), buckets, axis=1)
 
 
+def relative_bias_of_rows(
+  table_HR: tf.Tensor, distance_BLM: tf.Tensor, max_distance: int
+) -> tf.Tensor:
+  """The same where each row has distances of its own: [B, H, L, M].
+
+  It is looked up in this order. To turn the dimensions afterwards, XLA lays out
+  H as the last one in between, which a TPU pads to 128.
+  """
+  size = _size(table_HR, 1)
+  buckets = relative_bucket(distance_BLM, size, max_distance)
+  heads_H11 = tf.range(_size(table_HR, 0))[:, tf.newaxis, tf.newaxis]
+  flat = tf.reshape(tf.cast(table_HR, tf.float32), [-1])
+  return tf.gather(flat, heads_H11 * size + buckets[:, tf.newaxis])
+
+
 def near_bias(table_HR: tf.Tensor, length: int, max_distance: int) -> tf.Tensor:
   """`relative_bias` of a block of queries and the keys up to it: [H, Q, N].
 

@@ -157,8 +157,7 @@ def _relative_bias(model, d: Dims, weights, tokens: Tokens) -> mtf.Tensor:
     kept = d.memory.size - d.length.size
     distances = attention.tree_distances(positions, kept)
     limit = model.relative_max_distance
-    bias_HBLM = attention.relative_bias(table, distances, limit)
-    return tf.transpose(bias_HBLM, [1, 0, 2, 3])
+    return attention.relative_bias_of_rows(table, distances, limit)
 
   return ops.local(
     on_core,

@@ -25,9 +25,9 @@ from flan_tf.mesh import strategy
 class Slice:
   """Stands for the variable with a core's slice of a tensor."""
 
-  def __init__(self, name: str, shape: Sequence[int]):
+  def __init__(self, name: str, shape: Sequence[int], dtype: tf.DType):
     self.name = name
-    self.spec = tf.TensorSpec(list(shape), tf.float32, name=name)
+    self.spec = tf.TensorSpec(list(shape), dtype, name=name)
     self.value: tf.Tensor | None = None  # While a program is traced.
     self.is_changed = False
 
@@ -85,8 +85,10 @@ class Strategy:
 class Devices(strategy.Devices):
   """Cores of a TPU slice of which only the programs are wanted."""
 
-  def new_slice(self, name: str, shape: Sequence[int]) -> Slice:
-    made = Slice(name, shape)
+  def new_slice(
+    self, name: str, shape: Sequence[int], dtype: tf.DType
+  ) -> Slice:
+    made = Slice(name, shape, dtype)
     self.strategy.slices.append(made)
     return made
 

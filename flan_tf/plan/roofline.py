@@ -198,7 +198,7 @@ class _Work:
   def memory(self) -> float:
     """Bytes at the worst moment."""
     if not self._training:
-      held = self.parameters * (_BYTES["float32"] + self._bytes)
+      held = self.parameters * self._bytes
       rows = self._layer_bytes + self._logits
       cache = self._cache if self._asked.program == "decode" else 0.0
       return held + rows + cache

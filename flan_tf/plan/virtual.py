@@ -37,9 +37,11 @@ class PerCore:
 class Slice(abstract.Slice):
   """A slice of which every core holds a value."""
 
-  def __init__(self, name: str, shape: Sequence[int], cores: int):
-    super().__init__(name, shape)
-    self.parts: list[Any] = [np.zeros(shape, np.float32)] * cores
+  def __init__(
+    self, name: str, shape: Sequence[int], dtype: tf.DType, cores: int
+  ):
+    super().__init__(name, shape, dtype)
+    self.parts: list[Any] = [np.zeros(shape, dtype.as_numpy_dtype)] * cores
 
 
 class _Part:
@@ -49,7 +51,7 @@ class _Part:
     self._held, self._core = held, core
 
   def assign(self, value: np.ndarray) -> None:
-    part = np.array(value, np.float32)
+    part = np.array(value, self._held.spec.dtype.as_numpy_dtype)
     if part.shape != tuple(self._held.spec.shape):
       raise ValueError(
         f"{self._held.name} is {self._held.spec.shape}, not {part.shape}."
@@ -86,8 +88,10 @@ class Strategy(abstract.Strategy):
 class Devices(abstract.Devices):
   """Threads that take the place of a TPU's cores."""
 
-  def new_slice(self, name: str, shape: Sequence[int]) -> Slice:
-    made = Slice(name, shape, self.cores)
+  def new_slice(
+    self, name: str, shape: Sequence[int], dtype: tf.DType
+  ) -> Slice:
+    made = Slice(name, shape, dtype, self.cores)
     self.strategy.slices.append(made)
     return made
 

@@ -45,7 +45,8 @@ class TrainStep:
   Attributes:
     weights: what trains: the model's weights, or adapters.
     slots: of the optimizer.
-    frozen: the model's weights where adapters train.
+    frozen: the model's weights where adapters train, in the precision of
+      products.
   """
 
   def __init__(
@@ -65,7 +66,8 @@ class TrainStep:
     # What does not train has no gradients and no slots.
     self.frozen: state.State | None = None
     if adapted := adapters.specs(run.model, run.adapter, self._d):
-      self.frozen = state.State(devices, layout, specs)
+      precision = tf.as_dtype(run.mesh.precision)
+      self.frozen = state.State(devices, layout, specs, precision)
       specs = adapted
     self.weights = state.State(devices, layout, specs)
     self.slots = state.State(devices, layout, adafactor.slot_specs(specs))

@@ -10,8 +10,8 @@ its part of them.
 What `plan` answered, an estimate: 9.6 of 16 GiB a core; 1.20 s a step, 0.73 of
 peak with what is computed again, 0.74 by 6 N; 1.45 s and 0.61 if nothing that
 is sent hides behind a product. That makes 10 to 12 hours for 30,000 steps.
-Scoring 16 prompts of 1,280 tokens takes 7.3 GiB and 1.02 s, a token more for
-each of them 5.3 GiB and 0.06 s. It has not run on a TPU.
+Scoring 16 prompts of 1,280 tokens takes 2.7 GiB and 0.98 s, a token more for
+each of them 3.4 GiB and 0.04 s. It has not run on a TPU.
 """
 
 from flan_tf import config
