@@ -109,8 +109,9 @@ def restore(prefix: str, state: state_lib.State) -> None:
           dtypes=[tf.float32] * len(group),
         )
         for one, value in zip(group, values, strict=True):
+          value = tf.cast(value, one.variables[0].dtype)
           for variable in one.variables:
-            variable.assign(tf.cast(value, variable.dtype))
+            variable.assign(value)
 
       on(worker, load)()
 

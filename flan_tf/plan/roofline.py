@@ -13,7 +13,7 @@ by hand over the compiler's:
   24 with whole rows, 422M to 137B          0.91-1.08   0.76-1.24   0.64-1.21
   15 with rows cut into 2 to 8 parts        0.75-1.01   0.52-1.53   1.07-1.27
    7 with rows cut into more                0.54-0.77   0.94-1.12   1.19-1.31
-   3 on v5e, v5p and v6e                    0.75-1.07   0.71-0.76   0.69-1.06
+   4 on v5e, v5p and v6e                    0.75-1.37   0.71-0.86   0.69-1.06
 
 Bytes on the wire of a core, for a tensor of S bytes over n cores: an all-reduce
 2 (n - 1) / n S, a reduce-scatter or an all-gather half of that.
