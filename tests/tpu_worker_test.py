@@ -137,13 +137,14 @@ class WorkerTest(absltest.TestCase):
     status, out = self.call("run", "something", "else")
     self.assertEqual(status, 3)
     self.assertIn("another command is going on: bash -c echo", out)
-    again = self.start(*command)
-    assert again.stdout is not None
-    # Only then may it end, or this would be a new start.
-    said = again.stdout.readline()
+    with self.start(*command) as again:
+      assert again.stdout is not None
+      # Only then may it end, or this would be a new start.
+      said = again.stdout.readline()
+      go.touch()
+      # communicate() would not know what readline() has read ahead.
+      out = again.stdout.read()
     self.assertIn("it is going on; the last lines:", said)
-    go.touch()
-    out, _ = again.communicate(timeout=_PATIENCE)
     self.assertEqual(again.returncode, 4)
     self.assertRegex(out, "begun\ndone\n")
     self.assertEqual(self.call("is_running"), (0, "no\n"))
