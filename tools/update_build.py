@@ -61,15 +61,19 @@ OPTIONAL = frozenset(
 
 _NOTE = "# Written by tools/update_build.py from the tree: run it, do not edit."
 _VISIBLE = 'package(default_visibility = ["//visibility:public"])'
-# Tests of more than half a minute on two cores: Bazel's size "large".
+# Tests of more than ten seconds on two cores: Bazel's size "large". CI leaves
+# them to pytest.
 _LARGE = frozenset(
   f"{name}_test"
   for name in (
-    *("bench", "bridges", "byte_pair", "chat", "choose", "cli"),
-    *("contamination", "control", "decode", "evaluation", "every_row"),
-    *("export", "families", "hosts", "lora", "loop", "mesh_invariance"),
-    *("prepare", "prompt_file", "quickstart", "resume", "saved_model"),
-    *("scoring", "stopped_evaluation"),
+    *("adafactor", "bench", "bridges", "byte_pair", "calls", "chat", "choose"),
+    *("cli", "contamination", "control", "decode", "evaluation", "every_row"),
+    *("export", "families", "generate", "hosts", "inspect_tasks", "lora"),
+    *("loop", "mesh_invariance", "model_card", "ops", "pipeline", "plan_cli"),
+    *("plan_compile", "plan_execute", "plan_identity", "plan_search"),
+    *("prepare", "prompt_file", "quickstart", "resize", "resume"),
+    *("saved_model", "scoring", "soft_prompt", "stopped_evaluation"),
+    *("tpu", "tpu_worker", "training", "transformer", "wrapping"),
   )
 )
 _TREE = "//:tree"  # Every file of the project, for tests that read them.
