@@ -9,6 +9,7 @@ sums             of many tensors, in few exchanges
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
@@ -32,6 +33,7 @@ def local(
   splittable: Sequence[mtf.Dimension] = (),
   dtype: tf.DType | None = None,
   name: str = "local",
+  together: bool = False,
 ) -> mtf.Tensor:
   """Applies a TensorFlow function to each core's slices of the inputs.
 
@@ -46,17 +48,19 @@ def local(
       Splitting another one is an error.
     dtype: of the result; by default that of the first input.
     name: of the operation.
+    together: whether `fn` wants `Transport.together` as well, by this name.
   """
   dtype = dtype or inputs[0].dtype
   names = frozenset(dim.name for dim in splittable)
-  op = _Local(fn, inputs, mtf.Shape(output_shape), names, dtype, name)
+  shape = mtf.Shape(output_shape)
+  op = _Local(fn, inputs, shape, names, dtype, name, together)
   return op.outputs[0]
 
 
 class _Local(operation.OnCore):
-  def __init__(self, fn, inputs, output_shape, splittable, dtype, name):
+  def __init__(self, fn, inputs, output_shape, splittable, dtype, name, wants):
     super().__init__(list(inputs), name=name)
-    self._fn, self._splittable = fn, splittable
+    self._fn, self._splittable, self._wants_together = fn, splittable, wants
     self._outputs = [mtf.Tensor(self, output_shape, dtype)]
     self.traced: tuple[list[tf.Tensor], tf.Tensor]  # Set by `lower`.
 
@@ -77,7 +81,10 @@ class _Local(operation.OnCore):
     # Identities, so that the gradient stops here even where one input was
     # computed from another.
     xs = [tf.identity(x) for x in self._slices(lowering, self.inputs)]
-    y = self._fn(*xs)
+    fn = self._fn
+    if self._wants_together:
+      fn = functools.partial(fn, together=impl.transport.together)
+    y = fn(*xs)
     self.traced = (xs, y)
     self._set(lowering, self.outputs[0], y)
 

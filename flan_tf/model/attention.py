@@ -7,6 +7,7 @@ Nothing here talks to another core: heads and batch are what may be split.
 
 import math
 import typing
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -19,6 +20,8 @@ MASKED = -1e9
 
 # Queries that look at keys together, where rows are long.
 _BLOCK = 512
+
+Together = Callable[[Sequence[tf.Tensor]], list[tf.Tensor]]
 
 
 def packed_mask(
@@ -86,6 +89,7 @@ def attend(
   bias_HLM: tf.Tensor | None = None,
   scale: float = 0.0,
   cap: float = 0.0,
+  together: Together | None = None,
 ) -> tf.Tensor:
   """softmax(scale q k + bias + mask) v, softmax in float32: [B, L, H, K].
 
@@ -101,12 +105,14 @@ def attend(
     bias_HLM: added to the logits; may have a batch as well.
     scale: of the queries; 0 for d_kv ** -0.5.
     cap: logits x become cap tanh(x / cap); 0 for never.
+    together: what `Transport.together` is on this core, where the result is
+      differentiated (see `_differentiable`).
   """
   q_BHLK, k_BGMK, v_BGMK = (
     tf.transpose(x, [0, 2, 1, 3]) for x in (q_BLHK, k_BMGK, v_BMGK)
   )
   out_BHLK = attend_by_head(
-    q_BHLK, k_BGMK, v_BGMK, mask_B1LM, bias_HLM, scale, cap
+    q_BHLK, k_BGMK, v_BGMK, mask_B1LM, bias_HLM, scale, cap, together
   )
   return tf.transpose(out_BHLK, [0, 2, 1, 3])
 
@@ -119,6 +125,7 @@ def attend_to_earlier(
   near_bias_HQN: tf.Tensor | None = None,
   scale: float = 0.0,
   cap: float = 0.0,
+  together: Together | None = None,
 ) -> tf.Tensor:
   """As `attend`, of rows that see nothing behind a query.
 
@@ -133,6 +140,7 @@ def attend_to_earlier(
     near_bias_HQN: see `near_bias`.
     scale: of the queries; 0 for d_kv ** -0.5.
     cap: logits x become cap tanh(x / cap); 0 for never.
+    together: as `attend` takes it.
   """
   length = _size(q_BLHK, 1)
   block = block_of(length)
@@ -146,7 +154,7 @@ def attend_to_earlier(
       far = end - _size(bias, 2)
       bias = tf.pad(bias, [[0, 0], [0, 0], [far, 0]])
     q, k, v = q_BLHK[:, rows], k_BLGK[:, :end], v_BLGK[:, :end]
-    out.append(attend(q, k, v, mask, bias, scale, cap))
+    out.append(attend(q, k, v, mask, bias, scale, cap, together))
   return tf.concat(out, axis=1)
 
 
@@ -163,6 +171,7 @@ def attend_by_head(
   bias_HLM: tf.Tensor | None = None,
   scale: float = 0.0,
   cap: float = 0.0,
+  together: Together | None = None,
 ) -> tf.Tensor:
   """As `attend`, with heads second, as they are kept: [B, H, L, K]."""
   q_BHLK *= tf.cast(scale or _size(q_BHLK, -1) ** -0.5, q_BHLK.dtype)
@@ -179,14 +188,66 @@ def attend_by_head(
     logits_BHLM = tf.reshape(logits_BHLM, [batch, heads, length, memory])
   if bias_HLM is not None:
     logits_BHLM += bias_HLM
-  weights_BHLM = tf.nn.softmax(logits_BHLM + mask_B1LM)
-  weights_BHLM = tf.cast(weights_BHLM, v_BGMK.dtype)
+  logits_BHLM += mask_B1LM
   if groups != heads:
-    weights_BHLM = tf.reshape(weights_BHLM, [*shared, memory])
-  out_BHLK = tf.matmul(weights_BHLM, v_BGMK)
+    logits_BHLM = tf.reshape(logits_BHLM, [*shared, memory])
+  if together is None:
+    out_BHLK, *_ = _softmax_product(logits_BHLM, v_BGMK)
+  else:
+    out_BHLK = _differentiable(logits_BHLM, v_BGMK, together)
   if groups != heads:
     out_BHLK = tf.reshape(out_BHLK, [batch, heads, length, width])
   return out_BHLK
+
+
+def _softmax_product(
+  logits_BHLM: tf.Tensor, v_BHMK: tf.Tensor, together: Together = list
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+  """softmax(logits) v, rounded as v is; and what a gradient needs of it.
+
+  A row is divided by its sum behind the product with v, where it is d_kv wide
+  and no longer as long as there are keys.
+
+  Returns:
+    The product [B, H, L, K], exp(logits - their maximum) [B, H, L, M], rounded
+    as v is, and the sums of it over M in float32 [B, H, L, 1].
+  """
+  top = tf.reduce_max(logits_BHLM, axis=-1, keepdims=True)
+  powers_BHLM = tf.exp(logits_BHLM - top)
+  sums_BHL1 = tf.reduce_sum(powers_BHLM, axis=-1, keepdims=True)
+  (powers_BHLM,) = together([tf.cast(powers_BHLM, v_BHMK.dtype)])
+  product = tf.cast(tf.matmul(powers_BHLM, v_BHMK), tf.float32)
+  return tf.cast(product / sums_BHL1, v_BHMK.dtype), powers_BHLM, sums_BHL1
+
+
+def _differentiable(
+  logits_BHLM: tf.Tensor, v_BHMK: tf.Tensor, together: Together
+) -> tf.Tensor:
+  """`_softmax_product` with a gradient that looks at its weights but once.
+
+  With w the softmax, o = w v, and g the gradient that comes for o, that of the
+  logits is w (g v' - sum over M of w g v'), and the sum is that of g o over K
+  (Dao et al. 2022, "FlashAttention", section B.2). For w it takes what the
+  product with v took: else XLA would keep both, rounded and not.
+  """
+
+  @tf.custom_gradient
+  def product(logits, v):
+    out, powers, sums = _softmax_product(logits, v, together)
+
+    def gradient(upstream):
+      upstream = tf.cast(upstream, tf.float32) / sums
+      mean = upstream * tf.cast(out, tf.float32)
+      mean = tf.reduce_sum(mean, axis=-1, keepdims=True)
+      upstream = tf.cast(upstream, v.dtype)
+      slopes = tf.matmul(upstream, v, transpose_b=True)
+      slopes = tf.cast(slopes, tf.float32) - mean
+      of_logits = tf.cast(powers, tf.float32) * slopes
+      return of_logits, tf.matmul(powers, upstream, transpose_a=True)
+
+    return out, gradient
+
+  return typing.cast(tf.Tensor, product(logits_BHLM, v_BHMK))
 
 
 def frequencies(model: config.ModelConfig) -> np.ndarray:

@@ -523,13 +523,20 @@ def packed_attention(model: config.ModelConfig, d: Dims) -> Attend:
   kinds = model.query_scale, model.attention_cap
   apply = attention.attend if d.length_is_split else attention.attend_to_earlier
 
-  # A function of its own, so that it is traced once for all layers.
-  @functools.partial(tf.function, autograph=False)
-  def on_core(q, k, v, mask, positions, key_positions, bias=None):
-    if model.positions == "rotary":
-      q = attention.rotate(q, positions, rates)
-      k = attention.rotate(k, key_positions, rates)
-    return apply(q, k, v, mask, bias, *kinds)
+  # Functions of their own, so that they are traced once for all layers.
+  @functools.cache
+  def traced(together):
+    @functools.partial(tf.function, autograph=False)
+    def attend(q, k, v, mask, positions, key_positions, bias=None):
+      if model.positions == "rotary":
+        q = attention.rotate(q, positions, rates)
+        k = attention.rotate(k, key_positions, rates)
+      return apply(q, k, v, mask, bias, *kinds, together)
+
+    return attend
+
+  def on_core(*inputs, together):
+    return traced(together)(*inputs)
 
   def attend(q, k, v, mask, positions, *bias):
     keys, values, at = (_keys(d, x) for x in (k, v, positions))
@@ -539,6 +546,7 @@ def packed_attention(model: config.ModelConfig, d: Dims) -> Attend:
       d.per_head,
       [d.batch, d.length, d.heads],
       name="attention",
+      together=True,
     )
 
   return attend
