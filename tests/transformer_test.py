@@ -323,6 +323,67 @@ class RelativeBiasTest(absltest.TestCase):
     np.testing.assert_array_equal(made, tf.stack(rows))
 
 
+def plain_attention(q, k, v, mask, bias, cap):
+  """In float64, and TensorFlow's softmax: [batch, length, heads, d_kv]."""
+  q, k, v, mask, bias = (tf.cast(x, tf.float64) for x in (q, k, v, mask, bias))
+  k, v = (tf.repeat(x, q.shape[2] // x.shape[2], axis=2) for x in (k, v))
+  logits = tf.einsum("blhk,bmhk->bhlm", q * q.shape[-1] ** -0.5, k)
+  if cap:
+    logits = cap * tf.tanh(logits / cap)
+  weights = tf.nn.softmax(logits + bias + mask)
+  return tf.einsum("bhlm,bmhk->blhk", weights, v)
+
+
+class AttendTest(parameterized.TestCase):
+  @parameterized.product(
+    dtype=(tf.float32, tf.bfloat16), groups=(4, 2), cap=(0.0, 2.0)
+  )
+  def test_values_and_gradients(self, dtype, groups, cap):
+    rng = np.random.default_rng(0)
+    shapes = [2, 16, 4, 8], [2, 16, groups, 8], [2, 16, groups, 8], [4, 16, 16]
+    q, k, v, bias = (
+      tf.constant(rng.standard_normal(shape), kind)
+      for shape, kind in zip(shapes, [dtype] * 3 + [tf.float32], strict=True)
+    )
+    # The last positions are padding.
+    segments = tf.constant([[1] * 12 + [0] * 4, [1] * 5 + [2] * 8 + [0] * 3])
+    mask = attention.packed_mask(segments)
+    kept = []
+
+    def together(xs):
+      kept.extend(xs)
+      return list(xs)
+
+    def values_and_gradients(attend):
+      with tf.GradientTape() as tape:
+        tape.watch([q, k, v, bias])
+        out = attend()
+        loss = tf.reduce_sum(tf.cast(out, tf.float64) ** 3)
+      return [out, *tape.gradient(loss, [q, k, v, bias])]
+
+    def ours(*given):
+      return attention.attend(q, k, v, mask, bias, 0.0, cap, *given)
+
+    def as_trained():
+      return values_and_gradients(lambda: ours(together))
+
+    want = values_and_gradients(
+      lambda: plain_attention(q, k, v, mask, bias, cap)
+    )
+    most = 1e-6 if dtype == tf.float32 else 0.03
+    for found in (
+      values_and_gradients(ours),
+      as_trained(),
+      tf.function(as_trained, autograph=False)(),
+    ):
+      for pair in zip(found, want, strict=True):
+        got, wanted = (tf.cast(x, tf.float64) for x in pair)
+        error = np.linalg.norm(got - wanted) / np.linalg.norm(wanted)
+        self.assertLess(error, most)
+    # Nothing but the weights, as they are multiplied; eager and traced.
+    self.assertEqual([x.dtype for x in kept], [dtype] * 2)
+
+
 class BlocksTest(parameterized.TestCase):
   """Long rows, taken in blocks of queries."""
 
@@ -351,7 +412,7 @@ class BlocksTest(parameterized.TestCase):
 
     def in_blocks():
       bias = attention.near_bias(table, length, far)
-      return attention.attend_to_earlier(q, k, v, mask, bias, 0.0, cap)
+      return attention.attend_to_earlier(q, k, v, mask, bias, 0.0, cap, list)
 
     found = []
     with mock.patch.object(attention, "_BLOCK", 4):
