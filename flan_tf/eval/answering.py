@@ -4,7 +4,6 @@ import dataclasses
 import json
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,12 +13,11 @@ import tensorflow as tf
 
 from flan_tf import wordings, writers
 from flan_tf.data import requests
-from flan_tf.eval import continuing, predictions
+from flan_tf.eval import continuing, predictions, progress
 from flan_tf.eval.model import Model
 from flan_tf.sampling import GREEDY, Sampling
 
 _log = logging.getLogger(__name__)
-_LOG_EVERY = 30.0  # seconds, where no terminal shows a bar
 _ROW = 4_096  # characters that fill a row, about: prompts to rank share rows
 
 # Answers prompts: their texts, of each the texts that it may be answered with,
@@ -192,7 +190,7 @@ def answer_file(
         f"{target}, line {number} was answered by {old.get('by')!r}, not by"
         f" {by!r}. Choose another --output."
       )
-  progress = _progress(len(lines) - len(done), target)
+  answered = _counter(len(lines) - len(done), target)
   with tf.io.gfile.GFile(target, "w") as file:
     # Anew, in one write: a line that was cut short is dropped.
     file.write("".join(json.dumps(line) + "\n" for line in done))
@@ -203,7 +201,7 @@ def answer_file(
         made = {**line, **found.as_line(), **({"by": by} if by else {})}
         file.write(json.dumps(made) + "\n")
       file.flush()
-      progress(len(answers))
+      answered(len(answers))
   return max(len(lines) - len(done), 0), len(done)
 
 
@@ -247,25 +245,16 @@ def _options(where: str, line: Any) -> tuple[str, ...]:
   return tuple(options)
 
 
-def _progress(number: int, target: str) -> Callable[[int], None]:
+def _counter(number: int, target: str) -> Callable[[int], None]:
   """A function that counts prompts answered, on a terminal as a bar."""
-  start = logged = time.perf_counter()
-  done, bar = 0, None
-  if sys.stdout.isatty() and number > 0:
-    import keras
-
-    bar = keras.utils.Progbar(
-      number, stateful_metrics=["prompts/s"], unit_name="prompt"
-    )
+  start, done = time.perf_counter(), 0
+  bar = progress.Bar(max(number, 0), "prompt")
 
   def add(count: int) -> None:
-    nonlocal done, logged
-    done, now = done + count, time.perf_counter()
-    rate = done / max(now - start, 1e-9)
-    if bar is not None:
-      bar.update(done, [("prompts/s", rate)])
-    elif now - logged > _LOG_EVERY:
-      logged = now
+    nonlocal done
+    done += count
+    rate = done / max(time.perf_counter() - start, 1e-9)
+    if bar.show(done, rate):
       _log.info(
         "%s: %d of %d prompts answered, %.1f a second",
         *(target, done, number, rate),

@@ -9,6 +9,46 @@ _log = logging.getLogger(__name__)
 _LOG_EVERY = 30.0  # seconds
 
 
+class Bar:
+  """Things done, of so many: a bar on a terminal, or a line now and then.
+
+  Args:
+    expected: how many there are, as far as is known; 0 shows no bar.
+    unit: what one of them is called.
+  """
+
+  def __init__(self, expected: int, unit: str):
+    self._rate_name = f"{unit}s/s"
+    self._logged = time.perf_counter()
+    self._bar = None
+    if sys.stdout.isatty() and expected:
+      import keras
+
+      self._bar = keras.utils.Progbar(
+        expected, stateful_metrics=[self._rate_name], unit_name=unit
+      )
+
+  @property
+  def on_terminal(self) -> bool:
+    return self._bar is not None
+
+  def expect(self, number: int) -> None:
+    """Says how many there really are."""
+    if self._bar is not None:
+      self._bar.target = max(number, 1)
+
+  def show(self, done: int, rate: float, last: bool | None = None) -> bool:
+    """Moves the bar; without one, says whether it is time for a line."""
+    if self._bar is not None:
+      self._bar.update(done, [(self._rate_name, rate)], finalize=last)
+      return False
+    now = time.perf_counter()
+    if now - self._logged <= _LOG_EVERY:
+      return False
+    self._logged = now
+    return True
+
+
 class Progress:
   """Counts requests answered.
 
@@ -20,26 +60,18 @@ class Progress:
   def __init__(self, label: str, expected: Mapping[str, int]):
     self._label, self._expected = label, dict(expected)
     self._tasks = 0
-    self._start = self._logged = time.perf_counter()
+    self._start = time.perf_counter()
     self._seconds = 0.0
     self.answered = self.before = 0
-    self._bar = None
-    if sys.stdout.isatty() and expected:
-      import keras
-
+    self._bar = Bar(sum(self._expected.values()), "example")
+    if self._bar.on_terminal:
       print(f"Evaluating {label}")
-      self._bar = keras.utils.Progbar(
-        sum(expected.values()),
-        stateful_metrics=["examples/s"],
-        unit_name="example",
-      )
 
   def expect(self, task: str, requests: int) -> None:
     """Says how many requests a task really has."""
     self._expected[task] = requests
-    if self._bar is not None:
-      self._bar.target = max(sum(self._expected.values()), 1)
-      self._show()
+    self._bar.expect(sum(self._expected.values()))
+    self._show()
 
   def add(self, requests: int, seconds: float) -> None:
     """Counts requests that were answered now, in so many seconds."""
@@ -56,7 +88,7 @@ class Progress:
     """Says that a task is done, or has nothing to ask."""
     self._tasks += 1
     self._show()
-    if self._bar is None:
+    if not self._bar.on_terminal:
       self._write(f"{self._tasks} of {len(self._expected)} tasks")
 
   @property
@@ -75,15 +107,11 @@ class Progress:
     }
 
   def _show(self) -> None:
-    done, now = self.answered + self.before, time.perf_counter()
-    if self._bar is not None:
-      last = self._tasks == len(self._expected)
-      self._bar.update(done, [("examples/s", self.rate)], finalize=last)
-    elif now - self._logged > _LOG_EVERY:
+    done, last = self.answered + self.before, self._tasks == len(self._expected)
+    if self._bar.show(done, self.rate, last):
       self._write(f"{done} of about {sum(self._expected.values())} examples")
 
   def _write(self, what: str) -> None:
-    self._logged = time.perf_counter()
     if self.answered:
       what += f", {self.rate:.1f} examples/s"
     if self.before:
