@@ -1,7 +1,7 @@
 """Causal attention of one core's heads, in plain TensorFlow.
 
 Suffixes: B batch, H heads, G heads of keys and values, L query positions,
-M key positions, K d_kv.
+M key positions, K d_kv; X batch and heads.
 Nothing here talks to another core: heads and batch are what may be split.
 """
 
@@ -177,9 +177,9 @@ def attend_by_head(
   q_BHLK *= tf.cast(scale or _size(q_BHLK, -1) ** -0.5, q_BHLK.dtype)
   batch, heads, length, width = (_size(q_BHLK, axis) for axis in range(4))
   groups, memory = _size(k_BGMK, 1), _size(k_BGMK, 2)
-  shared = [batch, groups, heads // groups * length]
+  rows = heads // groups * length  # All that look at one head of keys.
   if groups != heads:
-    q_BHLK = tf.reshape(q_BHLK, [*shared, width])
+    q_BHLK = tf.reshape(q_BHLK, [batch, groups, rows, width])
   logits_BHLM = tf.matmul(q_BHLK, k_BGMK, transpose_b=True)
   logits_BHLM = tf.cast(logits_BHLM, tf.float32)
   if cap:
@@ -189,19 +189,19 @@ def attend_by_head(
   if bias_HLM is not None:
     logits_BHLM += bias_HLM
   logits_BHLM += mask_B1LM
-  if groups != heads:
-    logits_BHLM = tf.reshape(logits_BHLM, [*shared, memory])
+  # One dimension less: a batch of one would keep XLA from making the weights
+  # and their sums in one pass over the logits.
+  logits = tf.reshape(logits_BHLM, [batch * groups, rows, memory])
+  v = tf.reshape(v_BGMK, [batch * groups, memory, width])
   if together is None:
-    out_BHLK, *_ = _softmax_product(logits_BHLM, v_BGMK)
+    out, *_ = _softmax_product(logits, v)
   else:
-    out_BHLK = _differentiable(logits_BHLM, v_BGMK, together)
-  if groups != heads:
-    out_BHLK = tf.reshape(out_BHLK, [batch, heads, length, width])
-  return out_BHLK
+    out = _differentiable(logits, v, together)
+  return tf.reshape(out, [batch, heads, length, width])
 
 
 def _softmax_product(
-  logits_BHLM: tf.Tensor, v_BHMK: tf.Tensor, together: Together = list
+  logits_XLM: tf.Tensor, v_XMK: tf.Tensor, together: Together = list
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """softmax(logits) v, rounded as v is; and what a gradient needs of it.
 
@@ -209,19 +209,19 @@ def _softmax_product(
   and no longer as long as there are keys.
 
   Returns:
-    The product [B, H, L, K], exp(logits - their maximum) [B, H, L, M], rounded
-    as v is, and the sums of it over M in float32 [B, H, L, 1].
+    The product [X, L, K], exp(logits - their maximum) [X, L, M], rounded as v
+    is, and the sums of it over M in float32 [X, L, 1].
   """
-  top = tf.reduce_max(logits_BHLM, axis=-1, keepdims=True)
-  powers_BHLM = tf.exp(logits_BHLM - top)
-  sums_BHL1 = tf.reduce_sum(powers_BHLM, axis=-1, keepdims=True)
-  (powers_BHLM,) = together([tf.cast(powers_BHLM, v_BHMK.dtype)])
-  product = tf.cast(tf.matmul(powers_BHLM, v_BHMK), tf.float32)
-  return tf.cast(product / sums_BHL1, v_BHMK.dtype), powers_BHLM, sums_BHL1
+  top_XL1 = tf.reduce_max(logits_XLM, axis=-1, keepdims=True)
+  powers_XLM = tf.exp(logits_XLM - top_XL1)
+  sums_XL1 = tf.reduce_sum(powers_XLM, axis=-1, keepdims=True)
+  (powers_XLM,) = together([tf.cast(powers_XLM, v_XMK.dtype)])
+  product_XLK = tf.cast(tf.matmul(powers_XLM, v_XMK), tf.float32)
+  return tf.cast(product_XLK / sums_XL1, v_XMK.dtype), powers_XLM, sums_XL1
 
 
 def _differentiable(
-  logits_BHLM: tf.Tensor, v_BHMK: tf.Tensor, together: Together
+  logits_XLM: tf.Tensor, v_XMK: tf.Tensor, together: Together
 ) -> tf.Tensor:
   """`_softmax_product` with a gradient that looks at its weights but once.
 
@@ -248,7 +248,7 @@ def _differentiable(
 
     return out, gradient
 
-  return typing.cast(tf.Tensor, product(logits_BHLM, v_BHMK))
+  return typing.cast(tf.Tensor, product(logits_XLM, v_XMK))
 
 
 def frequencies(model: config.ModelConfig) -> np.ndarray:
