@@ -1,7 +1,7 @@
 """Causal attention of one core's heads, in plain TensorFlow.
 
 Suffixes: B batch, H heads, G heads of keys and values, L query positions,
-M key positions, K d_kv; X batch and heads.
+M key positions, K d_kv; X none, one or both of B and G.
 Nothing here talks to another core: heads and batch are what may be split.
 """
 
@@ -189,10 +189,11 @@ def attend_by_head(
   if bias_HLM is not None:
     logits_BHLM += bias_HLM
   logits_BHLM += mask_B1LM
-  # One dimension less: a batch of one would keep XLA from making the weights
-  # and their sums in one pass over the logits.
-  logits = tf.reshape(logits_BHLM, [batch * groups, rows, memory])
-  v = tf.reshape(v_BGMK, [batch * groups, memory, width])
+  # Without dimensions of one, which keep XLA from making the weights and their
+  # sums in one pass over the logits.
+  many = [n for n in (batch, groups) if not (isinstance(n, int) and n == 1)]
+  logits = tf.reshape(logits_BHLM, [*many, rows, memory])
+  v = tf.reshape(v_BGMK, [*many, memory, width])
   if together is None:
     out, *_ = _softmax_product(logits, v)
   else:
