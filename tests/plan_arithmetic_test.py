@@ -235,15 +235,19 @@ class ByHandTest(parameterized.TestCase):
     shape = {"mesh__shape": "data:2;model:16", **parts}
     return roofline.by_hand(asked("8b", "v3:4x4", **shape))
 
-  # Seconds without collectives, GiB and GB on the wire: the compiler's.
+  # Seconds without collectives, GiB and GB on the wire: the compiler's. Of the
+  # first two, 8B's 128 cores, "light" and "layers", and 68B from before
+  # attention kept its weights once.
   @parameterized.parameters(
     ("422m", "v3:2x2", "data:2;model:4", "nothing", 0.1042, 2.16, 0.82),
     ("2b", "v3:2x4", "data:2;model:8", "nothing", 0.1879, 3.36, 2.10),
     ("8b", "v3:8x16", "data:4;model:64", "nothing", 0.0481, 1.32, 2.59),
+    ("8b", "v3:4x4", "data:2;model:16", "nothing", 0.3230, 4.93, 5.26),
+    ("8b", "v4:2x2x2", "data:2;model:8", "nothing", 0.3637, 8.72, 6.11),
     ("8b", "v3:4x4", "data:2;model:16", "light", 0.3505, 2.87, 6.80),
     ("8b", "v4:2x2x2", "data:2;model:8", "light", 0.4141, 5.62, 8.12),
     ("68b", "v3:4x8", "data:2;model:32", "nothing", 1.1894, 13.99, 24.70),
-    ("137b", "v3:8x8", "data:4;model:32", "inputs", 1.1997, 9.56, 40.92),
+    ("137b", "v3:8x8", "data:4;model:32", "inputs", 1.1609, 10.31, 40.92),
     ("137b", "v3:8x8", "data:4;model:32", "light", 1.2513, 8.19, 40.92),
     ("137b", "v3:4x8", "data:2;model:32", "layers", 2.9921, 14.30, 60.65),
   )
@@ -282,7 +286,7 @@ class ByHandTest(parameterized.TestCase):
 
   # Seconds and GiB of the compiler, and how far off each is at most.
   @parameterized.parameters(
-    ("nothing", 0.0699, 3.89, (0.75, 1.25), (0.7, 1.15)),
+    ("nothing", 0.0641, 3.46, (0.75, 1.25), (0.8, 1.15)),
     ("light", 0.0680, 2.18, (0.75, 1.4), (0.85, 1.15)),
   )
   def test_less_near_where_nothing_was_fitted(

@@ -15,6 +15,12 @@ by hand over the compiler's:
    7 with rows cut into more                0.54-0.77   0.94-1.12   1.19-1.31
    4 on v5e, v5p and v6e                    0.75-1.37   0.71-0.86   0.69-1.06
 
+Since then attention keeps its weights once, rounded. By hand knows nothing of
+that; of five answers with it:
+
+   4 on v3 and v4, 8B to 137B               0.90-1.02   0.91-1.03   1.06-1.18
+   1 on v5e                                 1.17        0.82        0.95
+
 Bytes on the wire of a core, for a tensor of S bytes over n cores: an all-reduce
 2 (n - 1) / n S, a reduce-scatter or an all-gather half of that.
 """

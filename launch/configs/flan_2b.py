@@ -6,8 +6,8 @@
 
 Heads, 40, split over eight cores, rows over two groups of them.
 
-What `plan` answered, an estimate: 3.9 of 16 GiB a core; 0.07 s a step, 0.52 of
-peak, 0.53 by 6 N; 0.08 s and 0.46 if nothing that is sent hides behind a
+What `plan` answered, an estimate: 3.5 of 16 GiB a core; 0.064 s a step, 0.57 of
+peak, 0.58 by 6 N; 0.076 s and 0.49 if nothing that is sent hides behind a
 product. It has not run on a TPU.
 """
 

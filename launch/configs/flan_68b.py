@@ -6,8 +6,8 @@
 
 Weights are float32, and no core holds more than its part of them.
 
-What `plan` answered, an estimate: 11.4 of 16 GiB a core; 0.35 s a step, 0.56 of
-peak, 0.57 by 6 N; 0.45 s and 0.44 if nothing that is sent hides behind a
+What `plan` answered, an estimate: 10.8 of 16 GiB a core; 0.34 s a step, 0.58 of
+peak, 0.59 by 6 N; 0.44 s and 0.45 if nothing that is sent hides behind a
 product. It has not run on a TPU.
 """
 
