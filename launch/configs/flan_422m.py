@@ -6,8 +6,8 @@
 
 Heads, 20, do not split over eight cores: four is the most.
 
-What `plan` answered, an estimate: 4.3 of 32 GiB a core; 0.035 s a step, 0.20 of
-peak, 0.21 by 6 N; 0.038 s and 0.19 if nothing that is sent hides behind a
+What `plan` answered, an estimate: 3.5 of 32 GiB a core; 0.030 s a step, 0.24 of
+peak, 0.24 by 6 N; 0.033 s and 0.22 if nothing that is sent hides behind a
 product. It has not run on a TPU.
 """
 
