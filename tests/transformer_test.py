@@ -336,18 +336,19 @@ def plain_attention(q, k, v, mask, bias, cap):
 
 class AttendTest(parameterized.TestCase):
   @parameterized.product(
-    dtype=(tf.float32, tf.bfloat16), groups=(4, 2), cap=(0.0, 2.0)
+    dtype=(tf.float32, tf.bfloat16),
+    batch=(1, 2),
+    groups=(1, 2, 4),
+    cap=(0.0, 2.0),
   )
-  def test_values_and_gradients(self, dtype, groups, cap):
+  def test_values_and_gradients(self, dtype, batch, groups, cap):
     rng = np.random.default_rng(0)
-    shapes = [2, 16, 4, 8], [2, 16, groups, 8], [2, 16, groups, 8], [4, 16, 16]
-    q, k, v, bias = (
-      tf.constant(rng.standard_normal(shape), kind)
-      for shape, kind in zip(shapes, [dtype] * 3 + [tf.float32], strict=True)
-    )
+    shapes = [[batch, 16, heads, 8] for heads in (4, groups, groups)]
+    q, k, v = (tf.constant(rng.standard_normal(s), dtype) for s in shapes)
+    bias = tf.constant(rng.standard_normal([4, 16, 16]), tf.float32)
     # The last positions are padding.
-    segments = tf.constant([[1] * 12 + [0] * 4, [1] * 5 + [2] * 8 + [0] * 3])
-    mask = attention.packed_mask(segments)
+    segments = [[1] * 12 + [0] * 4, [1] * 5 + [2] * 8 + [0] * 3]
+    mask = attention.packed_mask(tf.constant(segments[:batch]))
     kept = []
 
     def together(xs):
