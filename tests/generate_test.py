@@ -231,7 +231,7 @@ class FileTest(absltest.TestCase):
 
   def test_a_line_in_the_log_elsewhere(self):
     self.write(*({"prompt": text} for text in "abc"))
-    with mock.patch.object(progress, "_LOG_EVERY", -1.0):
+    with mock.patch.object(progress, "_LOG_EVERY", 0):
       with self.assertLogs("flan_tf.eval.answering", "INFO") as log:
         self.run_file()
     self.assertRegex(

@@ -250,7 +250,7 @@ class ByHandTest(parameterized.TestCase):
     ("8b", "v3:4x4", "data:2;model:16", "light", 0.3505, 2.87, 6.80),
     ("8b", "v4:2x2x2", "data:2;model:8", "light", 0.4141, 5.62, 8.12),
     ("68b", "v3:4x8", "data:2;model:32", "nothing", 1.1894, 13.99, 24.70),
-    ("137b", "v3:8x8", "data:4;model:32", "inputs", 1.1609, 10.31, 40.92),
+    ("137b", "v3:8x8", "data:4;model:32", "inputs", 1.1908, 9.55, 40.92),
     ("137b", "v3:8x8", "data:4;model:32", "light", 1.2513, 8.19, 40.92),
     ("137b", "v3:4x8", "data:2;model:32", "layers", 2.9921, 14.30, 60.65),
   )

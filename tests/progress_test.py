@@ -45,6 +45,21 @@ class ProgressTest(absltest.TestCase):
         shown.add(30, 10.0)
     self.assertIn("30 of about 100 examples, 3.0", logged.output[0])
 
+  def test_a_line_of_a_task_is_a_line(self):
+    """The next one within a task has time, and what is expected has none."""
+    shown = progress.Progress("tuned", {"rte": 100, "cb": 50})
+    with mock.patch.object(progress.time, "perf_counter") as clock:
+      for seconds, act, lines in (
+        (1e6, lambda: shown.expect("cb", 40), 0),
+        (1e6, lambda: shown.finish_task(), 2),
+        (1e6 + 20, lambda: shown.add(30, 10.0), 0),
+        (1e6 + 40, lambda: shown.add(30, 10.0), 1),
+      ):
+        clock.return_value = seconds
+        with mock.patch.object(progress, "_log") as log:
+          act()
+        self.assertEqual(log.info.call_count, lines)
+
   def test_a_terminal_has_a_bar(self):
     terminal = Terminal()
     with mock.patch.object(sys, "stdout", terminal):

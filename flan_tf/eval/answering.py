@@ -255,6 +255,7 @@ def _counter(number: int, target: str) -> Callable[[int], None]:
     done += count
     rate = done / max(time.perf_counter() - start, 1e-9)
     if bar.show(done, rate):
+      bar.told()
       _log.info(
         "%s: %d of %d prompts answered, %.1f a second",
         *(target, done, number, rate),

@@ -12,6 +12,8 @@ _LOG_EVERY = 30.0  # seconds
 class Bar:
   """Things done, of so many: a bar on a terminal, or a line now and then.
 
+  Whoever has one writes the lines, and tells of each.
+
   Args:
     expected: how many there are, as far as is known; 0 shows no bar.
     unit: what one of them is called.
@@ -42,11 +44,11 @@ class Bar:
     if self._bar is not None:
       self._bar.update(done, [(self._rate_name, rate)], finalize=last)
       return False
-    now = time.perf_counter()
-    if now - self._logged <= _LOG_EVERY:
-      return False
-    self._logged = now
-    return True
+    return time.perf_counter() - self._logged > _LOG_EVERY
+
+  def told(self) -> None:
+    """Says that a line was written; the next one has time."""
+    self._logged = time.perf_counter()
 
 
 class Progress:
@@ -70,8 +72,9 @@ class Progress:
   def expect(self, task: str, requests: int) -> None:
     """Says how many requests a task really has."""
     self._expected[task] = requests
-    self._bar.expect(sum(self._expected.values()))
-    self._show()
+    if self._bar.on_terminal:
+      self._bar.expect(sum(self._expected.values()))
+      self._show()
 
   def add(self, requests: int, seconds: float) -> None:
     """Counts requests that were answered now, in so many seconds."""
@@ -112,6 +115,7 @@ class Progress:
       self._write(f"{done} of about {sum(self._expected.values())} examples")
 
   def _write(self, what: str) -> None:
+    self._bar.told()
     if self.answered:
       what += f", {self.rate:.1f} examples/s"
     if self.before:

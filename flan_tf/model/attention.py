@@ -1,7 +1,7 @@
 """Causal attention of one core's heads, in plain TensorFlow.
 
 Suffixes: B batch, H heads, G heads of keys and values, L query positions,
-M key positions, K d_kv; X none, one or both of B and G.
+M key positions, K d_kv.
 Nothing here talks to another core: heads and batch are what may be split.
 """
 
@@ -106,7 +106,8 @@ def attend(
     scale: of the queries; 0 for d_kv ** -0.5.
     cap: logits x become cap tanh(x / cap); 0 for never.
     together: what `Transport.together` is on this core, where the result is
-      differentiated (see `_differentiable`).
+      differentiated (see `_differentiable`). Not elsewhere: of a SavedModel
+      with gradients of its own, TensorFlow warns as it loads it.
   """
   q_BHLK, k_BGMK, v_BGMK = (
     tf.transpose(x, [0, 2, 1, 3]) for x in (q_BLHK, k_BMGK, v_BMGK)
@@ -189,20 +190,19 @@ def attend_by_head(
   if bias_HLM is not None:
     logits_BHLM += bias_HLM
   logits_BHLM += mask_B1LM
-  # Without dimensions of one, which keep XLA from making the weights and their
-  # sums in one pass over the logits.
-  many = [n for n in (batch, groups) if not (isinstance(n, int) and n == 1)]
-  logits = tf.reshape(logits_BHLM, [*many, rows, memory])
-  v = tf.reshape(v_BGMK, [*many, memory, width])
+  if groups != heads:
+    logits_BHLM = tf.reshape(logits_BHLM, [batch, groups, rows, memory])
   if together is None:
-    out, *_ = _softmax_product(logits, v)
+    out_BHLK, *_ = _softmax_product(logits_BHLM, v_BGMK)
   else:
-    out = _differentiable(logits, v, together)
-  return tf.reshape(out, [batch, heads, length, width])
+    out_BHLK = _differentiable(logits_BHLM, v_BGMK, together)
+  if groups != heads:
+    out_BHLK = tf.reshape(out_BHLK, [batch, heads, length, width])
+  return out_BHLK
 
 
 def _softmax_product(
-  logits_XLM: tf.Tensor, v_XMK: tf.Tensor, together: Together = list
+  logits_BHLM: tf.Tensor, v_BHMK: tf.Tensor, together: Together = list
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
   """softmax(logits) v, rounded as v is; and what a gradient needs of it.
 
@@ -210,19 +210,19 @@ def _softmax_product(
   and no longer as long as there are keys.
 
   Returns:
-    The product [X, L, K], exp(logits - their maximum) [X, L, M], rounded as v
-    is, and the sums of it over M in float32 [X, L, 1].
+    The product [B, H, L, K], exp(logits - their maximum) [B, H, L, M], rounded
+    as v is, and the sums of it over M in float32 [B, H, L, 1].
   """
-  top_XL1 = tf.reduce_max(logits_XLM, axis=-1, keepdims=True)
-  powers_XLM = tf.exp(logits_XLM - top_XL1)
-  sums_XL1 = tf.reduce_sum(powers_XLM, axis=-1, keepdims=True)
-  (powers_XLM,) = together([tf.cast(powers_XLM, v_XMK.dtype)])
-  product_XLK = tf.cast(tf.matmul(powers_XLM, v_XMK), tf.float32)
-  return tf.cast(product_XLK / sums_XL1, v_XMK.dtype), powers_XLM, sums_XL1
+  top_BHL1 = tf.reduce_max(logits_BHLM, axis=-1, keepdims=True)
+  powers_BHLM = tf.exp(logits_BHLM - top_BHL1)
+  sums_BHL1 = tf.reduce_sum(powers_BHLM, axis=-1, keepdims=True)
+  (powers_BHLM,) = together([tf.cast(powers_BHLM, v_BHMK.dtype)])
+  product_BHLK = tf.cast(tf.matmul(powers_BHLM, v_BHMK), tf.float32)
+  return tf.cast(product_BHLK / sums_BHL1, v_BHMK.dtype), powers_BHLM, sums_BHL1
 
 
 def _differentiable(
-  logits_XLM: tf.Tensor, v_XMK: tf.Tensor, together: Together
+  logits_BHLM: tf.Tensor, v_BHMK: tf.Tensor, together: Together
 ) -> tf.Tensor:
   """`_softmax_product` with a gradient that looks at its weights but once.
 
@@ -249,7 +249,7 @@ def _differentiable(
 
     return out, gradient
 
-  return typing.cast(tf.Tensor, product(logits_XLM, v_XMK))
+  return typing.cast(tf.Tensor, product(logits_BHLM, v_BHMK))
 
 
 def frequencies(model: config.ModelConfig) -> np.ndarray:

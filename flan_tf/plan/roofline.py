@@ -18,7 +18,7 @@ by hand over the compiler's:
 Since then attention keeps its weights once, rounded. By hand knows nothing of
 that; of five answers with it:
 
-   4 on v3 and v4, 8B to 137B               0.90-1.02   0.91-1.03   1.06-1.18
+   4 on v3 and v4, 8B to 137B               0.85-1.02   0.99-1.03   1.06-1.18
    1 on v5e                                 1.17        0.82        0.95
 
 Bytes on the wire of a core, for a tensor of S bytes over n cores: an all-reduce

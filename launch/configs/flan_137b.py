@@ -7,8 +7,8 @@
 That is the paper's own slice. Weights are float32, and no core holds more than
 its part of them.
 
-What `plan` answered, an estimate: 10.3 of 16 GiB a core; 1.16 s a step, 0.76 of
-peak with what is computed again, 0.76 by 6 N; 1.41 s and 0.63 if nothing that
+What `plan` answered, an estimate: 9.6 of 16 GiB a core; 1.19 s a step, 0.74 of
+peak with what is computed again, 0.74 by 6 N; 1.44 s and 0.62 if nothing that
 is sent hides behind a product. That makes 10 to 12 hours for 30,000 steps.
 Scoring 16 prompts of 1,280 tokens takes 2.7 GiB and 0.98 s, a token more for
 each of them 3.4 GiB and 0.04 s; 0.02 s where no weights have to be gathered

@@ -6,8 +6,8 @@
 
 Weights are float32, and no core holds more than its part of them.
 
-What `plan` answered, an estimate: 10.8 of 16 GiB a core; 0.34 s a step, 0.58 of
-peak, 0.59 by 6 N; 0.44 s and 0.45 if nothing that is sent hides behind a
+What `plan` answered, an estimate: 10.8 of 16 GiB a core; 0.36 s a step, 0.55 of
+peak, 0.55 by 6 N; 0.46 s and 0.43 if nothing that is sent hides behind a
 product. It has not run on a TPU.
 """
 
