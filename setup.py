@@ -94,7 +94,7 @@ _ROOT = pathlib.Path(__file__).parent
 
 
 def _version() -> str:
-  text = (_ROOT / "flan_tf/__init__.py").read_text(encoding="utf-8")
+  text = (_ROOT / "flan_tf/version.py").read_text(encoding="utf-8")
   return re.search(r'^__version__ = "(.+)"$', text, re.MULTILINE).group(1)
 
 

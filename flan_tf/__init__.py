@@ -10,9 +10,9 @@ Read it in the order in which a row of data travels:
   train/   Adafactor, schedules, the step and the loop around it
   eval/    option scores, generations, metrics, results, the report
 
-Imports only point down this list; `tests/architecture_test.py` holds them to
+Imports only point down this list; `tests/project/architecture_test.py` holds them to
 it. The data sets themselves are values in the package `tasks`, which this
 package never imports: a registry is passed in.
 """
 
-__version__ = "0.1.0"
+from flan_tf.version import __version__ as __version__

@@ -14,7 +14,9 @@ from typing import Any
 
 import ml_collections
 
-from flan_tf import suggest, wordings
+from flan_tf import name_lists
+from flan_tf.name_lists import split_names
+from flan_tf.task import wordings
 
 SEPARATORS = ("flan", "plain", "newline", "blank", "chat")
 # By what an evaluation ranks options, and whose exemplars prompts have.
@@ -64,10 +66,10 @@ class DataConfig:
       published; or it is left out ("skip"). All are counted.
     train_cap: rows a data set may train with (paper, section 2.4).
     mixing_cap: a data set counts in the mixture with at most so many rows.
-    wording: how tasks are worded, one of `flan_tf.wordings.WORDINGS`.
+    wording: how tasks are worded, one of `flan_tf.task.wordings.WORDINGS`.
     templates: only the first so many of each task; 0 for all.
     markers: what stands around prompts and answers: a name or a text that
-      `flan_tf.wordings.markers` knows.
+      `flan_tf.task.wordings.markers` knows.
     shuffle_labels: a control: answers are drawn anew, whatever the row says.
   """
 
@@ -434,12 +436,7 @@ def check_key(key: str) -> None:
   """Raises ValueError, with a suggestion, unless a run has that dotted key."""
   known = _keys(RunConfig)
   if key not in known:
-    raise ValueError(suggest.unknown("configuration key", key, known))
-
-
-def split_names(names: str) -> tuple[str, ...]:
-  """'rte, cb' -> ('rte', 'cb')."""
-  return tuple(name.strip() for name in names.split(",") if name.strip())
+    raise ValueError(name_lists.unknown_name("configuration key", key, known))
 
 
 def _keys(cls: type, where: str = "") -> list[str]:
@@ -460,7 +457,7 @@ def _build(cls: type, values: Mapping[str, Any], where: str):
   for name, value in values.items():
     if name not in types:
       raise ValueError(
-        suggest.unknown(
+        name_lists.unknown_name(
           "configuration key", where + name, [where + known for known in types]
         )
       )
@@ -479,7 +476,9 @@ def _build(cls: type, values: Mapping[str, Any], where: str):
 
 def _one_of(where: str, value: str, known: tuple[str, ...]) -> None:
   if value not in known:
-    raise ValueError(f"{where}: " + suggest.unknown("value", value, known))
+    raise ValueError(
+      f"{where}: " + name_lists.unknown_name("value", value, known)
+    )
 
 
 def _positive(where: str, value: int) -> None:

@@ -128,7 +128,7 @@ def _train() -> Iterator[dict[str, Any]]:
 
 def _data() -> Iterator[dict[str, Any]]:
   import tasks
-  from flan_tf import registry
+  from flan_tf.task import registry
   from launch import own_rows
   from launch.benches import data
 
@@ -143,8 +143,8 @@ def _data() -> Iterator[dict[str, Any]]:
 
 def _score() -> Iterator[dict[str, Any]]:
   import tasks
-  from flan_tf import registry, schema
-  from flan_tf.mesh import checkpoint
+  from flan_tf.checkpoints import store
+  from flan_tf.task import registry, schema
   from launch import own_rows
   from launch.benches import score
 
@@ -152,9 +152,9 @@ def _score() -> Iterator[dict[str, Any]]:
     raise ValueError("--what=score needs --checkpoint and --peer_model.")
   chosen = registry.TaskRegistry(tasks.ALL).select(_TASKS.value)
   work = score.Work(
-    checkpoint.find(_CHECKPOINT.value),
+    store.find(_CHECKPOINT.value),
     _PEER_MODEL.value,
-    [task for task in chosen if task.kind is schema.Kind.CLASSIFICATION],
+    [task for task in chosen if task.kind is schema.TaskKind.CLASSIFICATION],
     own_rows.data_dir(_DATA_DIR.value),
     _MAX.value,
     _TEMPLATES.value,
@@ -170,27 +170,27 @@ def _score() -> Iterator[dict[str, Any]]:
 
 
 def _options() -> Iterator[dict[str, Any]]:
-  from flan_tf.mesh import checkpoint
+  from flan_tf.checkpoints import store
   from launch.benches import score
 
   if not _CHECKPOINT.value:
     raise ValueError("--what=options needs --checkpoint.")
   for precision in _PRECISIONS.value:
     yield from score.options(
-      checkpoint.find(_CHECKPOINT.value),
+      store.find(_CHECKPOINT.value),
       precision,
       rounds=_ROUNDS.value or score.ROUNDS,
     )
 
 
 def _generate() -> Iterator[dict[str, Any]]:
-  from flan_tf.mesh import checkpoint
+  from flan_tf.checkpoints import store
   from launch.benches import generate
 
   if not _CHECKPOINT.value:
     raise ValueError("--what=generate needs --checkpoint.")
   work = generate.Work(
-    checkpoint.find(_CHECKPOINT.value),
+    store.find(_CHECKPOINT.value),
     _AGAINST.value or _PEERS["generate"],
     _PEER_MODEL.value,
     rounds=_ROUNDS.value or generate.ROUNDS,

@@ -18,7 +18,7 @@ import os
 
 from absl import flags
 
-from flan_tf import config
+from flan_tf import name_lists
 from launch import cli, jobs, own_rows
 
 _EVALUATION = flags.DEFINE_string(
@@ -64,25 +64,24 @@ _SHORTEST = flags.DEFINE_integer(
 
 
 def main() -> None:
-  from flan_tf.eval import contamination
-  from flan_tf.report import contamination as report
+  from flan_tf.contamination import analysis, report
 
-  settings = contamination.Settings(
+  settings = analysis.ContaminationConfig(
     _SIZE.value,
     _PERCENTILE.value,
     _LEAST.value,
     _MOST.value,
     _FREQUENT.value,
     _SHORTEST.value,
-    config.split_names(_SLOTS.value),
+    name_lists.split_names(_SLOTS.value),
   )
   folder, data_dir = _EVALUATION.value, own_rows.data_dir(_DATA_DIR.value)
   evaluation = _results(folder, _LABEL.value)
   found, left_out = _read_tasks(evaluation, folder, data_dir, settings.slots)
   what, documents, not_read = _corpus(evaluation, data_dir)
-  index = contamination.index(found, settings)
+  index = analysis.index(found, settings)
   index.read(documents)
-  verdicts = contamination.measure(found, index, settings)
+  verdicts = analysis.measure(found, index, settings)
   about = {
     "checkpoint": evaluation.checkpoint,
     "label": evaluation.label,
@@ -98,7 +97,7 @@ def main() -> None:
     verdicts,
     left_out,
     about,
-    contamination.examples(found, index, settings),
+    analysis.examples(found, index, settings),
   )
   print(report.text(verdicts, left_out))
   print(f"{what}: {index.documents:,} documents, {index.words:,} words")
@@ -109,7 +108,7 @@ def _results(folder: str, label: str):
   """The results of the label, or the last ones."""
   import tensorflow as tf
 
-  from flan_tf import suggest
+  from flan_tf import name_lists
   from flan_tf.eval import results
 
   *others, last = [os.path.join(folder, name) for name in jobs.RESULTS]
@@ -118,7 +117,9 @@ def _results(folder: str, label: str):
   found += map(results.EvaluationResults.read, others)
   by_label = {one.label: one for one in found}
   if label and label not in by_label:
-    raise ValueError(f"{folder}: {suggest.unknown('label', label, by_label)}")
+    raise ValueError(
+      f"{folder}: {name_lists.unknown_name('label', label, by_label)}"
+    )
   chosen = by_label[label or found[0].label]
   if not chosen.tasks:
     raise ValueError(f"{folder}: no task of {chosen.label!r} was evaluated.")
@@ -128,9 +129,9 @@ def _results(folder: str, label: str):
 def _read_tasks(evaluation, folder: str, data_dir: str, slots):
   """(the tasks with their rows, task -> why it is left out)."""
   import tasks
-  from flan_tf import registry, wordings
+  from flan_tf.contamination import scored_rows
   from flan_tf.data import pipeline
-  from flan_tf.eval import evaluated
+  from flan_tf.task import registry, wordings
 
   names = [result.task for result in evaluation.tasks]
   chosen = registry.TaskRegistry(tasks.ALL).select(names)
@@ -140,7 +141,7 @@ def _read_tasks(evaluation, folder: str, data_dir: str, slots):
   for item in planned:
     task = wordings.reword(item.task, wording)
     item = dataclasses.replace(item, task=task)
-    one = evaluated.read_task(folder, evaluation.label, item, slots)
+    one = scored_rows.read_task(folder, evaluation.label, item, slots)
     if isinstance(one, str):
       left_out[task.name] = one
     else:
@@ -156,16 +157,16 @@ def _corpus(evaluation, data_dir: str):
   from flan_tf.data import corpus
 
   if _CORPUS.value != "tasks":
-    patterns = config.split_names(_CORPUS.value)
+    patterns = name_lists.split_names(_CORPUS.value)
     return _CORPUS.value, corpus.of_files(patterns, _FIELD.value), {}
   import tasks
-  from flan_tf import registry
+  from flan_tf.checkpoints import store
   from flan_tf.data import pipeline
-  from flan_tf.mesh import checkpoint
-  from flan_tf.train import run as run_lib
+  from flan_tf.task import registry
+  from flan_tf.training import session
 
-  path = checkpoint.find(_CHECKPOINT.value or evaluation.checkpoint)
-  seen = run_lib.saved_tasks(path)
+  path = store.find(_CHECKPOINT.value or evaluation.checkpoint)
+  seen = session.saved_tasks(path)
   if not seen:
     raise ValueError(
       f"{path} says of no task that its weights saw it, so --corpus=tasks is"
@@ -173,7 +174,7 @@ def _corpus(evaluation, data_dir: str):
     )
   known = registry.TaskRegistry(tasks.ALL)
   chosen = [task for task in known if task.name in seen]
-  cap = run_lib.saved_config(path).data.train_cap
+  cap = session.saved_config(path).data.train_cap
   planned, not_read = pipeline.plan_tasks(chosen, data_dir, cap)
   for name in seen:
     if name not in {task.name for task in chosen}:

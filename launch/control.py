@@ -40,8 +40,8 @@ _MAX = flags.DEFINE_integer(
 
 def main() -> None:
   import tasks
-  from flan_tf import registry
   from flan_tf.eval import control as control_lib
+  from flan_tf.task import registry
 
   known = registry.TaskRegistry(tasks.ALL)
   judged = [known.get(name) for name in _TASKS.value]
@@ -106,9 +106,9 @@ def _tune(run: config.RunConfig, name: str):
 
 
 def _load(path: str, run: config.RunConfig):
-  from flan_tf.eval.model import Model
+  from flan_tf.inference.language_model import LanguageModel
 
-  return Model.load(path, run.mesh, run.train.batch, run.data)
+  return LanguageModel.load(path, run.mesh, run.train.batch, run.data)
 
 
 def _describe(found) -> str:

@@ -104,7 +104,7 @@ def main() -> None:
 
 def split(value: str, flag: str, known: tuple[str, ...]) -> tuple[str, str]:
   """'gguf:a.gguf' -> ('gguf', 'a.gguf')."""
-  from flan_tf import suggest
+  from flan_tf import name_lists
 
   kind, colon, where = value.partition(":")
   if not (colon and where):
@@ -112,7 +112,9 @@ def split(value: str, flag: str, known: tuple[str, ...]) -> tuple[str, str]:
       f"--{flag}={value}: expected KIND:WHERE, e.g. {known[0]}:DIR."
     )
   if kind not in known:
-    raise ValueError(f"--{flag}: " + suggest.unknown("kind", kind, known))
+    raise ValueError(
+      f"--{flag}: " + name_lists.unknown_name("kind", kind, known)
+    )
   return kind, where
 
 
@@ -120,64 +122,58 @@ def open_source(
   kind: str, where: str, vocabulary: str, soft_prompt: bool = False
 ):
   """The source of one kind; ValueError if it cannot be taken in."""
-  from flan_tf.bridges import (
-    gguf_file,
-    hugging_face,
-    keras_hub_preset,
-    native_source,
-  )
+  from flan_tf.bridges.gguf import gguf_source
+  from flan_tf.bridges.hugging_face import folder_source
+  from flan_tf.bridges.keras_hub import preset_source
+  from flan_tf.bridges.native import checkpoint_source
 
-  given = hugging_face.given_vocabulary(vocabulary) if vocabulary else None
+  given = folder_source.given_vocabulary(vocabulary) if vocabulary else None
   if kind == "gguf":
-    return gguf_file.open_source(where, given)
+    return gguf_source.open_source(where, given)
   if kind == "hugging_face":
-    return hugging_face.open_source(where, given)
+    return folder_source.open_source(where, given)
   if kind == "native":
-    return native_source.open_source(where, given, soft_prompt)
-  return keras_hub_preset.open_source(where, given)
+    return checkpoint_source.open_source(where, given, soft_prompt)
+  return preset_source.open_source(where, given)
 
 
 def changed(
   source, vocab: int, add_pieces: list[str], chat: str, separator: str = ""
 ):
   """The source with another vocabulary or wrapper, as the flags say."""
-  from flan_tf.bridges import chat as chat_lib
-  from flan_tf.bridges import resize
-  from flan_tf.data import wrapping
+  from flan_tf.bridges import chat_templates, resize
+  from flan_tf.data import prompt_format
 
   if vocab or add_pieces:
     source = resize.resized(source, vocab, add_pieces)
   if chat:
-    wrapper = chat_lib.parse(chat, source.vocabulary)
+    wrapper = chat_templates.parse(chat, source.vocabulary)
     source = dataclasses.replace(source, chat=wrapper, no_chat="")
   if separator:
     source = dataclasses.replace(source, separator=separator)
     # Refuses "chat" without a wrapper.
-    wrapping.Limits.of(1280, 256, 1280, "middle", separator, source.chat)
+    prompt_format.Limits.of(1280, 256, 1280, "middle", separator, source.chat)
   return source
 
 
 def write(source, kind: str, target: str) -> None:
   """Writes a source; ValueError if the target cannot hold it."""
-  from flan_tf.bridges import (
-    keras_hub_export,
-    model_card,
-    native,
-    native_source,
-    saved_model,
-  )
+  from flan_tf.bridges import model_card
+  from flan_tf.bridges.keras_hub import preset_writer
+  from flan_tf.bridges.native import checkpoint_source, checkpoint_writer
+  from flan_tf.bridges.saved_model import saved_model_writer
 
   if kind == "keras_hub":
-    keras_hub_export.write(source, target, _progress())
+    preset_writer.write(source, target, _progress())
     return
   if kind == "saved_model":
-    saved_model.write(source, target, _progress())
+    saved_model_writer.write(source, target, _progress())
     return
   files = None
-  if isinstance(source, native_source.NativeSource):
-    files = native_source.side_files(source)
+  if isinstance(source, checkpoint_source.NativeSource):
+    files = checkpoint_source.side_files(source)
     files[model_card.FILE] = model_card.of_checkpoint(source, target).encode()
-  native.write(source, target, _progress(), files)
+  checkpoint_writer.write(source, target, _progress(), files)
 
 
 def _progress():

@@ -25,7 +25,8 @@ import os
 
 from absl import flags
 
-from flan_tf import config, wordings
+from flan_tf import config, name_lists
+from flan_tf.task import wordings
 from launch import cli, jobs
 
 _CHECKPOINT = flags.DEFINE_string("checkpoint", "", "Checkpoint or workdir.")
@@ -122,12 +123,12 @@ def main() -> None:
       models,
       output,
       _HELD_OUT.value,
-      config.split_names(_TASKS.value),
-      config.split_names(_CLUSTERS.value),
+      name_lists.split_names(_TASKS.value),
+      name_lists.split_names(_CLUSTERS.value),
       _DATA_DIR.value,
       _MESH(),
       _BATCH.value,
-      protocol.Settings(
+      protocol.EvaluationConfig(
         _MAX.value,
         _SEED.value,
         wording=_WORDING.value,

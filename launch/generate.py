@@ -33,8 +33,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from absl import flags
 
-from flan_tf import config, wordings
-from flan_tf import sampling as sampling_lib
+from flan_tf import config
+from flan_tf.sampling import Sampling
+from flan_tf.task import wordings
 from launch import cli, jobs
 
 _CHECKPOINT = flags.DEFINE_string(
@@ -118,7 +119,7 @@ def main() -> None:
       f"--score ranks options, and makes no text: {', '.join(ignored)} would do"
       " nothing. Remove it."
     )
-  sampling = sampling_lib.Sampling(
+  sampling = Sampling(
     _TEMPERATURE.value,
     _TOP_K.value,
     _TOP_P.value,
@@ -130,12 +131,14 @@ def main() -> None:
   if _INPUT.value:
     _answer_file(sampling, mesh)
     return
-  from flan_tf.eval import conversation
+  from flan_tf.inference import conversation
   from flan_tf.mesh import layout
   from flan_tf.model import dims
 
   # One prompt, and what else the mesh wants a row of.
-  parts = layout.parse(mesh.shape, mesh.layout, dims.SPLITTABLE).parts("batch")
+  parts = layout.parse_layout(mesh.shape, mesh.layout, dims.SPLITTABLE).parts(
+    "batch"
+  )
   model = jobs.open_to_ask(_CHECKPOINT.value, mesh, parts, _SEPARATOR.value)
   talk = conversation.Conversation(
     model, _MAX_NEW.value, _MARKERS.value, sampling, _stops()
@@ -164,15 +167,15 @@ def options_of(text: str) -> tuple[str, ...]:
   return options
 
 
-def _answer_file(sampling: sampling_lib.Sampling, mesh) -> None:
-  from flan_tf.eval import answering
-  from flan_tf.mesh import checkpoint
+def _answer_file(sampling: Sampling, mesh) -> None:
+  from flan_tf.checkpoints import store
+  from flan_tf.inference import prompt_answers
 
   answer = jobs.answerer(
     *(_CHECKPOINT.value, mesh, _BATCH.value, _MAX_NEW.value),
     *(_MARKERS.value, _SEPARATOR.value, sampling, _stops()),
   )
-  by = checkpoint.find(_CHECKPOINT.value)
+  by = store.find(_CHECKPOINT.value)
   for flag in (
     *(_MAX_NEW, _MARKERS, _SEPARATOR, _TEMPERATURE, _TOP_K, _TOP_P),
     *(_BEAMS, _LENGTH_PENALTY, _SEED),
@@ -180,7 +183,7 @@ def _answer_file(sampling: sampling_lib.Sampling, mesh) -> None:
     if flag.value != flag.default:
       by += f" --{flag.name}={flag.value}"
   by += "".join(f" --stop={text}" for text in _STOP.value)
-  now, before = answering.answer_file(
+  now, before = prompt_answers.answer_file(
     answer, _INPUT.value, _OUTPUT.value, _BATCH.value, by
   )
   print(f"{_OUTPUT.value}: {now} prompts answered, {before} were before.")
@@ -202,9 +205,9 @@ def _say(talk, prompt: str) -> None:
 
 def _show_scores(model, options: Sequence[str], prompt: str) -> None:
   """Prints how likely options are, the best one first."""
-  from flan_tf.eval import answering
+  from flan_tf.inference import prompt_answers
 
-  (found,) = answering.answer(
+  (found,) = prompt_answers.answer(
     model, [prompt], markers=_MARKERS.value, options=[options]
   )
   print(score_table(found.scores), flush=True)

@@ -15,7 +15,8 @@ import json
 from absl import flags
 
 import tasks
-from flan_tf import catalog, config, registry, wordings
+from flan_tf import config
+from flan_tf.task import catalog, registry, wordings
 from launch import cli, jobs
 
 _CONFIG = cli.define_config()
@@ -127,10 +128,10 @@ def _sizes(chosen, train_cap: int) -> tuple[dict[str, int], dict[str, str]]:
 
 def _check(known: registry.TaskRegistry):
   data_dir = _data_dir()
-  from flan_tf.data import check
+  from flan_tf.data import availability
 
-  found = check.check(known, data_dir)
-  return found, check.text(found)
+  found = availability.check(known, data_dir)
+  return found, availability.text(found)
 
 
 def _show(known: registry.TaskRegistry):
@@ -138,16 +139,16 @@ def _show(known: registry.TaskRegistry):
   worded = wordings.reword(task, _WORDING.value)
   markers = wordings.markers(_MARKERS.value)
   data_dir = _data_dir()
-  from flan_tf.data import pipeline, show, wrapping
+  from flan_tf.data import pipeline, preview, prompt_format
 
   planned, missing = pipeline.plan_tasks([task], data_dir)
   if missing:
     raise ValueError(missing[task.name])
-  found = show.show(
+  found = preview.show(
     planned[0],
     worded,
     _vocabulary(),
-    wrapping.Limits(),
+    prompt_format.Limits(),
     template=_TEMPLATE.value,
     row=_ROW.value,
     part=_PART.value,
@@ -155,7 +156,7 @@ def _show(known: registry.TaskRegistry):
     markers=markers,
     seed=_SEED.value,
   )
-  return found, show.text(found)
+  return found, preview.text(found)
 
 
 def _data_dir() -> str:
@@ -166,11 +167,11 @@ def _data_dir() -> str:
 
 
 def _vocabulary():
-  from flan_tf.data import vocabulary
+  from flan_tf.vocab import vocabulary
   from launch import own_rows
 
   path = _VOCABULARY.value or own_rows.vocabulary()
-  return vocabulary.load(path)
+  return vocabulary.load_vocabulary(path)
 
 
 def run() -> None:

@@ -9,7 +9,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from flan_tf import config, wordings
+from flan_tf import config
+from flan_tf.task import wordings
 from launch import own_rows
 
 # Of an evaluation of three models, of two and of one: the last ones.
@@ -28,34 +29,35 @@ def train_vocabulary(
 ) -> None:
   """Trains on the training rows of all tasks that `held_out` allows."""
   import tasks
-  from flan_tf import registry, splits
-  from flan_tf.data import pipeline, vocabulary
+  from flan_tf.data import pipeline
+  from flan_tf.task import holdout, registry
+  from flan_tf.vocab import vocabulary
 
   known = registry.TaskRegistry(tasks.ALL)
-  held_out = splits.expand(known, held_out)
-  allowed = splits.training_tasks(known, held_out)
+  held_out = holdout.expand(known, held_out)
+  allowed = holdout.training_tasks(known, held_out)
   texts = pipeline.training_texts(allowed, own_rows.data_dir(tfds_data_dir))
-  trained = vocabulary.Vocabulary.train(texts, size, output, kind)
+  trained = vocabulary.SentencePieceVocabulary.train(texts, size, output, kind)
   print(f"{output}: {trained.size} pieces, fingerprint {trained.fingerprint}")
 
 
 def convert_gguf(path: str, target: str) -> None:
   """A GGUF file becomes a checkpoint."""
-  from flan_tf.bridges import gguf_file, native
+  from flan_tf.bridges.gguf import gguf_source
+  from flan_tf.bridges.native import checkpoint_writer
 
-  source = gguf_file.open_source(path)
+  source = gguf_source.open_source(path)
   print(source.describe(), flush=True)
-  native.write(source, target)
+  checkpoint_writer.write(source, target)
 
 
 def train(run: config.RunConfig, workdir: str) -> bool:
   """Trains a run; returns whether all its steps are done."""
-  from flan_tf.train import loop
-  from flan_tf.train import run as run_lib
+  from flan_tf.training import loop, session
 
   run, chosen = training_tasks(run)
   data_dir = own_rows.data_dir(run.data.tfds_data_dir)
-  opened = run_lib.open_run(run, workdir, chosen, data_dir)
+  opened = session.open_run(run, workdir, chosen, data_dir)
   print(loop.describe(opened), flush=True)
   finished = loop.train(opened, workdir)
   done = "Finished" if finished else "Stopped"
@@ -66,14 +68,13 @@ def train(run: config.RunConfig, workdir: str) -> bool:
 
 def dry_run(run: config.RunConfig, workdir: str) -> None:
   """Prints what `train` would do, without a device or a step."""
-  from flan_tf.train import loop
-  from flan_tf.train import run as run_lib
+  from flan_tf.training import loop, session
 
   run, chosen = training_tasks(run)
-  resolved = run_lib.resolve(run, workdir)
+  resolved = session.resolve(run, workdir)
   data_dir = own_rows.data_dir(run.data.tfds_data_dir)
-  tables, report = run_lib.load_tables(resolved, chosen, data_dir)
-  batches = run_lib.open_batches(resolved, tables, report)
+  tables, report = session.load_tables(resolved, chosen, data_dir)
+  batches = session.open_batches(resolved, tables, report)
   print(config.to_json(resolved.config))
   print(report)
   print(loop.sample_prompts(next(batches), resolved.vocabulary))
@@ -107,7 +108,7 @@ def evaluate(
     tfds_data_dir: see own_rows.data_dir.
     mesh: where to run; one core by default.
     batch: rows that are run at once.
-    settings: a protocol.Settings, which imports TensorFlow.
+    settings: a protocol.EvaluationConfig, which imports TensorFlow.
     base_wording: how the first of two models is asked, if otherwise; BOTH for
       baseline prompts and, once more, as the second one is asked.
     separator: one of config.SEPARATORS, for all models; by default that of the
@@ -120,26 +121,26 @@ def evaluate(
       on as held out, or predictions of another evaluation in `output`.
   """
   import tasks
-  from flan_tf import registry, splits
-  from flan_tf.data import wrapping
+  from flan_tf.checkpoints import store
+  from flan_tf.data import prompt_format
   from flan_tf.eval import protocol
-  from flan_tf.eval.model import Model
-  from flan_tf.mesh import checkpoint
-  from flan_tf.train import run as run_lib
+  from flan_tf.inference.language_model import LanguageModel
+  from flan_tf.task import holdout, registry
+  from flan_tf.training import session
 
   if not (held_out or names or clusters):
     raise ValueError("Say what to evaluate: --held_out, --tasks or --clusters.")
   known = registry.TaskRegistry(tasks.ALL)
-  held_out = splits.expand(known, held_out)
-  chosen = splits.held_out_tasks(known, held_out)
+  held_out = holdout.expand(known, held_out)
+  chosen = holdout.held_out_tasks(known, held_out)
   if names or clusters:
     named = known.select(names, clusters)
     chosen = tuple(task for task in known if task in chosen or task in named)
   data_dir = own_rows.data_dir(tfds_data_dir)
-  settings = settings or protocol.Settings()
+  settings = settings or protocol.EvaluationConfig()
   # Both models read the same prompts, cut to the same lengths.
   *_, tuned = models
-  data = data or run_lib.saved_config(checkpoint.find(models[tuned])).data
+  data = data or session.saved_config(store.find(models[tuned])).data
   if separator:
     data = dataclasses.replace(data, separator=separator)
   elif data.separator == "plain":
@@ -148,18 +149,20 @@ def evaluate(
       " goes on with texts may want --separator=newline or blank, an instruct"
       " model --separator=chat."
     )
-  models = {label: checkpoint.find(path) for label, path in models.items()}
+  models = {label: store.find(path) for label, path in models.items()}
   for path in models.values():  # All of them, before hours of work.
     if held_out:
       _refuse_seen(path, held_out)
-    chat = run_lib.saved_config(path).chat
-    wrapping.Limits(separator=wrapping.Separator(data.separator), chat=chat)
+    chat = session.saved_config(path).chat
+    prompt_format.Limits(
+      separator=prompt_format.Separator(data.separator), chat=chat
+    )
   evaluations, loaded = [], None
   for label, name, wording in _asked(models, base_wording, settings.wording):
     path = models[name]
     if loaded is None or loaded[0] != name:
       loaded = None  # Not two at once: each may fill the devices.
-      loaded = name, Model.load(path, mesh, batch, data)
+      loaded = name, LanguageModel.load(path, mesh, batch, data)
     asked = dataclasses.replace(settings, wording=wording)
     found = protocol.evaluate(
       loaded[1], label, path, chosen, data_dir, asked, output, restart
@@ -230,8 +233,8 @@ def _write(evaluations, output: str, folders: Sequence[str]) -> str:
   import tensorflow as tf
 
   import tasks
-  from flan_tf.eval import journal
-  from flan_tf.report import compare, csv_file, differences, report
+  from flan_tf.eval import prediction_log
+  from flan_tf.report import comparison, csv_file, differences, writer
 
   # Of an evaluation that was here before, with more models.
   for name in RESULTS[: -len(evaluations)]:
@@ -244,11 +247,11 @@ def _write(evaluations, output: str, folders: Sequence[str]) -> str:
   ):
     found.write_json(os.path.join(output, name))
   predictions = [
-    journal.folder_of(folder, found.label)
+    prediction_log.folder_of(folder, found.label)
     for folder, found in zip(folders, evaluations, strict=True)
   ]
   paired = differences.read(evaluations, predictions)
-  where = report.write(
+  where = writer.write(
     output,
     evaluations,
     predictions=predictions,
@@ -260,8 +263,8 @@ def _write(evaluations, output: str, folders: Sequence[str]) -> str:
   )
   csv_file.write(os.path.join(output, "scores.csv"), evaluations)
   tables = [
-    report.text(evaluations),
-    differences.text(paired, compare.labels(evaluations)),
+    writer.text(evaluations),
+    differences.text(paired, comparison.labels(evaluations)),
   ]
   return "\n".join([*filter(None, tables), f"Report: {where}"])
 
@@ -273,9 +276,9 @@ def open_to_ask(
   separator: str = "",
 ):
   """A checkpoint's `Model`; its prompts get that separator, or its run's."""
-  from flan_tf.eval.model import Model
+  from flan_tf.inference.language_model import LanguageModel
 
-  model = Model.load(checkpoint, mesh, batch)
+  model = LanguageModel.load(checkpoint, mesh, batch)
   if separator:
     model.run = config.replace(model.run, "data", separator=separator)
   elif model.run.data.separator == "plain" and model.run.chat.given:
@@ -301,11 +304,11 @@ def answerer(
 
   Options and the first prompt's number may be left out.
   """
-  from flan_tf.eval import answering
+  from flan_tf.inference import prompt_answers
 
   model = open_to_ask(checkpoint, mesh, batch, separator)
-  sampling = sampling or answering.GREEDY
-  return lambda prompts, options=(), first=0: answering.answer(
+  sampling = sampling or prompt_answers.GREEDY
+  return lambda prompts, options=(), first=0: prompt_answers.answer(
     *(model, prompts, max_new, markers, options, sampling, stops, first)
   )
 
@@ -313,12 +316,12 @@ def answerer(
 def read_table(output: str, labels: Sequence[str]) -> str | None:
   """The table of an evaluation that was written before, if there is one."""
   from flan_tf.eval import results
-  from flan_tf.report import report
+  from flan_tf.report import writer
 
   paths = [os.path.join(output, name) for name in RESULTS[-len(labels) :]]
   if not all(map(os.path.exists, paths)):
     return None
-  return report.text([results.EvaluationResults.read(path) for path in paths])
+  return writer.text([results.EvaluationResults.read(path) for path in paths])
 
 
 def training_tasks(run: config.RunConfig):
@@ -333,32 +336,32 @@ def training_tasks(run: config.RunConfig):
       used.
   """
   import tasks
-  from flan_tf import registry, splits
+  from flan_tf.task import holdout, registry
 
   known = registry.TaskRegistry(tasks.ALL)
-  held_out = splits.expand(known, run.held_out)
+  held_out = holdout.expand(known, run.held_out)
   run = dataclasses.replace(run, held_out=held_out)
   names, clusters = run.data.task_names, run.data.cluster_names
   if not run.data.file_names:
-    return run, splits.chosen_training_tasks(known, held_out, names, clusters)
+    return run, holdout.chosen_training_tasks(known, held_out, names, clusters)
   from flan_tf.data import prompt_file
 
   chosen = ()
   if names or clusters:
-    chosen = splits.chosen_training_tasks(known, held_out, names, clusters)
+    chosen = holdout.chosen_training_tasks(known, held_out, names, clusters)
   of_files, files = prompt_file.open_tasks(run.data.file_names, known, held_out)
   return config.replace(run, "data", files=files), (*chosen, *of_files)
 
 
 def _refuse_seen(path: str, held_out: str) -> None:
   """Raises ValueError if a checkpoint trained on what it must not have seen."""
-  from flan_tf import splits
-  from flan_tf.train import run as run_lib
+  from flan_tf.task import holdout
+  from flan_tf.training import session
 
   seen = [
     name
-    for name, cluster in run_lib.saved_tasks(path).items()
-    if splits.forbids(held_out, name, cluster)
+    for name, cluster in session.saved_tasks(path).items()
+    if holdout.forbids(held_out, name, cluster)
   ]
   if seen:
     raise ValueError(

@@ -15,25 +15,27 @@ def data_dir(tfds_data_dir: str) -> str:
   below $FLAN_CACHE (by default ~/.cache/flan_tf), so that they are read the
   way any data set is.
   """
-  from flan_tf.data import samples  # It imports TensorFlow.
+  from flan_tf.data import shipped_rows
 
   if tfds_data_dir:
     return os.path.expanduser(tfds_data_dir)
   rows = os.path.join(os.path.dirname(tasks.__file__), "rows")
   return str(
-    samples.prepare_sample_rows(tasks.ALL, rows, os.path.join(cache(), "rows"))
+    shipped_rows.prepare_sample_rows(
+      tasks.ALL, rows, os.path.join(cache(), "rows")
+    )
   )
 
 
 def vocabulary() -> str:
   """A small vocabulary, trained on the shipped rows at first use: its path."""
   from flan_tf.data import pipeline
-  from flan_tf.data import vocabulary as vocabulary_lib
+  from flan_tf.vocab.vocabulary import SentencePieceVocabulary
 
   path = os.path.join(cache(), f"shipped-{_PIECES}.model")
   if not os.path.exists(path):
     texts = pipeline.training_texts(tasks.ALL, data_dir(""))
-    vocabulary_lib.Vocabulary.train(texts, _PIECES, path)
+    SentencePieceVocabulary.train(texts, _PIECES, path)
   return path
 
 

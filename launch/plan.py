@@ -30,20 +30,18 @@ from typing import Any
 
 from absl import flags
 
-from flan_tf import suggest
-from flan_tf.plan import (
-  arithmetic,
-  cache,
-  chips,
-  environment,
+from flan_tf import name_lists
+from flan_tf.tpu_plan import chips, reduced_run, request
+from flan_tf.tpu_plan.planner import (
+  answer_cache,
+  compiler_process,
+  flop_counts,
   ranking,
-  remedy,
-  request,
   scaling,
+  scaling_table,
   search,
-  small,
-  table,
-  verdict,
+  suggestions,
+  summary,
 )
 from launch import cli, own_rows
 from launch.configs import paper
@@ -96,7 +94,7 @@ def main() -> None:
   run = cli.resolve(_CONFIG.value)
   if not _TOPOLOGY.value:
     raise ValueError("--topology is missing, e.g. v3:8x8 for 128 cores of v3.")
-  where = chips.parse(_TOPOLOGY.value)
+  where = chips.parse_topology(_TOPOLOGY.value)
   if not run.model.vocab:
     _say(f"model.vocab is 0: planned with {request.VOCAB:,} tokens.")
   what = "execute" if _EXECUTE.value else "compile"
@@ -117,7 +115,7 @@ def main() -> None:
     _plan(asked, run.train.steps)
 
 
-def _plan(asked: list[request.Request], steps: int) -> None:
+def _plan(asked: list[request.CompileRequest], steps: int) -> None:
   """Each program as the run has it; exits with 1 unless all fit."""
   for one in asked:
     _check_divides(one)
@@ -125,15 +123,15 @@ def _plan(asked: list[request.Request], steps: int) -> None:
   verdicts = []
   for one in asked:
     answer = compiled(one)
-    estimate = arithmetic.estimate(one, answer, steps)
-    verdicts.append(verdict.Verdict(one, answer, estimate))
+    estimate = flop_counts.estimate(one, answer, steps)
+    verdicts.append(summary.Verdict(one, answer, estimate))
   refused = [v for v in verdicts if not v.answer.fits]
   remedies = [_remedy(v.asked, compiled, steps) for v in refused]
   if _JSON.value:
-    whole = verdict.to_dict(verdicts)
-    print(verdict.to_json(whole | {"would_fit": [d for d, _ in remedies]}))
+    whole = summary.to_dict(verdicts)
+    print(summary.to_json(whole | {"would_fit": [d for d, _ in remedies]}))
   else:
-    print(verdict.to_text(verdicts, steps))
+    print(summary.to_text(verdicts, steps))
     for _, text in remedies:
       print(f"\n{text}")
   if refused or any(v.differs for v in verdicts):
@@ -141,11 +139,11 @@ def _plan(asked: list[request.Request], steps: int) -> None:
 
 
 def _remedy(
-  asked: request.Request, compiled: cache.Cache, steps: int
+  asked: request.CompileRequest, compiled: answer_cache.AnswerCache, steps: int
 ) -> tuple[dict[str, Any], str]:
   """What would fit in a program's place, for programs and for people."""
   _say(f"{asked.program} does not fit. Looking for what does: two tries.")
-  best, tried = remedy.would_fit(asked, compiled, steps)
+  best, tried = suggestions.would_fit(asked, compiled, steps)
   if best is None:
     text = (
       f"{asked.program}: nothing that fits was found in {len(tried)} tries."
@@ -171,11 +169,11 @@ def _remedy(
   }, text
 
 
-def _search(asked: request.Request, steps: int) -> None:
+def _search(asked: request.CompileRequest, steps: int) -> None:
   """Ranks meshes and layouts; exits with 1 if none fits."""
   found = search.search(asked, _cache(), _SEARCH_LIMIT.value or 8, steps)
   if _JSON.value:
-    print(verdict.to_json(ranking.to_dict(found)))
+    print(summary.to_json(ranking.to_dict(found)))
   else:
     print(ranking.to_text(found))
   if found.best is None:
@@ -187,11 +185,11 @@ def _table() -> None:
   plans = _cache()
   if _TABLE.value not in chips.GENERATIONS:
     raise ValueError(
-      suggest.unknown("TPU generation", _TABLE.value, chips.GENERATIONS)
+      name_lists.unknown_name("TPU generation", _TABLE.value, chips.GENERATIONS)
     )
   for size in _SIZES.value:
     if size not in paper.SIZES:
-      raise ValueError(suggest.unknown("size", size, paper.SIZES))
+      raise ValueError(name_lists.unknown_name("size", size, paper.SIZES))
   if not all(str(cores).isdecimal() for cores in _CORES.value):
     raise ValueError(f"--cores: expected numbers, got {_CORES.value}.")
   cells = scaling.cells(
@@ -203,12 +201,12 @@ def _table() -> None:
     None if _COMPILE.value else plans.known,
   )
   told = _say if _JSON.value else lambda line: print(line, flush=True)
-  made = table.to_markdown(cells, told)
+  made = scaling_table.to_markdown(cells, told)
   if _JSON.value:
-    print(verdict.to_json(table.to_dict(made)))
+    print(summary.to_json(scaling_table.to_dict(made)))
 
 
-def _check_divides(asked: request.Request) -> None:
+def _check_divides(asked: request.CompileRequest) -> None:
   """Raises ValueError, with meshes that divide, if this one does not."""
   why = search.why_not(asked)
   if not why:
@@ -226,14 +224,16 @@ def _check_divides(asked: request.Request) -> None:
   )
 
 
-def _cache() -> cache.Cache:
+def _cache() -> answer_cache.AnswerCache:
   folder = os.path.join(own_rows.cache(), "plans")
-  return cache.Cache(folder, environment.compiled, _tell)
+  return answer_cache.AnswerCache(folder, compiler_process.compiled, _tell)
 
 
-def _tell(asked: request.Request) -> None:
+def _tell(asked: request.CompileRequest) -> None:
   if asked.what == "execute":
-    _say(f"Executing {asked.program} as {small.describe(asked)}: a minute.")
+    _say(
+      f"Executing {asked.program} as {reduced_run.describe(asked)}: a minute."
+    )
     return
   train = asked.run.train
   options = ""

@@ -25,7 +25,7 @@ import sys
 
 from absl import flags
 
-from flan_tf import config, suggest
+from flan_tf import name_lists
 from launch import cli
 
 _DATA_DIR = flags.DEFINE_string(
@@ -68,11 +68,12 @@ _JSON = flags.DEFINE_bool(
 
 def main() -> None:
   import tasks
-  from flan_tf import registry
+  from flan_tf.task import registry
 
   data_dir = os.path.expanduser(_DATA_DIR.value).rstrip("/")
   chosen = registry.TaskRegistry(tasks.ALL).select(
-    config.split_names(_TASKS.value), config.split_names(_CLUSTERS.value)
+    name_lists.split_names(_TASKS.value),
+    name_lists.split_names(_CLUSTERS.value),
   )
   sources = _named([task.source for task in chosen])
   if _DRY_RUN.value:
@@ -88,18 +89,18 @@ def main() -> None:
 
 def _named(sources):
   """The sources that --sources names; all without it."""
-  names = config.split_names(_SOURCES.value)
+  names = name_lists.split_names(_SOURCES.value)
   known = {source.name for source in sources}
   for name in names:
     if name not in known:
-      raise ValueError(suggest.unknown("data set", name, known))
+      raise ValueError(name_lists.unknown_name("data set", name, known))
   return [source for source in sources if not names or source.name in names]
 
 
 def _dry_run(sources, data_dir: str) -> None:
-  from flan_tf.prepare import plan
+  from flan_tf.prepare import work_list
 
-  planned = plan.plan(sources, data_dir, _MANUAL_DIR.value)
+  planned = work_list.plan(sources, data_dir, _MANUAL_DIR.value)
   if _JSON.value:
     data_sets = [
       {
@@ -123,10 +124,10 @@ def _dry_run(sources, data_dir: str) -> None:
 
 
 def _verify(sources, data_dir: str) -> None:
-  from flan_tf.prepare import run as run_lib
+  from flan_tf.prepare import runner
 
   names = [source.name for source in sources]
-  found = run_lib.verify(data_dir, names, _JOBS.value)
+  found = runner.verify(data_dir, names, _JOBS.value)
   lines = [line for group in found.values() for line in group]
   if _JSON.value:
     print(json.dumps({"data_dir": data_dir, "verified": found}, indent=1))
@@ -142,8 +143,7 @@ def _verify(sources, data_dir: str) -> None:
 
 
 def _prepare(sources, data_dir: str) -> None:
-  from flan_tf.prepare import manifest
-  from flan_tf.prepare import run as run_lib
+  from flan_tf.prepare import manifest, runner
 
   print(
     f"{len({source.name for source in sources})} data sets go to {data_dir}."
@@ -151,12 +151,12 @@ def _prepare(sources, data_dir: str) -> None:
     file=sys.stderr if _JSON.value else sys.stdout,
     flush=True,
   )
-  outcomes = run_lib.prepare(
+  outcomes = runner.prepare(
     sources,
     data_dir,
     manual_dir=_MANUAL_DIR.value,
     jobs=_JOBS.value,
-    imports=config.split_names(_IMPORTS.value),
+    imports=name_lists.split_names(_IMPORTS.value),
     on_done=_progress(),
   )
   path = manifest.path_of(data_dir)

@@ -130,9 +130,9 @@ class _Quickstart:
 
   def _is_converted(self) -> bool:
     """Whether the base is there, whole; what was cut short is removed."""
-    from flan_tf.mesh import checkpoint
+    from flan_tf.checkpoints import store
 
-    whole = checkpoint.is_complete(self._base)
+    whole = store.is_complete(self._base)
     if not whole and os.path.isdir(self._base):
       shutil.rmtree(self._base)
     return whole
@@ -171,9 +171,9 @@ class _Quickstart:
 
   def _train(self, run: config.RunConfig, workdir: str) -> bool:
     """Whether all steps are done, now or before."""
-    from flan_tf.mesh import checkpoint
+    from flan_tf.checkpoints import store
 
-    done = checkpoint.steps(workdir)
+    done = store.steps(workdir)
     if done and done[-1] >= self._steps:
       return True
     return jobs.train(run, workdir)
@@ -191,7 +191,7 @@ class _Quickstart:
       tfds_data_dir=_DATA_DIR.value,
       mesh=run.mesh,
       batch=_BATCH,
-      settings=protocol.Settings(self._max, _SEED.value),
+      settings=protocol.EvaluationConfig(self._max, _SEED.value),
       data=run.data,
     )
 

@@ -54,7 +54,7 @@ def main() -> None:
   if _DRY_RUN.value:
     jobs.dry_run(run, _WORKDIR.value)
     return
-  from flan_tf.train import loop
+  from flan_tf.training import loop
 
   try:
     jobs.train(run, _WORKDIR.value)

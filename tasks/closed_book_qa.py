@@ -9,8 +9,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from flan_tf import fields
-from flan_tf.schema import Baseline, Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import (
+  Baseline,
+  Source,
+  Splits,
+  Task,
+  TaskKind,
+  Template,
+)
 
 # Some texts hold blanks of other kinds: "54\u00a0Mbit/s", "\u200bwho is ...".
 _BLANKS = (r"[\s\x{a0}\x{200b}]+", " ")
@@ -51,7 +58,7 @@ ARC_CHALLENGE = Task(
   name="arc_challenge",
   dataset="arc",
   cluster="closed_book_qa",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "ai2_arc/ARC-Challenge", "1.0.0", Splits(dev="train", test="test")
   ),
@@ -133,7 +140,7 @@ NATURAL_QUESTIONS = Task(
   name="natural_questions",
   dataset="natural_questions",
   cluster="closed_book_qa",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "natural_questions_open", "1.0.0", Splits(dev="train", test="validation")
   ),
@@ -247,7 +254,7 @@ TRIVIA_QA = Task(
   name="trivia_qa",
   dataset="trivia_qa",
   cluster="closed_book_qa",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "trivia_qa/rc", "1.1.0", Splits(dev="train", test="validation")
   ),

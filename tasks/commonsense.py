@@ -8,8 +8,15 @@ options are texts of the row itself, so every field function gives `choices`.
 from collections.abc import Mapping
 from typing import Any
 
-from flan_tf import fields
-from flan_tf.schema import Baseline, Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import (
+  Baseline,
+  Source,
+  Splits,
+  Task,
+  TaskKind,
+  Template,
+)
 
 
 def _causes_and_effects(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -39,7 +46,7 @@ COPA = Task(
   name="copa",
   dataset="copa",
   cluster="commonsense",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "super_glue/copa",
     "1.0.2",
@@ -128,7 +135,7 @@ HELLASWAG = Task(
   name="hellaswag",
   dataset="hellaswag",
   cluster="commonsense",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("hellaswag", "1.1.0", Splits(dev="train", test="validation")),
   fields=_endings,
   slots=("context",),
@@ -193,7 +200,7 @@ PIQA = Task(
   name="piqa",
   dataset="piqa",
   cluster="commonsense",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "piqa", "1.0.0", Splits(dev="train", dev_rows=100, test="validation")
   ),
@@ -251,7 +258,7 @@ STORY_CLOZE = Task(
   name="story_cloze",
   dataset="story_cloze",
   cluster="commonsense",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "story_cloze/2016",
     "1.0.0",

@@ -9,8 +9,15 @@ one of the two in the place of the pronoun (WinoGrande).
 from collections.abc import Mapping
 from typing import Any
 
-from flan_tf import fields
-from flan_tf.schema import Baseline, Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import (
+  Baseline,
+  Source,
+  Splits,
+  Task,
+  TaskKind,
+  Template,
+)
 
 # Tokenized texts: "the captain 's illness , and".
 _UNSPACED = fields.replace(
@@ -52,7 +59,7 @@ DEFINITE_PRONOUN_RESOLUTION = Task(
   name="definite_pronoun_resolution",
   dataset="definite_pronoun_resolution",
   cluster="coreference",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "definite_pronoun_resolution", "1.1.0", Splits(dev="train", test="test")
   ),
@@ -123,7 +130,7 @@ WINOGRANDE = Task(
   name="winogrande",
   dataset="winogrande",
   cluster="coreference",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "winogrande",
     "1.2.0",
@@ -210,7 +217,7 @@ WSC = Task(
   name="wsc",
   dataset="wsc",
   cluster="coreference",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "super_glue/wsc",
     "1.0.2",
@@ -283,7 +290,7 @@ WSC273 = Task(
   name="wsc273",
   dataset="wsc273",
   cluster="coreference",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("wsc273", "1.0.0", Splits(train="", dev="", test="test")),
   fields=_schema,
   slots=("marked", "pronoun"),

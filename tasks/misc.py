@@ -10,8 +10,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-from flan_tf import fields
-from flan_tf.schema import Fields, Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import Fields, Source, Splits, Task, TaskKind, Template
 
 Row = Mapping[str, Any]
 
@@ -66,7 +66,7 @@ COQA = Task(
   name="coqa",
   dataset="coqa",
   cluster="misc",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("coqa", "1.0.0", Splits(dev="train", dev_rows=100)),
   fields=_conversation,
   slots=("story", "questions"),
@@ -146,7 +146,7 @@ QUAC = Task(
   name="quac",
   dataset="quac",
   cluster="misc",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("quac", "1.0.0", Splits(dev="train", test="validation")),
   fields=_teacher,
   slots=("title", "background", "context", "section", "question"),
@@ -194,7 +194,7 @@ WIC = Task(
   name="wic",
   dataset="wic",
   cluster="misc",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "super_glue/wic", "1.0.2", Splits(dev="train", test="validation")
   ),
@@ -266,7 +266,7 @@ MATH_DATASET = Task(
   name="math_dataset",
   dataset="math_dataset",
   cluster="misc",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "math_dataset/algebra__linear_1d",
     "1.0.0",
@@ -341,7 +341,7 @@ FIX_PUNCT = Task(
   name="fix_punct",
   dataset="fix_punct",
   cluster="misc",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("para_crawl/enda", "1.2.0", _web_text(part=1)),
   # A sign that stood between two blanks leaves only one of them.
   fields=_damaged("bare", fields.replace((_SIGNS, ""), (_BLANKS, " "))),
@@ -395,7 +395,7 @@ TREC = Task(
   name="trec",
   dataset="trec",
   cluster="misc",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("trec", "1.0.0", Splits(dev="train", test="test")),
   fields=fields.slots(text="text", label="label-coarse", clean=_joined_up),
   slots=("text",),
@@ -444,7 +444,7 @@ COLA = Task(
   name="cola",
   dataset="cola",
   cluster="misc",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("glue/cola", "2.0.0", Splits(dev="train", test="validation")),
   fields=fields.slots(sentence="sentence", label="label"),
   slots=("sentence",),
@@ -490,7 +490,7 @@ TRUE_CASE = Task(
   name="true_case",
   dataset="true_case",
   cluster="misc",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("para_crawl/enda", "1.2.0", _web_text(part=0)),
   fields=_damaged("lower", _lower),
   slots=("lower", "text"),
@@ -533,7 +533,7 @@ WORD_SEGMENT = Task(
   name="word_segment",
   dataset="word_segment",
   cluster="misc",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("para_crawl/enda", "1.2.0", _web_text(part=2)),
   fields=_damaged("joined", fields.replace((_BLANKS, ""))),
   slots=("joined", "text"),

@@ -10,8 +10,15 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from flan_tf import fields
-from flan_tf.schema import Baseline, Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import (
+  Baseline,
+  Source,
+  Splits,
+  Task,
+  TaskKind,
+  Template,
+)
 
 # Two rounds of ANLI mark the ends of lines as a web page does.
 _LINES = fields.replace((r"\s*<br\s*/?>\s*", "\n"))
@@ -20,7 +27,7 @@ ANLI_R1 = Task(
   name="anli_r1",
   dataset="anli",
   cluster="nli",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("anli/r1", "0.1.0", Splits(dev="validation", test="test")),
   fields=fields.slots(
     context="context", hypothesis="hypothesis", label="label", clean=_LINES
@@ -90,7 +97,7 @@ CB = Task(
   name="cb",
   dataset="cb",
   cluster="nli",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "super_glue/cb",
     "1.0.2",
@@ -149,7 +156,7 @@ RTE = Task(
   name="rte",
   dataset="rte",
   cluster="nli",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "super_glue/rte", "1.0.2", Splits(dev="train", test="validation")
   ),
@@ -205,7 +212,7 @@ MNLI_MATCHED = Task(
   name="mnli_matched",
   dataset="mnli",
   cluster="nli",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "glue/mnli", "2.0.0", Splits(dev="train", test="validation_matched")
   ),
@@ -263,7 +270,7 @@ QNLI = Task(
   name="qnli",
   dataset="qnli",
   cluster="nli",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("glue/qnli", "2.0.0", Splits(dev="train", test="validation")),
   fields=fields.slots(question="question", sentence="sentence", label="label"),
   slots=("question", "sentence"),
@@ -310,7 +317,7 @@ WNLI = Task(
   name="wnli",
   dataset="wnli",
   cluster="nli",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "glue/wnli", "2.0.0", Splits(dev="train", dev_rows=30, test="validation")
   ),
@@ -374,7 +381,7 @@ SNLI = Task(
   name="snli",
   dataset="snli",
   cluster="nli",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("snli", "1.1.0", Splits(dev="validation", test="test")),
   fields=_gold_captions,
   slots=("premise", "hypothesis"),

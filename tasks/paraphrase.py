@@ -1,7 +1,7 @@
 """Paraphrase: MRPC, QQP, PAWS and STS-B, pairs that mean the same or not."""
 
-from flan_tf import fields
-from flan_tf.schema import Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
 
 _OPTIONS = ("no", "yes")
 
@@ -29,7 +29,7 @@ GLUE_MRPC = Task(
   name="glue_mrpc",
   dataset="glue_mrpc",
   cluster="paraphrase",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("glue/mrpc", "2.0.0", Splits(dev="train", test="validation")),
   fields=fields.slots(
     sentence1="sentence1", sentence2="sentence2", label="label"
@@ -77,7 +77,7 @@ GLUE_QQP = Task(
   name="glue_qqp",
   dataset="glue_qqp",
   cluster="paraphrase",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("glue/qqp", "2.0.0", Splits(dev="train", test="validation")),
   # The rows keep the doubled quotation marks of the file they come from.
   fields=fields.slots(
@@ -129,7 +129,7 @@ PAWS_WIKI = Task(
   name="paws_wiki",
   dataset="paws_wiki",
   cluster="paraphrase",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("paws_wiki", "1.1.0", Splits(dev="validation", test="test")),
   fields=fields.slots(
     sentence1="sentence1", sentence2="sentence2", label="label"
@@ -177,7 +177,7 @@ STSB = Task(
   name="stsb",
   dataset="stsb",
   cluster="paraphrase",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "glue/stsb",
     "2.0.0",

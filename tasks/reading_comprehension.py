@@ -8,8 +8,15 @@ pupils (OpenBookQA) and yes-or-no questions from a search engine (BoolQ).
 
 from typing import Any
 
-from flan_tf import fields
-from flan_tf.schema import Baseline, Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import (
+  Baseline,
+  Source,
+  Splits,
+  Task,
+  TaskKind,
+  Template,
+)
 
 _SPLITS = Splits(dev="train", test="validation")
 
@@ -63,7 +70,7 @@ SQUAD_V1 = Task(
   name="squad_v1",
   dataset="squad",
   cluster="reading_comprehension",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("squad/v1.1", "3.0.0", _SPLITS),
   fields=_squad,
   slots=("context", "page", "question"),
@@ -110,7 +117,7 @@ SQUAD_V2 = Task(
   name="squad_v2",
   dataset="squad",
   cluster="reading_comprehension",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("squad/v2.0", "3.0.0", _SPLITS),
   fields=_squad,
   slots=("context", "page", "question"),
@@ -158,7 +165,7 @@ DROP = Task(
   name="drop",
   dataset="drop",
   cluster="reading_comprehension",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("drop", "2.0.0", Splits(dev="train", test="dev")),
   # The published code leaves the validated answers out.
   fields=fields.generation(
@@ -240,7 +247,7 @@ MULTIRC = Task(
   name="multirc",
   dataset="multirc",
   cluster="reading_comprehension",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("super_glue/multirc", "1.0.2", _SPLITS),
   fields=_multirc,
   slots=("paragraph", "question", "response"),
@@ -318,7 +325,7 @@ OPENBOOKQA = Task(
   name="openbookqa",
   dataset="openbookqa",
   cluster="reading_comprehension",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("openbookqa", "0.1.0", Splits(dev="validation", test="test")),
   fields=_openbookqa,
   slots=("question", "item"),
@@ -388,7 +395,7 @@ BOOL_Q = Task(
   name="bool_q",
   dataset="bool_q",
   cluster="reading_comprehension",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("bool_q", "1.0.0", _SPLITS),
   fields=_bool_q,
   slots=("passage", "page", "question"),

@@ -7,8 +7,15 @@ news (ReCoRD).
 
 from typing import Any
 
-from flan_tf import fields
-from flan_tf.schema import Baseline, Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import (
+  Baseline,
+  Source,
+  Splits,
+  Task,
+  TaskKind,
+  Template,
+)
 
 
 def _cosmos_qa(row: fields.Row) -> dict[str, Any]:
@@ -36,7 +43,7 @@ COSMOS_QA = Task(
   name="cosmos_qa",
   dataset="cosmos_qa",
   cluster="reading_comprehension_commonsense",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("cosmos_qa", "1.0.0", Splits(dev="train", test="validation")),
   fields=_cosmos_qa,
   slots=("context", "question"),
@@ -116,7 +123,7 @@ RECORD = Task(
   name="record",
   dataset="record",
   cluster="reading_comprehension_commonsense",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "super_glue/record", "1.0.2", Splits(dev="train", test="validation")
   ),

@@ -1,7 +1,7 @@
 """Sentiment: SST-2, IMDB, Sentiment140 and Yelp reviews, positive or not."""
 
-from flan_tf import fields
-from flan_tf.schema import Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
 
 _OPTIONS = ("negative", "positive")
 
@@ -27,7 +27,7 @@ SST2 = Task(
   name="sst2",
   dataset="sst2",
   cluster="sentiment",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("glue/sst2", "2.0.0", Splits(dev="train", test="validation")),
   fields=fields.slots(sentence="sentence", label="label"),
   slots=("sentence",),
@@ -73,7 +73,7 @@ IMDB_REVIEWS = Task(
   name="imdb_reviews",
   dataset="imdb_reviews",
   cluster="sentiment",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "imdb_reviews/plain_text", "1.0.0", Splits(dev="train", test="test")
   ),
@@ -126,7 +126,7 @@ SENTIMENT140 = Task(
   name="sentiment140",
   dataset="sentiment140",
   cluster="sentiment",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source("sentiment140", "1.0.0", Splits(dev="train", test="test")),
   fields=_tweet,
   slots=("text",),
@@ -168,7 +168,7 @@ YELP_POLARITY_REVIEWS = Task(
   name="yelp_polarity_reviews",
   dataset="yelp_polarity_reviews",
   cluster="sentiment",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "yelp_polarity_reviews", "0.2.0", Splits(dev="train", test="test")
   ),

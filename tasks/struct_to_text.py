@@ -9,14 +9,14 @@ on lines of their own.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flan_tf import fields
-from flan_tf.schema import (
+from flan_tf.task import fields
+from flan_tf.task.schema import (
   Baseline,
   Fields,
-  Kind,
   Source,
   Splits,
   Task,
+  TaskKind,
   Template,
 )
 
@@ -78,7 +78,7 @@ COMMON_GEN = Task(
   name="common_gen",
   dataset="common_gen",
   cluster="struct_to_text",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "gem/common_gen", "1.1.0", Splits(dev="train", test="validation")
   ),
@@ -149,7 +149,7 @@ DART = Task(
   name="dart",
   dataset="dart",
   cluster="struct_to_text",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("gem/dart", "1.1.0", Splits(dev="train", test="validation")),
   fields=_in_words("triples", _table_entries),
   slots=("triples", "listed", "text"),
@@ -211,7 +211,7 @@ E2E_NLG = Task(
   name="e2e_nlg",
   dataset="e2e_nlg",
   cluster="struct_to_text",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("gem/e2e_nlg", "1.1.0", Splits(dev="train", test="validation")),
   fields=_in_words("details", _venue),
   slots=("details", "listed", "text"),
@@ -285,7 +285,7 @@ WEB_NLG_EN = Task(
   name="web_nlg_en",
   dataset="web_nlg_en",
   cluster="struct_to_text",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "gem/web_nlg_en", "1.1.0", Splits(dev="train", test="validation")
   ),

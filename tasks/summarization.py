@@ -10,8 +10,8 @@ subject line (AESLC), a headline (Gigaword), key points on lines of their own
 
 from typing import Any
 
-from flan_tf import fields
-from flan_tf.schema import Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
 
 _ROUGE = ("rouge1", "rouge2", "rougeL")
 
@@ -214,7 +214,7 @@ AESLC = Task(
   name="aeslc",
   dataset="aeslc",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "aeslc",
     "1.0.0",
@@ -265,7 +265,7 @@ GIGAWORD = Task(
   name="gigaword",
   dataset="gigaword",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source("gigaword", "1.2.0", Splits(dev="validation", test="test")),
   # UNK stands for a rare word and # for a digit: nobody can write them back.
   fields=fields.generation(
@@ -310,7 +310,7 @@ CNN_DAILYMAIL = Task(
   name="cnn_dailymail",
   dataset="cnn_dailymail",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "cnn_dailymail",
     "3.4.0",
@@ -361,7 +361,7 @@ MULTI_NEWS = Task(
   name="multi_news",
   dataset="multi_news",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "multi_news",
     "2.1.0",
@@ -412,7 +412,7 @@ NEWSROOM = Task(
   name="newsroom",
   dataset="newsroom",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "newsroom",
     "1.0.0",
@@ -462,7 +462,7 @@ SAMSUM = Task(
   name="samsum",
   dataset="samsum",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "samsum",
     "1.0.0",
@@ -513,7 +513,7 @@ XSUM = Task(
   name="xsum",
   dataset="xsum",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "xsum",
     "1.1.0",
@@ -571,7 +571,7 @@ AG_NEWS_SUBSET = Task(
   name="ag_news_subset",
   dataset="ag_news_subset",
   cluster="summarization",
-  kind=Kind.CLASSIFICATION,
+  kind=TaskKind.CLASSIFICATION,
   source=Source(
     "ag_news_subset",
     "1.0.0",
@@ -623,7 +623,7 @@ OPINION_ABSTRACTS_ROTTEN_TOMATOES = Task(
   name="opinion_abstracts_rotten_tomatoes",
   dataset="opinion_abstracts_rotten_tomatoes",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "opinion_abstracts/rotten_tomatoes",
     "1.0.0",
@@ -672,7 +672,7 @@ OPINION_ABSTRACTS_IDEBATE = Task(
   name="opinion_abstracts_idebate",
   dataset="opinion_abstracts_idebate",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "opinion_abstracts/idebate",
     "1.0.0",
@@ -719,7 +719,7 @@ WIKI_LINGUA_ENGLISH_EN = Task(
   name="wiki_lingua_english_en",
   dataset="wiki_lingua_english_en",
   cluster="summarization",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "gem/wiki_lingua_english_en",
     "1.1.0",

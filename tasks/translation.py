@@ -6,8 +6,15 @@ no template calls its text a sentence. Seven of each ten translate from English
 and three into it.
 """
 
-from flan_tf import fields
-from flan_tf.schema import Baseline, Kind, Source, Splits, Task, Template
+from flan_tf.task import fields
+from flan_tf.task.schema import (
+  Baseline,
+  Source,
+  Splits,
+  Task,
+  TaskKind,
+  Template,
+)
 
 # TFDS takes a file that lies in <manual_dir> under its own name instead of
 # downloading it.
@@ -34,7 +41,7 @@ PARA_CRAWL_ENES = Task(
   name="para_crawl_enes",
   dataset="para_crawl_enes",
   cluster="translation",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "para_crawl/enes", "1.2.0", Splits(test="train", test_rows=1_000)
   ),
@@ -74,7 +81,7 @@ WMT14_ENFR = Task(
   name="wmt14_enfr",
   dataset="wmt14_enfr",
   cluster="translation",
-  kind=Kind.GENERATION,
+  kind=TaskKind.GENERATION,
   source=Source(
     "wmt14_translate/fr-en",
     "1.0.0",
@@ -153,7 +160,7 @@ def _wmt16(
     name=f"wmt16_translate_{code}en",
     dataset=f"wmt16_translate_{code}en",
     cluster="translation",
-    kind=Kind.GENERATION,
+    kind=TaskKind.GENERATION,
     source=Source(
       f"wmt16_translate/{code}-en",
       "1.0.0",

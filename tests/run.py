@@ -108,7 +108,7 @@ def main(argv: Sequence[str]) -> int:
   if missing:
     print(f"No such test file: {', '.join(missing)}.", file=sys.stderr)
     return 2
-  files = files or sorted(TESTS.glob("*_test.py"))
+  files = files or sorted(TESTS.rglob("*_test.py"))
   total = Counts()
   with concurrent.futures.ThreadPoolExecutor(JOBS) as pool:
     runs = [pool.submit(run_file, file, arguments) for file in files]

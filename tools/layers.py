@@ -1,54 +1,81 @@
-"""The layers of the project and what each may import (README, "The tree").
+"""The layers of the project and what each of them may import.
 
-Keys are layers, values the layers below them. A layer is a package, apart from
-two: `flan_tf` means the modules that lie in it directly, and of these
-`flan_tf.schema` means the two that a task table may use. Siblings do not
-import each other.
+A layer is a package, a module that lies directly in `flan_tf`, or one of the
+groups of modules in `_GROUPS`. `BELOW` maps each layer to the layers that it
+may import. Layers that are not below one another do not import each other.
+
+`tests/project/architecture_test.py` compares every import with this table, and
+tools/update_build.py turns each layer into one Bazel library.
 """
 
-SCHEMA_MODULES = ("schema", "fields")
+# Modules that a task table may use; they form a layer of their own.
+_GROUPS = {
+  "flan_tf.task.schema": "flan_tf.task.schema",
+  "flan_tf.task.fields": "flan_tf.task.schema",
+}
 
-_L0 = ("flan_tf.schema", "flan_tf")
-_L1 = (*_L0, "flan_tf.mesh", "flan_tf.data")
-_L3 = (*_L1, "flan_tf.model", "flan_tf.train", "flan_tf.eval")
+_BASE = ("flan_tf.version", "flan_tf.name_lists", "flan_tf.json_lines")
+_TASK = (*_BASE, "flan_tf.task.schema", "flan_tf.task")
+_VALUES = (*_TASK, "flan_tf.config", "flan_tf.sampling")
+_DATA = (*_VALUES, "flan_tf.vocab", "flan_tf.data")
+_MODEL = (
+  *_VALUES,
+  "flan_tf.vocab",
+  "flan_tf.mesh",
+  "flan_tf.checkpoints",
+  "flan_tf.model",
+)
+_RUN = (*_MODEL, "flan_tf.data")
+_EVAL = (*_RUN, "flan_tf.inference", "flan_tf.eval")
+_ALL = (
+  *_EVAL,
+  "flan_tf.training",
+  "flan_tf.report",
+  "flan_tf.contamination",
+  "flan_tf.prepare",
+  "flan_tf.bridges",
+  "flan_tf.tpu_plan",
+  "tasks",
+)
 
 BELOW = {
-  "flan_tf.schema": (),
-  "flan_tf": ("flan_tf.schema",),
-  "tasks": ("flan_tf.schema",),
-  "flan_tf.mesh": _L0,
-  "flan_tf.data": _L0,
-  "flan_tf.prepare": (*_L0, "flan_tf.data"),
-  "flan_tf.model": (*_L0, "flan_tf.mesh"),
-  "flan_tf.train": (*_L1, "flan_tf.model"),
-  "flan_tf.eval": (*_L1, "flan_tf.model"),
-  "flan_tf.report": (*_L0, "flan_tf.eval"),
-  "flan_tf.plan": _L3,
-  "flan_tf.bridges": (*_L3, "flan_tf.report"),
-  "launch": (
-    *_L3,
-    "flan_tf.prepare",
-    "flan_tf.plan",
-    "flan_tf.bridges",
-    "flan_tf.report",
-    "tasks",
-  ),
+  "flan_tf.version": (),
+  "flan_tf.name_lists": ("flan_tf.version",),
+  "flan_tf.json_lines": ("flan_tf.version",),
+  "flan_tf.task.schema": _BASE,
+  "tasks": (*_BASE, "flan_tf.task.schema"),
+  "flan_tf.task": (*_BASE, "flan_tf.task.schema"),
+  "flan_tf.sampling": _BASE,
+  "flan_tf.config": _TASK,
+  "flan_tf.vocab": _VALUES,
+  "flan_tf.data": (*_VALUES, "flan_tf.vocab"),
+  "flan_tf.mesh": _VALUES,
+  "flan_tf.checkpoints": (*_VALUES, "flan_tf.vocab", "flan_tf.mesh"),
+  "flan_tf.model": (*_VALUES, "flan_tf.mesh"),
+  "flan_tf.training": _RUN,
+  "flan_tf.inference": _RUN,
+  "flan_tf.eval": (*_RUN, "flan_tf.inference"),
+  "flan_tf.report": _EVAL,
+  "flan_tf.contamination": (*_EVAL, "flan_tf.report"),
+  "flan_tf.prepare": _DATA,
+  "flan_tf.bridges": (*_EVAL, "flan_tf.training", "flan_tf.report"),
+  "flan_tf.tpu_plan": (*_EVAL, "flan_tf.training"),
+  "flan_tf.api": _ALL,
+  "launch": (*_ALL, "flan_tf.api"),
 }
 
 
 def layer_of(module: str) -> str | None:
-  """The layer of a dotted module name; None if it is not of this project.
+  """Returns the layer of a dotted name, None for modules of other projects.
 
-  >>> layer_of("flan_tf.fields"), layer_of("flan_tf.data.pack.greedy")
-  ('flan_tf.schema', 'flan_tf.data')
+  >>> layer_of("flan_tf.task.fields"), layer_of("flan_tf.data.packing")
+  ('flan_tf.task.schema', 'flan_tf.data')
   """
-  package, _, rest = module.partition(".")
-  if package in ("tasks", "launch"):
-    return package
-  if package != "flan_tf":
-    return None
-  name = rest.partition(".")[0]
-  if name in SCHEMA_MODULES:
-    return "flan_tf.schema"
-  inner = f"{package}.{name}"
-  return inner if inner in BELOW else package
+  parts = module.split(".")
+  for length in range(len(parts), 0, -1):
+    name = ".".join(parts[:length])
+    name = _GROUPS.get(name, name)
+    if name in BELOW:
+      return name
+  # `import flan_tf` alone gives the public interface.
+  return "flan_tf.api" if parts[0] == "flan_tf" else None

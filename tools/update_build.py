@@ -7,7 +7,8 @@ A layer (tools/layers.py) is one py_library, a test file one py_test, a binary
 of launch one py_binary. Deps are what the files import; a test also depends on
 the layers it names in strings, because it may start `python -m launch.train`,
 and on every file of the tree if it looks for files from `__file__`.
-tests/build_files_test.py fails while a BUILD file is not what this would write.
+`tests/project/build_files_test.py` fails while a BUILD file differs from what
+this script would write.
 """
 
 import ast
@@ -66,16 +67,25 @@ _VISIBLE = 'package(default_visibility = ["//visibility:public"])'
 _LARGE = frozenset(
   f"{name}_test"
   for name in (
-    *("adafactor", "bench", "bridges", "byte_pair", "calls", "chat", "choose"),
-    *("cli", "contamination", "control", "decode", "evaluation", "every_row"),
+    *(
+      "adafactor",
+      "bench",
+      "bridges",
+      "byte_pair",
+      "functions",
+      "chat_templates",
+      "next_token",
+    ),
+    *("cli", "contamination", "control", "kv_cache", "evaluation", "every_row"),
     *("export", "families", "generate", "hosts", "inspect_tasks", "lora"),
     *("loop", "mesh_invariance", "model_card", "ops", "pipeline", "plan_cli"),
     *("plan_compile", "plan_execute", "plan_identity", "plan_search"),
     *("prepare", "prompt_file", "quickstart", "resize", "resume"),
-    *("saved_model", "scoring", "soft_prompt", "stopped_evaluation"),
-    *("tpu", "tpu_worker", "training", "transformer", "wrapping"),
+    *("saved_model", "scorer", "soft_prompt", "stopped_evaluation"),
+    *("tpu_slice", "tpu_worker", "training", "decoder", "prompt_format"),
   )
 )
+_LOWEST = "flan_tf.version"  # Has flan_tf/__init__.py.
 _TREE = "//:tree"  # Every file of the project, for tests that read them.
 
 
@@ -94,7 +104,7 @@ def module_name(path: pathlib.Path) -> str:
 def imports(path: pathlib.Path) -> Iterator[tuple[int, str]]:
   """Yields (line, module) for every import, also those inside functions.
 
-  `from flan_tf import schema` gives flan_tf.schema. Imports under `if
+  `from flan_tf.task import schema` gives flan_tf.task.schema. Imports under `if
   TYPE_CHECKING:` count: an arrow is an arrow.
   """
   tree = ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
@@ -117,7 +127,7 @@ def build_files() -> dict[str, str]:
     used.update(deps)
     lists = {"srcs": _inside(directory, files), "deps": deps}
     data = _data(directory) if directory == layer.replace(".", "/") else []
-    lists["data"] = data if _name(layer) != "schema" else []
+    lists["data"] = data
     targets.setdefault(directory, []).append(
       _rule("py_library", _name(layer), lists)
     )
@@ -148,7 +158,7 @@ def test_files() -> list[pathlib.Path]:
 
 
 def label(layer: str) -> str:
-  """flan_tf.data -> //flan_tf/data, flan_tf.schema -> //flan_tf:schema."""
+  """flan_tf.data -> //flan_tf/data, flan_tf.config -> //flan_tf:config."""
   directory, name = _directory(layer), _name(layer)
   short = directory.rpartition("/")[2] == name
   return f"//{directory}" if short else f"//{directory}:{name}"
@@ -160,15 +170,17 @@ def _layers() -> dict[str, list[pathlib.Path]]:
   for package in PACKAGES:
     for path in sources(package):
       module = module_name(path)
-      # The package's docstring goes with its lowest layer.
+      # Every import of the package needs its __init__.py: the lowest layer.
       layer = layers.layer_of(module) if module != "flan_tf" else None
-      files.setdefault(layer or "flan_tf.schema", []).append(path)
+      files.setdefault(layer or _LOWEST, []).append(path)
   return dict(sorted(files.items()))
 
 
 def _directory(layer: str) -> str:
   directory = layer.replace(".", "/")
-  return directory if (ROOT / directory).is_dir() else directory.split("/")[0]
+  return (
+    directory if (ROOT / directory).is_dir() else directory.rpartition("/")[0]
+  )
 
 
 def _name(layer: str) -> str:
@@ -193,6 +205,8 @@ def _deps(
       found += [(0, name) for name in named]
     for line, module in found:
       deps.add(_dep(path, line, module, inside, own))
+  if inside.startswith("flan_tf.") and inside != _LOWEST:
+    deps.add(label(_LOWEST))
   return _sorted(deps - {""})
 
 
@@ -221,14 +235,7 @@ def _dep(
         " needs it, to OPTIONAL here."
       )
     return f"@pypi//{DISTRIBUTIONS[top].replace('-', '_')}"
-  if module == "flan_tf" or layer == "flan_tf" and not _exists(module):
-    layer = "flan_tf.schema"  # `from flan_tf import __version__`
   return "" if layer == inside or layer not in _layers() else label(layer)
-
-
-def _exists(module: str) -> bool:
-  """Whether flan_tf.x.y is a module of L0 or a name in one."""
-  return (ROOT / "flan_tf" / f"{module.split('.')[1]}.py").exists()
 
 
 def data_files(directory: str) -> list[pathlib.Path]:
@@ -257,7 +264,7 @@ def _binaries() -> list[str]:
 
 def _support(used: set[str]) -> list[str]:
   """The library of what tests import or start, if there is such a thing."""
-  skip = ("conftest.py", "run.py")
+  skip = ("conftest.py", "run.py", "__init__.py")
   files = [
     path
     for path in sources("tests")
@@ -281,7 +288,7 @@ def _tests(used: set[str]) -> list[str]:
     if "__file__" in text or "update_build" in text:
       lists["data"] = [_TREE]
     name = path.relative_to("tests").with_suffix("").as_posix()
-    size = "large" if name in _LARGE else "medium"
+    size = "large" if path.stem in _LARGE else "medium"
     extra = f'    size = "{size}",\n    timeout = "long",'
     rules.append(_rule("py_test", name, lists, extra))
   return rules

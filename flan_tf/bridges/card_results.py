@@ -11,10 +11,10 @@ import os
 import tensorflow as tf
 from absl import logging
 
-from flan_tf.bridges import native_source
-from flan_tf.bridges import source as source_lib
+from flan_tf.bridges import model_source
+from flan_tf.bridges.native import checkpoint_source
 from flan_tf.eval import results
-from flan_tf.report import compare, tables
+from flan_tf.report import comparison, tables
 
 # What launch.evaluate writes: the untuned model first, where there are two.
 _BASE, _RESULTS = "base.json", "results.json"
@@ -22,7 +22,9 @@ _BASE, _RESULTS = "base.json", "results.json"
 _EVALUATIONS = "evaluations"
 
 
-def with_results(source: source_lib.Source, path: str) -> source_lib.Source:
+def with_results(
+  source: model_source.ModelSource, path: str
+) -> model_source.ModelSource:
   """A checkpoint with an evaluation of it, which goes where it goes.
 
   Args:
@@ -34,8 +36,8 @@ def with_results(source: source_lib.Source, path: str) -> source_lib.Source:
     FileNotFoundError: there are no results.
     SourceError: they are of another checkpoint, or the source is no checkpoint.
   """
-  if not isinstance(source, native_source.NativeSource):
-    raise source_lib.SourceError(
+  if not isinstance(source, checkpoint_source.NativeSource):
+    raise model_source.SourceError(
       f"{source.note} is no checkpoint that was evaluated here, so no results"
       " are its own. Convert it to native:DIR, evaluate that with"
       " launch.evaluate, and convert from native:DIR with --results."
@@ -50,14 +52,14 @@ def with_results(source: source_lib.Source, path: str) -> source_lib.Source:
       data = source.data | {_EVALUATIONS: [e.to_json() for e in found[:count]]}
       return dataclasses.replace(source, data=data)
   theirs = " and ".join(evaluation.checkpoint for evaluation in found)
-  raise source_lib.SourceError(
+  raise model_source.SourceError(
     f"{path} has results of {theirs}, not of {source.path}. Give the results of"
     " this checkpoint, or evaluate it: python -m launch.evaluate"
     f" --checkpoint={source.path} --held_out=..."
   )
 
 
-def section(source: native_source.NativeSource) -> list[str]:
+def section(source: checkpoint_source.NativeSource) -> list[str]:
   """The paragraphs and tables of a card that say how the model did."""
   found = _evaluations(source)
   if not found:
@@ -78,27 +80,27 @@ def section(source: native_source.NativeSource) -> list[str]:
     " rows. **majority**: the accuracy of always giving the most frequent"
     " answer. **paper**: FLAN 137B zero-shot (Wei et al. 2021), on its own test"
     " rows and templates; † marks another metric.",
-    *(f"Not like with like: {line}." for line in compare.differences(found)),
+    *(f"Not like with like: {line}." for line in comparison.differences(found)),
     *([tables.to_markdown(not_read)] if len(not_read) > 1 else []),
   ]
 
 
-def _tasks_table(found: compare.Evaluations) -> tables.Table:
+def _tasks_table(found: comparison.Evaluations) -> tables.Table:
   """A row a task as in the report, with its cluster and how many templates."""
   heads, *lines = tables.tasks(found)
   task, metric, *rest = heads
   table = [[task, "cluster", metric, "templates", *rest]]
   for (task, metric, *rest), row in zip(
-    lines, compare.rows(found), strict=True
+    lines, comparison.rows(found), strict=True
   ):
-    result = compare.any_of(row)
+    result = comparison.any_of(row)
     count = str(len(result.templates))
     table.append([task, result.cluster, metric, count, *rest])
   return table
 
 
 def _evaluations(
-  source: native_source.NativeSource,
+  source: checkpoint_source.NativeSource,
 ) -> list[results.EvaluationResults]:
   """The evaluation of this very checkpoint, behind that of its base."""
   try:

@@ -8,11 +8,11 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flan_tf import schema, wordings
-from flan_tf.bridges import card_results, native_source
-from flan_tf.bridges import source as source_lib
-from flan_tf.mesh import checkpoint
-from flan_tf.train import run as run_lib
+from flan_tf.bridges import card_results, model_source
+from flan_tf.bridges.native import checkpoint_source
+from flan_tf.checkpoints import store
+from flan_tf.task import schema, wordings
+from flan_tf.training import session
 
 FILE = "README.md"
 _LONGEST_LINE = 20  # runs, one starting from another; against a circle
@@ -21,7 +21,10 @@ Row = Sequence[Any]
 
 
 def text(
-  source: source_lib.Source, title: str, how_to_run: str, notes: Sequence[str]
+  source: model_source.ModelSource,
+  title: str,
+  how_to_run: str,
+  notes: Sequence[str],
 ) -> str:
   """The card, in Markdown.
 
@@ -34,21 +37,21 @@ def text(
   parts = [f"# {title}", source.describe()]
   parts += ["\n".join(f"* {note}" for note in notes)] if notes else []
   parts += ["## Use", *_prompting(source), how_to_run]
-  if isinstance(source, native_source.NativeSource):
+  if isinstance(source, checkpoint_source.NativeSource):
     parts += ["## Training", *_training(source)]
     parts += ["## Data", *_data(source)]
     parts += ["## Results", *card_results.section(source)]
   return "\n\n".join(parts) + "\n"
 
 
-def _prompting(source: source_lib.Source) -> list[str]:
+def _prompting(source: model_source.ModelSource) -> list[str]:
   """What stands around a prompt."""
   vocabulary = source.vocabulary
   lines = []
   if vocabulary.has_start:
     (start,) = vocabulary.pieces([vocabulary.bos_id])
     lines.append(f"A prompt starts with `{start}` (id {vocabulary.bos_id}).")
-  native = isinstance(source, native_source.NativeSource)
+  native = isinstance(source, checkpoint_source.NativeSource)
   if not native or source.run.data.objective == "instructions":
     lines.append(_separator(source))
   if not native:
@@ -63,7 +66,7 @@ def _prompting(source: source_lib.Source) -> list[str]:
   return [" ".join(lines)]
 
 
-def _separator(source: source_lib.Source) -> str:
+def _separator(source: model_source.ModelSource) -> str:
   vocabulary = source.vocabulary
   if source.separator == "chat":
     return f"Prompt and answer stand in {str(source.chat)!r}."
@@ -77,7 +80,7 @@ def _separator(source: source_lib.Source) -> str:
   return f"{between[source.separator]} stands between a prompt and its answer."
 
 
-def _training(source: native_source.NativeSource) -> list[str]:
+def _training(source: checkpoint_source.NativeSource) -> list[str]:
   run, data = source.run, source.data
   train, adapter = run.train, run.adapter
   started = train.init_from or data.get("source") or ""
@@ -108,7 +111,7 @@ def _training(source: native_source.NativeSource) -> list[str]:
   return [_table(("setting", "value"), rows)]
 
 
-def _data(source: native_source.NativeSource) -> list[str]:
+def _data(source: checkpoint_source.NativeSource) -> list[str]:
   """The mixture that its run read, and what earlier runs had seen."""
   found = source.data.get("mixture", {}).get("tasks", [])
   parts = []
@@ -160,7 +163,7 @@ def _data(source: native_source.NativeSource) -> list[str]:
   return [*parts, *converted] or ["It saw none of the project's data sets."]
 
 
-def _converted(source: native_source.NativeSource) -> list[str]:
+def _converted(source: checkpoint_source.NativeSource) -> list[str]:
   """What the weights were before the first run here, if they were converted."""
   run, data = source.run, source.data
   for _ in range(_LONGEST_LINE):
@@ -173,15 +176,15 @@ def _converted(source: native_source.NativeSource) -> list[str]:
     if not before:
       return []
     try:
-      path = checkpoint.find(before)
-      run = run_lib.saved_config(path)
-      data = json.loads(checkpoint.read_file(path, run_lib.DATA_FILE))
+      path = store.find(before)
+      run = session.saved_config(path)
+      data = json.loads(store.read_file(path, session.DATA_FILE))
     except ValueError:  # It is not there any more.
       return []
   return []
 
 
-def of_checkpoint(source: native_source.NativeSource, target: str) -> str:
+def of_checkpoint(source: checkpoint_source.NativeSource, target: str) -> str:
   """The card of a checkpoint that is written at `target`."""
   command = f"python -m launch.generate --checkpoint={json.dumps(target)}"
   code = f"```\n{command} --prompt='...'\n```"

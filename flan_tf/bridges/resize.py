@@ -19,20 +19,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flan_tf.bridges import source as source_lib
-from flan_tf.model import dims as dims_lib
+from flan_tf.bridges import model_source
+from flan_tf.model import dims
 
 # Rows of which the mean is taken at a time.
 _ROWS = 4096
 
 
-class ResizeError(source_lib.SourceError):
+class ResizeError(model_source.SourceError):
   """A vocabulary that cannot be made so."""
 
 
 def resized(
-  source: source_lib.Source, vocab: int = 0, add_pieces: Sequence[str] = ()
-) -> source_lib.Source:
+  source: model_source.ModelSource,
+  vocab: int = 0,
+  add_pieces: Sequence[str] = (),
+) -> model_source.ModelSource:
   """The same model with other rows in its embedding and its output layer.
 
   Args:
@@ -50,19 +52,19 @@ def resized(
     vocabulary = vocabulary.with_special(add_pieces)
   pieces = max(model.pieces or model.vocab, vocabulary.size)
   enough = pieces <= model.vocab
-  rows = vocab or (model.vocab if enough else dims_lib.padded_vocab(pieces))
+  rows = vocab or (model.vocab if enough else dims.padded_vocab(pieces))
   if rows < pieces:
     raise ResizeError(
       f"--vocab={rows}: the model predicts {pieces} pieces"
       f" ({vocabulary.size} of them in its tokenizer), so that fewer rows would"
       f" change it. Expected {pieces} or more, e.g."
-      f" {dims_lib.padded_vocab(pieces)}."
+      f" {dims.padded_vocab(pieces)}."
     )
   before = model.pieces or model.vocab
   new = range(old, old + len(add_pieces))
   tensors = {
     name: _resized(tensor, before, old, new, rows)
-    if name in source_lib.OF_VOCABULARY
+    if name in model_source.OF_VOCABULARY
     else tensor
     for name, tensor in source.tensors.items()
   }
@@ -93,8 +95,12 @@ def _check(pieces: Sequence[str], known: Sequence[str]) -> None:
 
 
 def _resized(
-  tensor: source_lib.Tensor, before: int, old: int, new: range, rows: int
-) -> source_lib.Tensor:
+  tensor: model_source.SourceTensor,
+  before: int,
+  old: int,
+  new: range,
+  rows: int,
+) -> model_source.SourceTensor:
   """A table [vocab, d_model] with other rows.
 
   Args:
@@ -135,4 +141,4 @@ def _resized(
     return changed(there, begin, end)
 
   shape = (rows, *tensor.shape[1:])
-  return source_lib.Tensor(shape, read, tensor.read_rows and read_rows)
+  return model_source.SourceTensor(shape, read, tensor.read_rows and read_rows)

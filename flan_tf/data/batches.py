@@ -13,8 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flan_tf.data import mixture as mixture_lib
-from flan_tf.data import packing, tokens
+from flan_tf.data import example_table, mixture, packing
 
 
 class BatchState(NamedTuple):
@@ -63,7 +62,7 @@ class Batches:
 
   def __init__(
     self,
-    tables: Mapping[str, tokens.TokenTable],
+    tables: Mapping[str, example_table.TokenTable],
     rates: Mapping[str, int],
     batch_rows: int,
     row_length: int,
@@ -71,7 +70,7 @@ class Batches:
     bos_id: int | None,
     pad_id: int = 0,
     state: BatchState | None = None,
-    block_examples: int = mixture_lib.BLOCK_EXAMPLES,
+    block_examples: int = mixture.BLOCK_EXAMPLES,
   ):
     """Starts at `state`, or at the beginning.
 
@@ -92,7 +91,7 @@ class Batches:
     if batch_rows < 1:
       raise ValueError(f"batch_rows is {batch_rows}; it must be 1 or more.")
     tables = {name: table for name, table in tables.items() if len(table)}
-    self._mixture = mixture_lib.Mixture(
+    self._mixture = mixture.Mixture(
       sizes={name: len(table) for name, table in tables.items()},
       rates={name: rates[name] for name in tables},
       seed=seed,
@@ -158,7 +157,7 @@ class Batches:
         lengths[here] = of_task[examples[here]]
       rows = packing.plan_rows(lengths, self._row_length)
       # Packing puts the longest first; training should not.
-      order = mixture_lib.generator(self._seed, "rows", block)
+      order = mixture.generator(self._seed, "rows", block)
       rows = [rows[i] for i in order.permutation(len(rows))]
       self._block = (block, (rows, task_numbers, examples))
     return self._block[1]

@@ -19,8 +19,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from flan_tf import schema, suggest
+from flan_tf import name_lists
 from flan_tf.data import pipeline, prompts, rows
+from flan_tf.task import schema
 
 _CHUNK = 1 << 20  # bytes
 # A longer paragraph is several documents, and each begins with the last words
@@ -129,7 +130,7 @@ def _field(path: str, number: int, line: bytes, field: str) -> str:
   if not isinstance(value.get(field), str):
     texts = [name for name, item in value.items() if isinstance(item, str)]
     raise ValueError(
-      f"{path}, line {number}: {suggest.unknown('text field', field, texts)}"
+      f"{path}, line {number}: {name_lists.unknown_name('text field', field, texts)}"
       " Name another one with --field."
     )
   return value[field]

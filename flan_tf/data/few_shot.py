@@ -12,9 +12,9 @@ ones first.
 import dataclasses
 from collections.abc import Sequence
 
-from flan_tf import schema, wordings
-from flan_tf.data import mixture, requests, rows, split_plan, wrapping
-from flan_tf.data import vocabulary as vocabulary_lib
+from flan_tf.data import mixture, prompt_format, requests, row_ranges, rows
+from flan_tf.task import schema, wordings
+from flan_tf.vocab.vocabulary import Vocabulary
 
 # Training rows that exemplars are drawn from; more are seldom told apart.
 POOL = 512
@@ -23,7 +23,7 @@ POOL = 512
 def read_pool(
   task: schema.Task,
   dataset: rows.Dataset,
-  train: split_plan.RowRange,
+  train: row_ranges.RowRange,
   seed: int,
   size: int = POOL,
 ) -> tuple[requests.EvaluationRow, ...]:
@@ -42,8 +42,8 @@ def with_exemplars(
   pool: Sequence[requests.EvaluationRow],
   shots: int,
   markers: wordings.Markers,
-  vocabulary: vocabulary_lib.AnyVocabulary,
-  limits: wrapping.Limits,
+  vocabulary: Vocabulary,
+  limits: prompt_format.Limits,
   seed: int,
   same_split: bool = False,
   fixed: bool = False,

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow as tf
 
-from flan_tf import schema
-from flan_tf.data import prompts, rows, split_plan, tokens
-from flan_tf.data import vocabulary as vocabulary_lib
+from flan_tf.data import example_table, prompts, row_ranges, rows
+from flan_tf.task import schema
+from flan_tf.vocab.vocabulary import Vocabulary
 
 _BATCH = 256
 
@@ -20,10 +20,10 @@ _BATCH = 256
 def build_table(
   task: schema.Task,
   dataset: rows.Dataset,
-  row_range: split_plan.RowRange,
-  vocabulary: vocabulary_lib.AnyVocabulary,
+  row_range: row_ranges.RowRange,
+  vocabulary: Vocabulary,
   row_length: int,
-) -> tuple[tokens.TokenTable, tokens.Counts]:
+) -> tuple[example_table.TokenTable, example_table.Counts]:
   """Reads and tokenizes the documents of a task.
 
   The same text in several rows (one passage, many questions) counts once.
@@ -38,7 +38,7 @@ def build_table(
   Raises:
     rows.DataCorruptionError: a file cannot be read.
   """
-  counts, writer = tokens.Counts(), tokens.TableWriter()
+  counts, writer = example_table.Counts(), example_table.TableWriter()
   seen: set[bytes] = set()
   batches = documents(task, dataset, row_range).batch(_BATCH).prefetch(2)
   with rows.naming_corrupt_files(dataset, row_range.split):
@@ -46,7 +46,7 @@ def build_table(
       keep, texts = batch[prompts.KEEP].numpy(), batch["text"].numpy()
       numbers = batch[rows.ROW_INDEX].numpy()
       pieces = vocabulary.tokenize(batch["text"])
-      for i, ids in enumerate(tokens.ragged_rows(pieces)):
+      for i, ids in enumerate(example_table.ragged_rows(pieces)):
         counts.rows += 1
         if not keep[i]:
           counts.left_out += 1
@@ -64,7 +64,7 @@ def build_table(
 
 
 def documents(
-  task: schema.Task, dataset: rows.Dataset, row_range: split_plan.RowRange
+  task: schema.Task, dataset: rows.Dataset, row_range: row_ranges.RowRange
 ) -> tf.data.Dataset:
   """Rows of a range as {text, row_index, keep}."""
   if not task.documents:
@@ -86,7 +86,7 @@ def documents(
 
 
 def texts(
-  task: schema.Task, dataset: rows.Dataset, row_range: split_plan.RowRange
+  task: schema.Task, dataset: rows.Dataset, row_range: row_ranges.RowRange
 ) -> Iterator[str]:
   """The documents of a task as strings, e.g. to train a vocabulary."""
   read = documents(task, dataset, row_range)

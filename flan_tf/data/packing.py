@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flan_tf.data import tokens
+from flan_tf.data import example_table
 
 # Names and types of a batch, each [rows, length].
 FEATURES = {
@@ -74,7 +74,7 @@ def plan_rows(lengths: np.ndarray, length: int) -> list[list[int]]:
 
 def fill_rows(
   rows: Sequence[Sequence[int]],
-  tables: Sequence[tokens.TokenTable],
+  tables: Sequence[example_table.TokenTable],
   task_numbers: np.ndarray,
   examples: np.ndarray,
   length: int,

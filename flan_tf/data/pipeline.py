@@ -17,10 +17,17 @@ from typing import Any
 
 from absl import logging
 
-from flan_tf import config, mixing, schema
-from flan_tf.data import batches as batches_lib
-from flan_tf.data import language_model, rows, split_plan, tokens, wrapping
-from flan_tf.data import vocabulary as vocabulary_lib
+from flan_tf import config
+from flan_tf.data import (
+  batches,
+  example_table,
+  language_model,
+  prompt_format,
+  row_ranges,
+  rows,
+)
+from flan_tf.task import mixing, schema
+from flan_tf.vocab.vocabulary import Vocabulary
 
 INSTRUCTIONS = "instructions"
 LANGUAGE_MODEL = "language_model"
@@ -36,7 +43,7 @@ class PlannedTask:
 
   task: schema.Task
   dataset: rows.Dataset
-  plan: split_plan.SplitPlan
+  plan: row_ranges.SplitPlan
 
   @property
   def notes(self) -> tuple[str, ...]:
@@ -113,7 +120,7 @@ class Report:
 def plan_tasks(
   tasks: Iterable[schema.Task],
   data_dir: str,
-  train_cap: int = split_plan.TRAIN_CAP,
+  train_cap: int = row_ranges.TRAIN_CAP,
 ) -> tuple[list[PlannedTask], dict[str, str]]:
   """Opens each task's data set and plans its rows; reads none of them.
 
@@ -132,7 +139,7 @@ def plan_tasks(
     if isinstance(dataset, str):
       missing[task.name] = dataset
     else:
-      plan = split_plan.plan_splits(
+      plan = row_ranges.plan_splits(
         task.source.splits, dataset.counts, train_cap
       )
       planned.append(PlannedTask(task, dataset, plan))
@@ -142,7 +149,7 @@ def plan_tasks(
 def load_training_tables(
   tasks: Sequence[schema.Task],
   data_dir: str,
-  vocabulary: vocabulary_lib.AnyVocabulary,
+  vocabulary: Vocabulary,
   *,
   seed: int,
   objective: str = INSTRUCTIONS,
@@ -153,11 +160,11 @@ def load_training_tables(
   chat: config.ChatConfig | None = None,
   overflow: str = "middle",
   mixing_cap: int = mixing.MIXING_CAP,
-  train_cap: int = split_plan.TRAIN_CAP,
+  train_cap: int = row_ranges.TRAIN_CAP,
   shuffle_labels: bool = False,
   threads: int | None = None,
   progress: bool | None = None,
-) -> tuple[dict[str, tokens.TokenTable], Report]:
+) -> tuple[dict[str, example_table.TokenTable], Report]:
   """Reads and tokenizes the training rows of several tasks.
 
   Args:
@@ -191,7 +198,7 @@ def load_training_tables(
       f"objective is {objective!r}; expected {INSTRUCTIONS!r} or"
       f" {LANGUAGE_MODEL!r}."
     )
-  limits = wrapping.Limits.of(
+  limits = prompt_format.Limits.of(
     input_length, target_length, row_length, overflow, separator, chat
   )
   readable, left_out = plan_tasks(tasks, data_dir, train_cap)
@@ -214,7 +221,7 @@ def load_training_tables(
     part = (item.task, item.dataset, item.plan.train, vocabulary)
     if objective == LANGUAGE_MODEL:
       return language_model.build_table(*part, row_length)
-    return tokens.build_table(*part, limits, seed, shuffle_labels)
+    return example_table.build_table(*part, limits, seed, shuffle_labels)
 
   results = _in_threads(read, planned, threads, progress)
   kept, tables = [], {}
@@ -238,7 +245,7 @@ def load_training_tables(
 def training_texts(
   tasks: Sequence[schema.Task],
   data_dir: str,
-  train_cap: int = split_plan.TRAIN_CAP,
+  train_cap: int = row_ranges.TRAIN_CAP,
 ) -> Iterator[str]:
   """The running text of the tasks' training rows, each text once.
 
@@ -266,22 +273,22 @@ def training_texts(
 
 
 def training_batches(
-  tables: Mapping[str, tokens.TokenTable],
+  tables: Mapping[str, example_table.TokenTable],
   report: Report,
-  vocabulary: vocabulary_lib.AnyVocabulary,
+  vocabulary: Vocabulary,
   *,
   batch_rows: int,
   row_length: int,
   seed: int,
-  state: batches_lib.BatchState | None = None,
+  state: batches.BatchState | None = None,
   starts: bool = False,
-) -> batches_lib.Batches:
+) -> batches.Batches:
   """The batches of a run, from `state` on.
 
   With `starts` every example has `bos_id` before it, whether or not the texts
   of the vocabulary have.
   """
-  return batches_lib.Batches(
+  return batches.Batches(
     tables,
     report.rates,
     batch_rows,

@@ -18,7 +18,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flan_tf import registry, schema, splits
+from flan_tf.task import holdout, registry, schema
 
 _PROMPT, _ANSWER = "prompt", "answer"
 # The answer as a part of a text, for language modelling.
@@ -240,7 +240,7 @@ def _refuse_held_out(
   cluster_of = {task.name: task.cluster for task in known}
   for (task, cluster), (line, count) in file.origins.items():
     for where in dict.fromkeys((cluster, cluster_of.get(task, ""))):
-      if splits.forbids(held_out, task, where):
+      if holdout.forbids(held_out, task, where):
         raise ValueError(
           f"{file.path}, line {line} ({count:,} such lines) was made from"
           f" {' of '.join(filter(None, (task, where)))}, which must not train"
@@ -264,7 +264,7 @@ def _task(
     name=name,
     dataset=name,
     cluster=file.cluster,
-    kind=schema.Kind.GENERATION,
+    kind=schema.TaskKind.GENERATION,
     source=schema.Source(
       os.path.basename(file.path),
       file.fingerprint,

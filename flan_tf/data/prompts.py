@@ -20,7 +20,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from flan_tf import schema, suggest
+from flan_tf import name_lists
+from flan_tf.task import schema
 
 Slots = dict[str, tf.Tensor]
 
@@ -51,7 +52,7 @@ def fill_slots(task: schema.Task, row: Mapping[str, Any]) -> Slots:
   """
   raw = dict(task.fields(tensors(row)))
   slots = {name: _text(task, raw, name) for name in task.slots}
-  if task.kind is schema.Kind.CLASSIFICATION:
+  if task.kind is schema.TaskKind.CLASSIFICATION:
     slots |= _classification(task, raw)
   else:
     slots |= {
@@ -229,7 +230,7 @@ def _require(task: schema.Task, raw: Slots, name: str) -> None:
   if name not in raw:
     raise ValueError(
       f"Task {task.name!r}: its field function gives no {name!r}. "
-      + suggest.unknown("slot", name, raw)
+      + name_lists.unknown_name("slot", name, raw)
     )
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from flan_tf import schema
-from flan_tf.data import mixture, prompts, split_plan, wrapping
+from flan_tf.data import mixture, prompt_format, prompts, row_ranges
 from flan_tf.data import rows as rows_lib
-from flan_tf.data import vocabulary as vocabulary_lib
+from flan_tf.task import schema
+from flan_tf.vocab.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +81,7 @@ class TokenRequest:
 def read_evaluation_rows(
   task: schema.Task,
   dataset: rows_lib.Dataset,
-  row_range: split_plan.RowRange,
+  row_range: row_ranges.RowRange,
   limit: int | None = None,
   seed: int = 0,
   only: np.ndarray | None = None,
@@ -185,8 +185,8 @@ def render_rows(
 
 def tokenize_requests(
   requests: Sequence[Request],
-  vocabulary: vocabulary_lib.AnyVocabulary,
-  limits: wrapping.Limits,
+  vocabulary: Vocabulary,
+  limits: prompt_format.Limits,
 ) -> list[TokenRequest]:
   """Requests as ids; nothing is left out, whatever `limits.overflow` says.
 
@@ -197,8 +197,8 @@ def tokenize_requests(
     ValueError: an option has no tokens, so it has no probability.
   """
   overflow = limits.overflow
-  if overflow is wrapping.Overflow.SKIP:
-    overflow = wrapping.Overflow.MIDDLE
+  if overflow is prompt_format.Overflow.SKIP:
+    overflow = prompt_format.Overflow.MIDDLE
   wrapper = limits.wrapper(vocabulary)
   most = limits.longest_target - len(wrapper.after)
   encoded = wrapper.encode_options(
@@ -218,7 +218,7 @@ def tokenize_requests(
     longest = max(map(len, options), default=limits.longest_target)
     room = min(limits.input_length, limits.row_length - longest)
     room -= wrapper.of_prompt
-    prompt = wrapper.prompt(wrapping.cut(ids, room, overflow))
+    prompt = wrapper.prompt(prompt_format.cut(ids, room, overflow))
     trimmed = len(ids) > room or any(len(x) > most for x in found)
     out.append(TokenRequest(request, prompt, tuple(options), trimmed))
   return out

@@ -17,8 +17,9 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import file_adapters
 from tensorflow_datasets.core.utils import conversion_utils
 
-from flan_tf import schema, suggest
-from flan_tf.data import prompt_file, split_plan
+from flan_tf import name_lists
+from flan_tf.data import prompt_file, row_ranges
+from flan_tf.task import schema
 
 ROW_INDEX = "row_index"
 
@@ -120,7 +121,7 @@ def hub_folder(hub: str) -> str:
 
 def read_rows(
   dataset: Dataset,
-  row_range: split_plan.RowRange,
+  row_range: row_ranges.RowRange,
   convert: Callable[[dict[str, Any]], Any] | None = None,
 ) -> tf.data.Dataset:
   """Rows of a range in file order, as dicts of features and `row_index`.
@@ -140,7 +141,7 @@ def read_rows(
   if split not in dataset.counts and len(row_range):
     raise ValueError(
       f"{dataset.source.name}: "
-      + suggest.unknown("split", split, dataset.counts)
+      + name_lists.unknown_name("split", split, dataset.counts)
     )
 
   parse = dict
@@ -161,7 +162,7 @@ def read_rows(
 
 
 def _records(
-  dataset: Dataset, row_range: split_plan.RowRange
+  dataset: Dataset, row_range: row_ranges.RowRange
 ) -> tf.data.Dataset:
   """Serialized rows, one file after the other; of a file the rows themselves.
 

@@ -13,11 +13,12 @@ import math
 
 import numpy as np
 
-from flan_tf import schema
-from flan_tf.data import pipeline, prompts, requests, split_plan
+from flan_tf.data import pipeline, prompts, requests, row_ranges
 from flan_tf.data import rows as rows_lib
-from flan_tf.eval import metrics, predictions
-from flan_tf.eval.model import Model
+from flan_tf.eval import metrics
+from flan_tf.inference import predictions
+from flan_tf.inference.language_model import LanguageModel
+from flan_tf.task import schema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +74,7 @@ class HeldBack:
 
 
 def held_back(
-  model: Model, task: schema.Task, data_dir: str, max_examples: int = 0
+  model: LanguageModel, task: schema.Task, data_dir: str, max_examples: int = 0
 ) -> HeldBack:
   """Scores a two-way task's test rows with every template.
 
@@ -122,7 +123,11 @@ def held_back(
 
 
 def memorized(
-  model: Model, task: schema.Task, data_dir: str, train_cap: int, seed: int
+  model: LanguageModel,
+  task: schema.Task,
+  data_dir: str,
+  train_cap: int,
+  seed: int,
 ) -> float:
   """Accuracy on the training rows, each in the wording it was trained with.
 
@@ -154,7 +159,7 @@ def memorized(
 
 
 def _planned(
-  task, data_dir, cap: int = split_plan.TRAIN_CAP
+  task, data_dir, cap: int = row_ranges.TRAIN_CAP
 ) -> pipeline.PlannedTask:
   planned, missing = pipeline.plan_tasks([task], data_dir, cap)
   if not planned:

@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 
-from flan_tf.mesh import checkpoint
+from flan_tf.checkpoints import store
 
 # Of TensorFlow's format: names, shapes and a checksum of every tensor.
 _INDEX = "state.index"
@@ -20,10 +20,10 @@ def of_checkpoint(path: str) -> str:
   Raises:
     CheckpointError: a file of it is missing.
   """
-  parts = [checkpoint.read_file(path, name) for name in _FILES]
-  base = json.loads(checkpoint.read_file(path, "data.json")).get("base")
+  parts = [store.read_file(path, name) for name in _FILES]
+  base = json.loads(store.read_file(path, "data.json")).get("base")
   if base:
-    parts.append(of_checkpoint(checkpoint.find(base)).encode())
+    parts.append(of_checkpoint(store.find(base)).encode())
   return _digest(parts)
 
 

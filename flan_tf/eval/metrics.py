@@ -4,7 +4,7 @@ A classification metric compares option indices; a generation metric compares
 texts with one or more right answers each. Every value is a percentage: 0 to
 100, except that correlations run from -100 to 100; more is better. The formulas
 are those of scikit-learn, scipy, rouge-score, sacrebleu and rapidfuzz; only how
-short answers are compared is written here, in `flan_tf.eval.answers`.
+short answers are compared is written here, in `flan_tf.eval.qa_metrics`.
 """
 
 import dataclasses
@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 
-import flan_tf
-from flan_tf import schema, suggest
-from flan_tf.eval import answers
+from flan_tf import name_lists
+from flan_tf.version import __version__
+from flan_tf.eval import qa_metrics
+from flan_tf.task import schema
 
 # Standard deviations of the normal distribution that hold 95 % of it.
 _Z95 = 1.959963984540054
@@ -44,7 +45,7 @@ class Metric:
   """
 
   name: str
-  kind: schema.Kind
+  kind: schema.TaskKind
   package: str
   about: str
   function: Callable[..., float]
@@ -56,7 +57,7 @@ class Metric:
   def describe(self) -> str:
     """What the number is and which version of which package computed it."""
     if self.package == _OURS:
-      return f"{self.about} ({_OURS} {flan_tf.__version__})"
+      return f"{self.about} ({_OURS} {__version__})"
     version = importlib.metadata.version(self.package)
     return f"{self.about} ({self.package} {version})"
 
@@ -87,7 +88,7 @@ def compute(
     ValueError: an unknown name, or inputs that do not fit together.
   """
   if name not in METRICS:
-    raise ValueError(suggest.unknown("metric", name, METRICS))
+    raise ValueError(name_lists.unknown_name("metric", name, METRICS))
   metric = METRICS[name]
   if len(predictions) != len(references):
     raise ValueError(
@@ -96,7 +97,7 @@ def compute(
     )
   if not len(references):
     raise ValueError(f"Metric {name!r}: no examples to score.")
-  if metric.kind is schema.Kind.CLASSIFICATION:
+  if metric.kind is schema.TaskKind.CLASSIFICATION:
     chosen = _indices(name, "predictions", predictions, options)
     right = _indices(name, "references", references, options)
     if not metric.grouped:
@@ -233,7 +234,7 @@ def _rouge_scorer(score_name):
 
 def _answers(score, predictions, references) -> np.ndarray:
   scores = [
-    answers.best(score, text, right)
+    qa_metrics.best(score, text, right)
     for text, right in zip(predictions, references, strict=True)
   ]
   return 100 * np.array(scores)
@@ -311,7 +312,7 @@ def _indices(name, what, values, options) -> np.ndarray:
     raise ValueError(
       f"Metric {name!r}: {what} must be option indices, int [N]; got"
       f" {array.dtype} {list(array.shape)}. Texts want a generation metric:"
-      f" {', '.join(_names(schema.Kind.GENERATION))}."
+      f" {', '.join(_names(schema.TaskKind.GENERATION))}."
     )
   if name != "majority" and (options is None or options < 2):
     raise ValueError(
@@ -337,7 +338,7 @@ def _check_texts(name, predictions, references) -> None:
       raise ValueError(
         f"Metric {name!r}: predictions[{index}] must be a text, got {text!r}."
         " Option indices want a classification metric:"
-        f" {', '.join(_names(schema.Kind.CLASSIFICATION))}."
+        f" {', '.join(_names(schema.TaskKind.CLASSIFICATION))}."
       )
     # A bare string would be read as a list of its letters.
     if isinstance(right, str) or not len(right):
@@ -347,12 +348,12 @@ def _check_texts(name, predictions, references) -> None:
       )
 
 
-def _names(kind: schema.Kind) -> list[str]:
+def _names(kind: schema.TaskKind) -> list[str]:
   return [name for name, metric in METRICS.items() if metric.kind is kind]
 
 
-_CHOICE = schema.Kind.CLASSIFICATION
-_TEXT = schema.Kind.GENERATION
+_CHOICE = schema.TaskKind.CLASSIFICATION
+_TEXT = schema.TaskKind.GENERATION
 _OURS = "flan_tf"
 
 
@@ -451,16 +452,16 @@ METRICS: Mapping[str, Metric] = {
       "word_similarity",
       "rapidfuzz",
       "1 - edit distance in words / words of the longer text",
-      functools.partial(_answers, answers.word_similarity),
+      functools.partial(_answers, qa_metrics.word_similarity),
     ),
     _of_answers(
-      "exact_match", "share of equal texts", answers.exact, answers.exact
+      "exact_match", "share of equal texts", qa_metrics.exact, qa_metrics.exact
     ),
-    _of_answers("turn_f1", "F1 of words, answer by answer", answers.turn_f1),
-    *_official("squad", "SQuAD", answers.squad_em, answers.squad_f1),
+    _of_answers("turn_f1", "F1 of words, answer by answer", qa_metrics.turn_f1),
+    *_official("squad", "SQuAD", qa_metrics.squad_em, qa_metrics.squad_f1),
     *_official(
-      "trivia_qa", "TriviaQA", answers.trivia_qa_em, answers.trivia_qa_f1
+      "trivia_qa", "TriviaQA", qa_metrics.trivia_qa_em, qa_metrics.trivia_qa_f1
     ),
-    *_official("drop", "DROP", answers.drop_em, answers.drop_f1),
+    *_official("drop", "DROP", qa_metrics.drop_em, qa_metrics.drop_f1),
   )
 }

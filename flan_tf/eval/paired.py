@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from flan_tf.data import mixture
-from flan_tf.eval import intervals, journal, measures
+from flan_tf.eval import bootstrap, prediction_log, scoring
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Difference:
   task: str
   metric: str
   value: float
-  interval: intervals.Interval | None
+  interval: bootstrap.Interval | None
   rows: int
   won: int | None
   lost: int | None
@@ -51,8 +51,8 @@ class Difference:
 def difference(
   task: str,
   metric: str,
-  first: Sequence[journal.Line],
-  second: Sequence[journal.Line],
+  first: Sequence[prediction_log.PredictionLine],
+  second: Sequence[prediction_log.PredictionLine],
   seed: int = 0,
   resamples: int = 1_000,
 ) -> Difference | None:
@@ -83,16 +83,16 @@ def difference(
     for table in tables
   ]
   value = [
-    intervals.mean(
-      np.array([[measures.measure([metric], x)[metric] for x in by_template]])
+    bootstrap.mean(
+      np.array([[scoring.measure([metric], x)[metric] for x in by_template]])
     )
     for by_template in models
   ]
   random = mixture.generator(seed, "bootstrap", task)
-  drawn = intervals.draw(metric, models, random, resamples)
+  drawn = bootstrap.draw(metric, models, random, resamples)
   ends = None
   if drawn is not None:
-    ends = intervals.ends(intervals.mean(drawn[1]) - intervals.mean(drawn[0]))
+    ends = bootstrap.ends(bootstrap.mean(drawn[1]) - bootstrap.mean(drawn[0]))
   won, lost = _won_and_lost(one, other, set(rows))
   return Difference(
     task=task,
@@ -106,15 +106,15 @@ def difference(
   )
 
 
-def _table(lines) -> dict[tuple[int, int], journal.Line]:
+def _table(lines) -> dict[tuple[int, int], prediction_log.PredictionLine]:
   return {
     (line.template, line.row): line
     for line in lines
-    if line.part == journal.TEST
+    if line.part == prediction_log.TEST
   }
 
 
-def _right(line: journal.Line) -> object:
+def _right(line: prediction_log.PredictionLine) -> object:
   """What must be equal of the same row, also where options have other names."""
   return line.references if line.choice is None else line.answer_index
 

@@ -5,7 +5,7 @@ Classification: the option with the largest sum of token log-probabilities
 references. Each template that asks for the answer is evaluated alone, on the
 dev rows (to find the best one) and on the test rows (to report).
 
-Answers are kept while they are made, see `flan_tf.eval.journal`. An evaluation
+Answers are kept while they are made, see `flan_tf.eval.prediction_log`. An evaluation
 that was stopped asks only what was not answered, and its numbers are those of
 one that never stopped.
 """
@@ -19,33 +19,37 @@ from typing import Any
 
 import tensorflow as tf
 
-import flan_tf
-from flan_tf import schema, wordings
 from flan_tf.data import mixture, pipeline
 from flan_tf.eval import (
+  bootstrap,
   fingerprint,
-  intervals,
-  journal,
-  measures,
   metrics,
-  packages,
-  predictions,
+  package_versions,
+  prediction_log,
   results,
+  scoring,
 )
-from flan_tf.eval.asking import Asked, Settings, most_requests
-from flan_tf.eval.model import Model
-from flan_tf.eval.progress import Progress
+from flan_tf.eval.task_requests import (
+  EvaluationConfig,
+  TaskRequests,
+  most_requests,
+)
+from flan_tf.inference import predictions
+from flan_tf.inference.language_model import LanguageModel
+from flan_tf.inference.progress import Progress
+from flan_tf.task import schema, wordings
+from flan_tf.version import __version__
 
-_DEFAULT = Settings()
+_DEFAULT = EvaluationConfig()
 
 
 def evaluate(
-  model: Model,
+  model: LanguageModel,
   label: str,
   checkpoint: str,
   tasks: Sequence[schema.Task],
   data_dir: str,
-  settings: Settings = _DEFAULT,
+  settings: EvaluationConfig = _DEFAULT,
   output: str = "",
   restart: bool = False,
 ) -> results.EvaluationResults:
@@ -66,14 +70,14 @@ def evaluate(
     journal.JournalError: there are predictions of another evaluation.
   """
   planned, not_read = pipeline.plan_tasks(tasks, data_dir)
-  folder = journal.folder_of(output, label) if output else ""
+  folder = prediction_log.folder_of(output, label) if output else ""
   if folder and restart and tf.io.gfile.exists(folder):
     tf.io.gfile.rmtree(folder)
   about = _settings(model, settings)
   header = {
     "checkpoint": checkpoint,
     "weights": fingerprint.of_checkpoint(checkpoint) if folder else "",
-    "flan_tf": flan_tf.__version__,
+    "flan_tf": __version__,
     "seed": settings.seed,
     **about,
   }
@@ -101,7 +105,9 @@ def evaluate(
   )
 
 
-def _settings(model: Model, settings: Settings) -> dict[str, Any]:
+def _settings(
+  model: LanguageModel, settings: EvaluationConfig
+) -> dict[str, Any]:
   """What the answers depend on, but for weights, rows and wordings."""
   data = model.run.data
   about = {
@@ -125,7 +131,7 @@ def _settings(model: Model, settings: Settings) -> dict[str, Any]:
   return about
 
 
-def _run(model: Model, settings: Settings) -> dict[str, Any]:
+def _run(model: LanguageModel, settings: EvaluationConfig) -> dict[str, Any]:
   """What ran it: for repeating it, or for comparing speeds."""
   mesh = model.run.mesh
   return {
@@ -136,14 +142,14 @@ def _run(model: Model, settings: Settings) -> dict[str, Any]:
     "batch": model.batch,
     "chunk": settings.chunk,
     "resamples": settings.resamples,
-    "packages": packages.versions(),
+    "packages": package_versions.versions(),
   }
 
 
 def _evaluate_task(
-  model: Model,
+  model: LanguageModel,
   item: pipeline.PlannedTask,
-  settings: Settings,
+  settings: EvaluationConfig,
   folder: str,
   header: Mapping[str, Any],
   progress: Progress,
@@ -156,10 +162,10 @@ def _evaluate_task(
   task = wordings.reword(task, settings.wording)
   item = dataclasses.replace(item, task=task)
   limits = predictions.limits_of(model)
-  if settings.max_new and task.kind is schema.Kind.GENERATION:
+  if settings.max_new and task.kind is schema.TaskKind.GENERATION:
     most = min(settings.max_new, limits.target_length)
     limits = dataclasses.replace(limits, target_length=most)
-  asked = Asked(model, item, limits, settings)
+  asked = TaskRequests(model, item, limits, settings)
   if not asked.templates:
     progress.expect(task.name, 0)
     return (
@@ -172,15 +178,15 @@ def _evaluate_task(
       f"no row of {item.plan.test} can be scored:"
       f" {asked.left_out or 'it is empty'}"
     )
-  ranked = task.kind is schema.Kind.CLASSIFICATION
-  kept = journal.Journal(
+  ranked = task.kind is schema.TaskKind.CLASSIFICATION
+  kept = prediction_log.PredictionLog(
     folder,
     task.name,
     {
       **header,
       "asked": asked.fingerprint if folder else "",
       "metric": task.metrics[0],
-      "line_score": measures.about_score(task.metrics[0]),
+      "line_score": scoring.about_score(task.metrics[0]),
     },
     len(asked),
     settings.chunk if ranked else max(settings.chunk // 4, 1),
@@ -191,7 +197,7 @@ def _evaluate_task(
 
 def _answer(
   model, task, asked, limits, settings, kept, progress
-) -> list[journal.Line]:
+) -> list[prediction_log.PredictionLine]:
   """The lines of all requests, without their prompts: read, or made now."""
   stops = task.baseline.stops if settings.wording == wordings.BASELINE else ()
   progress.expect(task.name, len(asked))
@@ -205,7 +211,7 @@ def _answer(
         model, task, wanted, limits, stops, settings.score
       )
       seconds = time.perf_counter() - start
-      lines = measures.lines_of(task, places, answered)
+      lines = scoring.lines_of(task, places, answered)
       kept.write(chunk, lines)
       progress.add(len(lines), seconds)
     else:
@@ -218,9 +224,9 @@ def _answer(
 
 def _result(
   item: pipeline.PlannedTask,
-  asked: Asked,
-  settings: Settings,
-  lines: list[journal.Line],
+  asked: TaskRequests,
+  settings: EvaluationConfig,
+  lines: list[prediction_log.PredictionLine],
 ) -> results.TaskResult:
   """What sums up the answers of a task."""
   task, headline = item.task, item.task.metrics[0]
@@ -230,8 +236,10 @@ def _result(
       lines, lambda line: (line.template, line.part)
     )
   }
-  on_test = [parts[template, journal.TEST] for template in asked.templates]
-  each, of_mean = intervals.of_templates(
+  on_test = [
+    parts[template, prediction_log.TEST] for template in asked.templates
+  ]
+  each, of_mean = bootstrap.of_templates(
     headline,
     on_test,
     mixture.generator(settings.seed, "bootstrap", task.name),
@@ -241,19 +249,19 @@ def _result(
   for template, tested, interval in zip(
     asked.templates, on_test, each, strict=True
   ):
-    values = measures.measure(task.metrics, tested)
-    on_dev = parts.get((template, journal.DEV), [])
+    values = scoring.measure(task.metrics, tested)
+    on_dev = parts.get((template, prediction_log.DEV), [])
     scores.append(
       results.TemplateScore(
         template,
         test=values[headline],
-        dev=measures.measure([headline], on_dev).get(headline, math.nan),
+        dev=scoring.measure([headline], on_dev).get(headline, math.nan),
         others={name: values[name] for name in task.metrics[1:]},
         interval=interval,
       )
     )
   majority = None
-  if task.kind is schema.Kind.CLASSIFICATION:
+  if task.kind is schema.TaskKind.CLASSIFICATION:
     majority = metrics.majority([row.answer_index for row in asked.test.rows])
   return results.TaskResult(
     task=task.name,
@@ -269,5 +277,5 @@ def _result(
     test_rows_from="; ".join([str(item.plan.test), *item.notes]),
     majority=majority,
     interval=of_mean,
-    signature=measures.signature(headline, on_test[0]),
+    signature=scoring.signature(headline, on_test[0]),
   )

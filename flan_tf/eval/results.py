@@ -46,8 +46,9 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flan_tf import schema, suggest
+from flan_tf import name_lists
 from flan_tf.eval import metrics
+from flan_tf.task import schema
 
 Json = dict[str, Any]
 # Of results.json. 1 had no intervals, and neither `run` nor `time`.
@@ -132,7 +133,7 @@ class TaskResult:
   task: str
   dataset: str
   cluster: str
-  kind: schema.Kind
+  kind: schema.TaskKind
   metric: str
   templates: tuple[TemplateScore, ...]
   examples: int
@@ -148,7 +149,7 @@ class TaskResult:
     if self.cluster not in schema.CLUSTERS:
       raise ValueError(
         f"Result of task {self.task!r}: "
-        + suggest.unknown("cluster", self.cluster, schema.CLUSTERS)
+        + name_lists.unknown_name("cluster", self.cluster, schema.CLUSTERS)
       )
     indices = [score.template for score in self.templates]
     if not indices or len(set(indices)) != len(indices):
@@ -234,7 +235,7 @@ class TaskResult:
       task=value["task"],
       dataset=value["dataset"],
       cluster=value["cluster"],
-      kind=schema.Kind[value["kind"].upper()],
+      kind=schema.TaskKind[value["kind"].upper()],
       metric=value["metric"],
       templates=tuple(map(TemplateScore.from_json, value["templates"])),
       examples=value["examples"],

@@ -1,119 +1,127 @@
-"""Programs that give options their log-probabilities."""
+"""Answers become lines of a journal, and lines become numbers.
 
+Every number of an evaluation comes from lines, whether they were made just now
+or read back: what a stopped run finds is what one never stopped does.
+"""
+
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
-import numpy as np
-
-from flan_tf.eval import loaded, tree_rows
-from flan_tf.mesh import program
-from flan_tf.mesh.compat import mtf
-from flan_tf.model import dims as dims_lib
-from flan_tf.model import transformer, tree
+from flan_tf.eval import metrics, prediction_log
+from flan_tf.inference import predictions
+from flan_tf.task import schema
 
 
-class _Kept(NamedTuple):
-  """What stands before the rows of calls, read once and left on the cores."""
-
-  ids: np.ndarray
-  states: Any
-  count: Any
+def about_score(metric: str) -> str:
+  """What `Line.score` is, where `metric` is the headline metric."""
+  return metrics.METRICS[metric].stand_in or metric
 
 
-class Scorer:
-  """Scores options behind prompts, with a program for each shape of rows."""
+def lines_of(
+  task: schema.Task,
+  places: Sequence[tuple[str, int]],
+  answered: Sequence[predictions.Prediction],
+) -> list[prediction_log.PredictionLine]:
+  """Lines of answered requests.
 
-  def __init__(self, model: loaded.LoadedModel):
-    self._model = model
-    self._programs: dict[tree_rows.Shape, tuple] = {}
-    self._readers: dict[int, tuple] = {}
-
-  def score(
-    self,
-    prompts: Sequence[np.ndarray],
-    options: Sequence[Sequence[np.ndarray]],
-  ) -> list[np.ndarray]:
-    """See Model.score_options."""
-    out = [np.zeros(len(of_prompt)) for of_prompt in options]
-    calls = tree_rows.plan(
-      [self._model.trunk(ids) for ids in prompts],
-      options,
-      self._model.run.data.length,
-      self._model.batch,
-      self._model.layout.parts("batch"),
+  Args:
+    task: what they are of.
+    places: the part and the template of each.
+    answered: the answers.
+  """
+  if not answered:
+    return []
+  metric = metrics.METRICS[task.metrics[0]]
+  given = [
+    _choice(p.request.answer_index, p.choice, p.text, p.request.references)
+    for p in answered
+  ]
+  if metric.kind is schema.TaskKind.CLASSIFICATION:
+    wanted = [p.request.answer_index for p in answered]
+    scores = metric.per_example(given, wanted)
+  else:
+    scores = metric.per_example(
+      [p.text for p in answered], [p.request.references for p in answered]
     )
-    kept: _Kept | None = None
-    for call in calls:
-      if kept is None or not np.array_equal(kept.ids, call.before):
-        kept = self._read(call.before, call.shape.kept)
-      step, shapes = self.program_for(call.shape)
-      features, places = call.fill()
-      feeds = [
-        step.split(feature, shape)
-        for feature, shape in zip(features, shapes, strict=True)
-      ]
-      found = step(kept.states, kept.count, *feeds)
-      log_probs = step.join(found, shapes[-1]).astype(np.float64)
-      for place in places:
-        found = log_probs[place.row, place.begin : place.end]
-        out[place.prompt][place.option] = found.sum()
-    return out
-
-  def program_for(self, shape: tree_rows.Shape):
-    """A program for calls of a shape, and the shapes of what it takes."""
-    if shape not in self._programs:
-      model = self._model.run.model
-      memory = shape.kept + shape.length
-      d = dims_lib.dims_for(model, shape.rows, shape.length, memory)
-      scored = mtf.Shape([d.batch, mtf.Dimension("scored", shape.scored)])
-      shapes = [d.tokens] * 3 + [scored] * 2
-
-      def step(core: program.CoreProgram, states, count, *features):
-        *tokens, columns, targets = (
-          core.feed(x, dims) for x, dims in zip(features, shapes, strict=True)
-        )
-        before = None
-        if shape.kept:
-          dims = _kept_dims(model, shape.kept).cache
-          states = [core.feed(x, dims) for x in states]
-          before = tree.Before(states, core.feed(count, mtf.Shape([])))
-        weights = self._model.read(core)
-        hidden = tree.hidden_states(
-          model, d, weights, tree.Tokens(*tokens), before
-        )
-        hidden = transformer.at_columns(d, hidden, columns)
-        log_probs = transformer.log_probs(model, d, weights, hidden, targets)
-        core.lower()
-        return core.value(log_probs)
-
-      self._programs[shape] = self._made(step), shapes
-    return self._programs[shape]
-
-  def _read(self, ids: np.ndarray, kept: int) -> _Kept:
-    """Reads what stands before rows."""
-    if not kept:
-      return _Kept(ids, [], [])
-    if kept not in self._readers:
-      model = self._model.run.model
-      d = _kept_dims(model, kept)
-
-      def step(core: program.CoreProgram, *features):
-        tokens = tree.Tokens(*(core.feed(x, d.tokens) for x in features))
-        states = tree.states(model, d, self._model.read(core), tokens)
-        core.lower()
-        return [core.value(x) for x in states]
-
-      self._readers[kept] = self._made(step), d
-    step, d = self._readers[kept]
-    tokens = np.zeros([3, 1, kept], np.int32)
-    tokens[:, 0, : len(ids)] = ids, np.arange(len(ids)), [len(ids)] * len(ids)
-    feeds = [step.split(feature, d.tokens) for feature in tokens]
-    return _Kept(ids, step.start(*feeds), step.everywhere(np.int32(len(ids))))
-
-  def _made(self, step) -> program.Program:
-    return program.Program(self._model.devices, self._model.layout, step)
+  return [
+    prediction_log.PredictionLine(
+      part=part,
+      template=template,
+      row=p.request.row,
+      prompt=p.request.prompt,
+      exemplars=p.request.exemplars,
+      trimmed=p.trimmed,
+      answer=p.text,
+      references=p.request.references,
+      group=p.request.group,
+      right=_is_right(task, metric, p),
+      score=float(score),
+      options=p.request.options,
+      answer_index=p.request.answer_index,
+      choice=p.choice,
+      scores=p.scores,
+      values=p.values,
+    )
+    for (part, template), p, score in zip(places, answered, scores, strict=True)
+  ]
 
 
-def _kept_dims(model, kept: int) -> dims_lib.Dims:
-  """Of a row that all cores read, however they share the others."""
-  return dims_lib.dims_for(model, 1, kept, whole=True)
+def measure(
+  names: Sequence[str], lines: Sequence[prediction_log.PredictionLine]
+) -> dict[str, float]:
+  """Metrics of the lines of one template and part; empty without lines.
+
+  Args:
+    names: the task's metrics, the headline one first.
+    lines: what was answered.
+  """
+  if not lines:
+    return {}
+  return {name: _value(name, names[0], lines) for name in names}
+
+
+def _value(
+  name: str, headline: str, lines: Sequence[prediction_log.PredictionLine]
+) -> float:
+  metric = metrics.METRICS[name]
+  if name == headline and not metric.stand_in:
+    return math.fsum(line.score for line in lines) / len(lines)
+  if metric.kind is schema.TaskKind.CLASSIFICATION:
+    # Rows may differ in their number of options.
+    options = max(len(line.options) for line in lines)
+    indices = [line.answer_index for line in lines]
+    groups = [line.group for line in lines]
+    return metrics.compute(name, choices(lines), indices, options, groups)
+  texts = [line.answer for line in lines]
+  return metrics.compute(name, texts, [line.references for line in lines])
+
+
+def signature(
+  metric: str, lines: Sequence[prediction_log.PredictionLine]
+) -> str:
+  """How sacrebleu computes BLEU of these lines; empty for other metrics."""
+  if metric != "bleu" or not lines:
+    return ""
+  texts = [line.answer for line in lines]
+  return metrics.bleu_signature(texts, [line.references for line in lines])
+
+
+def choices(lines: Sequence[prediction_log.PredictionLine]) -> list[int]:
+  """What was chosen; of several right options, each counts as the first."""
+  return [
+    _choice(line.answer_index, line.choice, line.answer, line.references)
+    for line in lines
+  ]
+
+
+def _choice(answer_index, choice, text, references) -> int:
+  return answer_index if text in references else choice
+
+
+def _is_right(task, metric, prediction) -> bool | None:
+  right = prediction.request.references
+  if task.kind is schema.TaskKind.CLASSIFICATION:
+    return prediction.text in right
+  if metric.equal is None:
+    return None
+  return any(metric.equal(prediction.text, text) for text in right)

@@ -2,7 +2,7 @@
 
 Two names that it imports are gone from TensorFlow. They are lent to it here,
 and only while it is imported. Each loan has a test that fails once it is no
-longer needed (`tests/compat_test.py`); then this file can go, and
+longer needed (`tests/mesh/compat_test.py`); then this file can go, and
 `import mesh_tensorflow as mtf` takes its place.
 """
 

@@ -10,7 +10,7 @@ nobody knows is an error: Mesh-TF would read it as "not split".
 
 import dataclasses
 
-from flan_tf import suggest
+from flan_tf import name_lists
 from flan_tf.mesh.compat import mtf
 
 AXES = ("data", "sequence", "model")
@@ -101,7 +101,7 @@ class Layout:
     return sorted(self.rules._pairs)  # pylint: disable=protected-access
 
 
-def parse(shape: str, rules: str, dimensions: tuple[str, ...]) -> Layout:
+def parse_layout(shape: str, rules: str, dimensions: tuple[str, ...]) -> Layout:
   """Reads a mesh shape and layout rules.
 
   Args:
@@ -115,7 +115,9 @@ def parse(shape: str, rules: str, dimensions: tuple[str, ...]) -> Layout:
   axes = []
   for axis, size in _pairs(shape, "mesh.shape", "data:2;model:4"):
     if axis not in AXES:
-      raise ValueError("mesh.shape: " + suggest.unknown("axis", axis, AXES))
+      raise ValueError(
+        "mesh.shape: " + name_lists.unknown_name("axis", axis, AXES)
+      )
     if not size.isdigit() or int(size) < 1:
       raise ValueError(f"mesh.shape: {axis}:{size} is not a number of cores.")
     axes.append(mtf.Dimension(axis, int(size)))
@@ -124,10 +126,12 @@ def parse(shape: str, rules: str, dimensions: tuple[str, ...]) -> Layout:
   for name, axis in _pairs(rules, "mesh.layout", "batch:data;heads:model"):
     if name not in dimensions:
       raise ValueError(
-        "mesh.layout: " + suggest.unknown("dimension", name, dimensions)
+        "mesh.layout: " + name_lists.unknown_name("dimension", name, dimensions)
       )
     if axis not in AXES:
-      raise ValueError("mesh.layout: " + suggest.unknown("axis", axis, AXES))
+      raise ValueError(
+        "mesh.layout: " + name_lists.unknown_name("axis", axis, AXES)
+      )
     if sizes.get(axis, 1) > 1:
       split.append((name, axis))
   return Layout(mtf.Shape(axes), mtf.LayoutRules(split))

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 
-from flan_tf.mesh import operation
 from flan_tf.mesh.compat import mtf
+from flan_tf.mesh.op import CoreOp
 
 # Logits held at once by token_log_probs, in elements.
 _CHUNK_ELEMENTS = 1 << 22
@@ -57,7 +57,7 @@ def local(
   return op.outputs[0]
 
 
-class _Local(operation.OnCore):
+class _Local(CoreOp):
   def __init__(self, fn, inputs, output_shape, splittable, dtype, name, wants):
     super().__init__(list(inputs), name=name)
     self._fn, self._splittable, self._wants_together = fn, splittable, wants
@@ -89,7 +89,7 @@ class _Local(operation.OnCore):
     self._set(lowering, self.outputs[0], y)
 
 
-class _LocalGradient(operation.OnCore):
+class _LocalGradient(CoreOp):
   def __init__(self, forward: _Local, grad_y: mtf.Tensor):
     super().__init__([*forward.inputs, grad_y], name="local_gradient")
     self._forward = forward
@@ -179,7 +179,7 @@ def resplit(
   return _Resplit(x, before, after).outputs[0]
 
 
-class _Resplit(operation.OnCore):
+class _Resplit(CoreOp):
   def __init__(self, x, before, after):
     super().__init__([x], name="resplit")
     if before.size != after.size:
@@ -244,7 +244,7 @@ def embed(
   return _Embed(ids, table, vocab).outputs[0]
 
 
-class _Embed(operation.OnCore):
+class _Embed(CoreOp):
   def __init__(self, ids, table, vocab):
     super().__init__([ids, table], name="embed")
     self.vocab = vocab
@@ -264,7 +264,7 @@ class _Embed(operation.OnCore):
     self._set(lowering, self.outputs[0], rows, sum_over=axes)
 
 
-class _EmbedGradient(operation.OnCore):
+class _EmbedGradient(CoreOp):
   def __init__(self, forward: _Embed, grad_y):
     ids, table = forward.inputs
     super().__init__([ids, table, grad_y], name="embed_gradient")
@@ -356,7 +356,7 @@ def token_log_probs(
   return _TokenLogProbs(hidden, table, targets, vocab, head).outputs[0]
 
 
-class _TokenLogProbs(operation.OnCore):
+class _TokenLogProbs(CoreOp):
   def __init__(self, hidden, table, targets, vocab, head):
     super().__init__([hidden, table, targets], name="token_log_probs")
     self.vocab, self.head = vocab, head
@@ -397,7 +397,7 @@ class _TokenLogProbs(operation.OnCore):
     self._set(lowering, self.outputs[1], log_partition)
 
 
-class _TokenLogProbsGradient(operation.OnCore):
+class _TokenLogProbsGradient(CoreOp):
   def __init__(self, forward: _TokenLogProbs, grad_y):
     hidden, table, _ = forward.inputs
     super().__init__(
@@ -492,7 +492,7 @@ def sums(
   return list(_Sums(list(tensors), list(shapes), fn).outputs)
 
 
-class _Sums(operation.OnCore):
+class _Sums(CoreOp):
   def __init__(self, tensors, shapes, fn):
     super().__init__(tensors, name="sums")
     self._fn = fn

@@ -20,18 +20,17 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.distribute.distribute_utils import regroup
 
-from flan_tf.mesh import core as core_lib
-from flan_tf.mesh import layout as layout_lib
-from flan_tf.mesh import state as state_lib
-from flan_tf.mesh import strategy as strategy_lib
-from flan_tf.mesh import transport as transport_lib
+from flan_tf.mesh import mesh_impl, transport
 from flan_tf.mesh.compat import mtf
+from flan_tf.mesh.devices import Devices
+from flan_tf.mesh.layout import Layout, parse_layout
+from flan_tf.mesh.state import State
 
 
 class CoreProgram:
   """What a step function builds with: one Mesh-TF graph for one core."""
 
-  def __init__(self, impl: core_lib.Core):
+  def __init__(self, impl: mesh_impl.CoreMeshImpl):
     self.mesh = mtf.Mesh(mtf.Graph(), "mesh")
     self._impl = impl
     self._lowering: mtf.Lowering  # Set by `lower`.
@@ -45,7 +44,7 @@ class CoreProgram:
     laid_out = self._impl.LaidOutTensor([tf.convert_to_tensor(value)])
     return mtf.import_laid_out_tensor(self.mesh, laid_out, mtf.Shape(shape))
 
-  def read(self, state: state_lib.State) -> dict[str, mtf.Tensor]:
+  def read(self, state: State) -> dict[str, mtf.Tensor]:
     """All tensors of a state."""
     return {
       name: self.feed(state.variable(name).read_value(), spec.shape)
@@ -60,9 +59,7 @@ class CoreProgram:
     """This core's slice of a lowered tensor."""
     return self._lowering.tensors[x].to_laid_out_tensor().one_slice
 
-  def write(
-    self, state: state_lib.State, tensors: Mapping[str, mtf.Tensor]
-  ) -> None:
+  def write(self, state: State, tensors: Mapping[str, mtf.Tensor]) -> None:
     """Assigns lowered tensors to the state's variables."""
     # Read all before the first assignment: nothing may see a half-new state.
     values = {name: self.value(x) for name, x in tensors.items()}
@@ -85,8 +82,8 @@ class Program:
 
   def __init__(
     self,
-    devices: strategy_lib.Devices,
-    layout: layout_lib.Layout,
+    devices: Devices,
+    layout: Layout,
     step: Callable,
     fused: bool = False,
   ):
@@ -95,7 +92,7 @@ class Program:
     self._devices, self._layout, self._step = devices, layout, step
     # The function that the strategy runs, and that a plan lowers.
     self.core_step = self._run_core
-    self.trace: transport_lib.Trace  # Set while tracing.
+    self.trace: transport.CollectiveTrace  # Set while tracing.
     self._token = None
     if layout.is_split and devices.platform != "tpu":
       with devices.strategy.scope():
@@ -190,7 +187,7 @@ class Program:
 
   def run_all(self, *args):
     """What a call does, to be traced: the step on every core."""
-    self.trace = transport_lib.Trace()
+    self.trace = transport.CollectiveTrace()
     out = self._devices.strategy.run(self.core_step, args)
     self.trace.check()
     return out
@@ -217,19 +214,19 @@ class Program:
     core = tf.distribute.get_replica_context().replica_id_in_sync_group
     static = tf.get_static_value(core)
     core = core if static is None else int(static)
-    impl = core_lib.Core(self._layout, core, self._transport(core))
+    impl = mesh_impl.CoreMeshImpl(self._layout, core, self._transport(core))
     return self._step(CoreProgram(impl), *args)
 
-  def _transport(self, core) -> transport_lib.Transport:
+  def _transport(self, core) -> transport.Transport:
     if self._devices.platform == "tpu":
       self.trace.start(0)
-      return transport_lib.TpuOps(self.trace)
+      return transport.TpuTransport(self.trace)
     if not self._layout.is_split:
-      return transport_lib.Alone()
+      return transport.SingleCoreTransport()
     self.trace.start(core)
     local = self._devices.strategy.experimental_local_results(self._token)
     token = local[core - self._devices.local_cores.start].handle
-    return transport_lib.CollectiveOps(
+    return transport.CollectiveTransport(
       core, self._layout.cores, token, self.trace
     )
 
@@ -237,7 +234,7 @@ class Program:
 class Fed(NamedTuple):
   """A program, what one core feeds it with, and how often that is done.
 
-  `feeds` is a nest of TensorSpecs; see flan_tf.plan.
+  `feeds` is a nest of TensorSpecs; see flan_tf.tpu_plan.
   """
 
   program: Program
@@ -251,7 +248,7 @@ class Agreement:
   On one host nothing is exchanged.
   """
 
-  def __init__(self, devices: strategy_lib.Devices):
+  def __init__(self, devices: Devices):
     self._devices = devices
     cores = mtf.Shape([mtf.Dimension("batch", devices.cores)])
 
@@ -260,7 +257,7 @@ class Agreement:
       core.lower()
       return core.value(total)
 
-    layout = layout_lib.parse(f"data:{devices.cores}", "batch:data", ("batch",))
+    layout = parse_layout(f"data:{devices.cores}", "batch:data", ("batch",))
     self._sum = Program(devices, layout, step) if devices.hosts > 1 else None
 
   def __call__(self, value: float = 0.0) -> float:

@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from flan_tf.mesh import layout as layout_lib
-from flan_tf.mesh import strategy as strategy_lib
 from flan_tf.mesh.compat import mtf
+from flan_tf.mesh.devices import Devices
+from flan_tf.mesh.layout import Layout
 
 # (begin, size) of each dimension.
-Slice = tuple[tuple[int, int], ...]
+ShardRange = tuple[tuple[int, int], ...]
 # (name, seed, whole shape, slice) -> the values of that slice.
-Initializer = Callable[[str, int, mtf.Shape, Slice], np.ndarray]
+Initializer = Callable[[str, int, mtf.Shape, ShardRange], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
-class Spec:
+class StateSpec:
   """A tensor of the state: its named shape and how it begins."""
 
   shape: mtf.Shape
@@ -80,9 +80,9 @@ class State:
 
   def __init__(
     self,
-    devices: strategy_lib.Devices,
-    layout: layout_lib.Layout,
-    specs: Mapping[str, Spec],
+    devices: Devices,
+    layout: Layout,
+    specs: Mapping[str, StateSpec],
     dtype: tf.DType = tf.float32,
   ):
     for spec in specs.values():
@@ -114,12 +114,12 @@ class State:
     """Inside a program: the variable with this core's slice."""
     return self._variables[name]
 
-  def slices(self, name: str) -> Iterator[tuple[Slice, list[tf.Variable]]]:
+  def slices(self, name: str) -> Iterator[tuple[ShardRange, list[tf.Variable]]]:
     """This host's distinct slices, each with the variables that hold it."""
     local = self.devices.strategy.experimental_local_results(
       self._variables[name]
     )
-    by_slice: dict[Slice, list[tf.Variable]] = {}
+    by_slice: dict[ShardRange, list[tf.Variable]] = {}
     for core, variable in zip(self.devices.local_cores, local, strict=True):
       at = self.layout.slice_of(self.specs[name].shape, core)
       by_slice.setdefault(at, []).append(variable)

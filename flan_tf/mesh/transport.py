@@ -12,8 +12,8 @@ all-reduce, which needs three things that this file takes care of:
 * an ordering token per core, or the step hangs;
 * a group key that no other set of devices in the process uses, and an instance
   key that no other collective uses, or every later collective fails;
-* the same collectives in the same order on every core. `Trace` records them
-  and `Trace.check` compares the cores once all are traced: a mismatch would
+* the same collectives in the same order on every core. `CollectiveTrace` records them
+  and `CollectiveTrace.check` compares the cores once all are traced: a mismatch would
   hang, or add up different tensors, with no error.
 """
 
@@ -37,7 +37,7 @@ ADD, MAX, GATHER, SCATTER = KINDS = ("Add", "Max", "Gather", "Scatter")
 
 
 @dataclasses.dataclass(frozen=True)
-class Call:
+class CollectiveCall:
   """One collective as one core issues it; `kind` is one of KINDS."""
 
   kind: str
@@ -51,18 +51,18 @@ class Call:
     return math.prod(self.shape) * tf.as_dtype(self.dtype).size
 
 
-class Trace:
+class CollectiveTrace:
   """The collectives of one traced program, core by core."""
 
   def __init__(self):
     self._base = next(_instance_bases)
-    self._calls: dict[int, list[Call]] = {}
+    self._calls: dict[int, list[CollectiveCall]] = {}
 
   def start(self, core: int) -> None:
     """Begins a core's list; a core that is traced again starts afresh."""
     self._calls[core] = []
 
-  def add(self, core: int, call: Call) -> int:
+  def add(self, core: int, call: CollectiveCall) -> int:
     """Notes a call; returns its instance key, the same on every core."""
     calls = self._calls.setdefault(core, [])
     calls.append(call)
@@ -73,7 +73,7 @@ class Trace:
     return self._base + len(calls)
 
   @property
-  def calls(self) -> tuple[Call, ...]:
+  def calls(self) -> tuple[CollectiveCall, ...]:
     """The collectives that each core issues, in order."""
     return tuple(next(iter(self._calls.values()), ()))
 
@@ -162,19 +162,21 @@ def _merged(x: tf.Tensor, axis: int) -> tf.Tensor:
   return tf.reshape(x, shape)
 
 
-class Alone(Transport):
+class SingleCoreTransport(Transport):
   """Transport of a single core, which has nothing to exchange."""
 
 
-class CollectiveOps(Transport):
+class CollectiveTransport(Transport):
   """Transport for CPUs and GPUs: TensorFlow's collective ops."""
 
-  def __init__(self, core: int, cores: int, token: tf.Tensor, trace: Trace):
+  def __init__(
+    self, core: int, cores: int, token: tf.Tensor, trace: CollectiveTrace
+  ):
     self._core, self._cores = core, cores
     self._token, self._trace = token, trace
 
   def allreduce(self, x: tf.Tensor, groups: Groups, kind: str) -> tf.Tensor:
-    call = Call(kind, groups, tuple(_sizes(x)), x.dtype.name)
+    call = CollectiveCall(kind, groups, tuple(_sizes(x)), x.dtype.name)
     instance = self._trace.add(self._core, call)
     group = next(g for g in groups if self._core in g)
     # Every process registers all groups in the same order, so that the hosts
@@ -195,10 +197,10 @@ class CollectiveOps(Transport):
     return group.index(self._core), len(group)
 
 
-class TpuOps(Transport):
+class TpuTransport(Transport):
   """Transport for TPUs: XLA's collectives, in the tensor's own type."""
 
-  def __init__(self, trace: Trace):
+  def __init__(self, trace: CollectiveTrace):
     # Only here: other platforms need not have it.
     from tensorflow.compiler.tf2xla.ops import gen_xla_ops
 
@@ -276,7 +278,7 @@ class TpuOps(Transport):
 
   def _note(self, kind: str, x: tf.Tensor, groups: Groups) -> None:
     # All cores share one trace.
-    call = Call(kind, groups, tuple(_sizes(x)), x.dtype.name)
+    call = CollectiveCall(kind, groups, tuple(_sizes(x)), x.dtype.name)
     self._trace.add(0, call)
 
 

@@ -22,39 +22,39 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from flan_tf import config
+from flan_tf import config, name_lists
 from flan_tf.mesh import state
 from flan_tf.mesh.compat import mtf
-from flan_tf.model import transformer
+from flan_tf.model import decoder
 from flan_tf.model.dims import Dims
 
 A, B = "lora_a", "lora_b"
-SOFT_PROMPT = transformer.SOFT_PROMPT
+SOFT_PROMPT = decoder.SOFT_PROMPT
 
 
 def specs(
   model: config.ModelConfig, adapter: config.AdapterConfig, d: Dims
-) -> dict[str, state.Spec]:
+) -> dict[str, state.StateSpec]:
   """What trains instead of the model; empty where nothing is adapted."""
   found = {}
   if adapter.soft_prompt:
     prompt = mtf.Dimension("prompt", adapter.soft_prompt)
-    found[SOFT_PROMPT] = state.Spec(
+    found[SOFT_PROMPT] = state.StateSpec(
       mtf.Shape([prompt, d.d_model]), state.normal(model.d_model**-0.5)
     )
   if not adapter.lora_rank:
     return found
   rank = mtf.Dimension("rank", adapter.lora_rank)
-  of_model = transformer.weight_specs(model, d)
-  wanted = config.split_names(adapter.lora_weights)
+  of_model = decoder.weight_specs(model, d)
+  wanted = name_lists.split_names(adapter.lora_weights)
   for name, spec in of_model.items():
     layer, _, short = name.partition("/")
     if not layer.startswith("layer_") or short not in wanted:
       continue
     inputs, outputs = _sides(short, spec.shape)
     start = state.normal(mtf.Shape(inputs).size ** -0.5)
-    found[f"{name}/{A}"] = state.Spec(mtf.Shape([*inputs, rank]), start)
-    found[f"{name}/{B}"] = state.Spec(
+    found[f"{name}/{A}"] = state.StateSpec(mtf.Shape([*inputs, rank]), start)
+    found[f"{name}/{B}"] = state.StateSpec(
       mtf.Shape([rank, *outputs]), state.constant(0.0)
     )
   return found

@@ -3,8 +3,8 @@
 import dataclasses
 
 from flan_tf import config
-from flan_tf.mesh import layout as layout_lib
 from flan_tf.mesh.compat import mtf
+from flan_tf.mesh.layout import Layout
 
 # What `mesh.layout` may name.
 SPLITTABLE = (
@@ -108,7 +108,7 @@ def dims_for(
   length: int = 1,
   memory: int = 0,
   whole: bool = False,
-  layout: layout_lib.Layout | None = None,
+  layout: Layout | None = None,
 ) -> Dims:
   """Dimensions for rows of `length`.
 

@@ -24,8 +24,8 @@ from collections.abc import Iterable, Mapping
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from flan_tf import schema
 from flan_tf.data import rows
+from flan_tf.task import schema
 
 FILE = "flan_manifest.json"
 

@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
-from flan_tf import schema
+from flan_tf.task import schema
 
 
-class Processes:
+class WorkerProcesses:
   """The processes at work in one run; used from several threads.
 
   Args:

@@ -1,6 +1,6 @@
 """Prepares one data set, in a process of its own.
 
-`flan_tf.prepare.run` starts it with a request as JSON in its first argument:
+`flan_tf.prepare.runner` starts it with a request as JSON in its first argument:
 
     python -m flan_tf.prepare.worker '{"name": "super_glue/rte", ...}'
 

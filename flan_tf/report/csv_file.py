@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterator
 
 from flan_tf.eval import results
-from flan_tf.report import compare
+from flan_tf.report import comparison
 
 COLUMNS = (
   "label",
@@ -33,7 +33,7 @@ COLUMNS = (
 )
 
 
-def write(path: str, evaluations: compare.Evaluations) -> None:
+def write(path: str, evaluations: comparison.Evaluations) -> None:
   """Writes a file, local or `gs://`, into a folder that is there."""
   import tensorflow as tf
 
@@ -41,13 +41,13 @@ def write(path: str, evaluations: compare.Evaluations) -> None:
     file.write(text(evaluations))
 
 
-def text(evaluations: compare.Evaluations) -> str:
+def text(evaluations: comparison.Evaluations) -> str:
   """The whole file: a line of names, then the scores."""
   out = io.StringIO()
   writer: csv.DictWriter = csv.DictWriter(out, COLUMNS, lineterminator="\n")
   writer.writeheader()
   for label, evaluation in zip(
-    compare.labels(evaluations), evaluations, strict=True
+    comparison.labels(evaluations), evaluations, strict=True
   ):
     settings = json.dumps({**evaluation.settings, "seed": evaluation.seed})
     for result in evaluation.tasks:

@@ -4,12 +4,12 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from flan_tf.eval import journal, paired
-from flan_tf.report import cells, compare, tables
+from flan_tf.eval import paired, prediction_log
+from flan_tf.report import cells, comparison, tables
 
 
 def read(
-  evaluations: compare.Evaluations,
+  evaluations: comparison.Evaluations,
   predictions: Sequence[str],
   resamples: int = 1_000,
 ) -> dict[str, paired.Difference]:
@@ -23,23 +23,25 @@ def read(
   Returns:
     Those tasks of which both have predictions of the same rows.
   """
-  pair = compare.last_two(evaluations)
-  folders = compare.last_two(predictions)
+  pair = comparison.last_two(evaluations)
+  folders = comparison.last_two(predictions)
   if pair is None or folders is None or not all(folders):
     return {}
   found = {}
-  for row in compare.rows(pair):
+  for row in comparison.rows(pair):
     if None in row or len({result.metric for result in row if result}) > 1:
       continue
-    result = compare.any_of(row)
+    result = comparison.any_of(row)
     try:
-      first, second = (journal.read_task(f, result.task) for f in folders)
+      first, second = (
+        prediction_log.read_task(f, result.task) for f in folders
+      )
     except FileNotFoundError:
       continue
     difference = paired.difference(
       result.task, result.metric, first, second, pair[-1].seed, resamples
     )
-    if difference is not None and not compare.same_words(*pair):
+    if difference is not None and not comparison.same_words(*pair):
       # Template 0 of one is not that of the other.
       difference = dataclasses.replace(difference, won=None, lost=None)
     if difference is not None:

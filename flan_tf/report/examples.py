@@ -9,8 +9,8 @@ import math
 import random
 from collections.abc import Mapping, Sequence
 
-from flan_tf.eval import journal
-from flan_tf.report import compare
+from flan_tf.eval import prediction_log
+from flan_tf.report import comparison
 
 # A page holds hundreds of them: longer texts lose their middle, rows with more
 # options the end.
@@ -21,7 +21,7 @@ _Key = tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True)
-class Option:
+class ShownOption:
   """One option: its text, and its share of the options' probability, 0 to 1.
 
   The share is a softmax of what the options were ranked by.
@@ -34,19 +34,19 @@ class Option:
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class ShownAnswer:
   """What one model said; `options` is empty for a generation."""
 
   label: str
   text: str
   right: bool | None
   score: float
-  options: tuple[Option, ...] = ()
+  options: tuple[ShownOption, ...] = ()
   more_options: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class Example:
+class ComparedRow:
   """One test row, asked in one wording, and what each model said."""
 
   template: int
@@ -54,11 +54,11 @@ class Example:
   prompt: str
   characters: int
   references: tuple[str, ...]
-  answers: tuple[Answer, ...]
+  answers: tuple[ShownAnswer, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
+class ComparedGroup:
   """All answers of a kind.
 
   Attributes:
@@ -71,11 +71,11 @@ class Kind:
   name: str
   about: str
   count: int
-  drawn: tuple[Example, ...]
+  drawn: tuple[ComparedRow, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Examples:
+class ComparedRows:
   """The answers of a task.
 
   Attributes:
@@ -86,17 +86,17 @@ class Examples:
   """
 
   asked: int = 0
-  kinds: tuple[Kind, ...] = ()
+  kinds: tuple[ComparedGroup, ...] = ()
   missing: str = ""
 
 
 def read(
-  evaluations: compare.Evaluations,
+  evaluations: comparison.Evaluations,
   predictions: Sequence[str],
   task: str,
   most: int = 3,
   seed: int = 0,
-) -> Examples:
+) -> ComparedRows:
   """Counts and draws the answers of a task's test rows.
 
   Args:
@@ -111,38 +111,40 @@ def read(
       predictions.
   """
   if not any(predictions):
-    return Examples(missing="Predictions were not kept.")
+    return ComparedRows(missing="Predictions were not kept.")
   if len(predictions) != len(evaluations):
     raise ValueError(
       "Expected a folder of predictions for each result set, or none; got"
       f" {len(predictions)} for {len(evaluations)}."
     )
-  pair = compare.last_two(evaluations)
-  if pair is not None and not compare.same_words(*pair):
-    return Examples(missing="The two were asked in different words.")
-  labels = compare.labels(evaluations)
+  pair = comparison.last_two(evaluations)
+  if pair is not None and not comparison.same_words(*pair):
+    return ComparedRows(missing="The two were asked in different words.")
+  labels = comparison.labels(evaluations)
   lines = {}
   for label, folder in list(zip(labels, predictions, strict=True))[-2:]:
     try:
       if not folder:
         raise FileNotFoundError
-      found = journal.read_task(folder, task)
+      found = prediction_log.read_task(folder, task)
     except FileNotFoundError:
-      return Examples(missing=f"No predictions of {label} were kept.")
+      return ComparedRows(missing=f"No predictions of {label} were kept.")
     lines[label] = {
       (line.template, line.row): line
       for line in found
-      if line.part == journal.TEST
+      if line.part == prediction_log.TEST
     }
   shared = sorted(set.intersection(*map(set, lines.values())))
   judged = all(
     found[key].choice is not None for found in lines.values() for key in shared
   )
   counts = "" if judged else _what_counts(predictions[-1], task)
-  return Examples(
+  return ComparedRows(
     len(shared),
     tuple(
-      Kind(name, about + counts, len(keys), _drawn(lines, keys, most, seed))
+      ComparedGroup(
+        name, about + counts, len(keys), _drawn(lines, keys, most, seed)
+      )
       for name, about, keys in _kinds(lines, shared, judged)
     ),
   )
@@ -150,12 +152,12 @@ def read(
 
 def _what_counts(folder: str, task: str) -> str:
   """What the score of a single answer is, in brackets."""
-  score = journal.read_header(folder, task).get("line_score")
+  score = prediction_log.read_header(folder, task).get("line_score")
   return f" ({score})" if score else ""
 
 
 def _kinds(
-  lines: Mapping[str, Mapping[_Key, journal.Line]],
+  lines: Mapping[str, Mapping[_Key, prediction_log.PredictionLine]],
   keys: Sequence[_Key],
   judged: bool,
 ) -> list[tuple[str, str, list[_Key]]]:
@@ -193,7 +195,7 @@ def _kinds(
   ]
 
 
-def _value(line: journal.Line, judged: bool) -> float:
+def _value(line: prediction_log.PredictionLine, judged: bool) -> float:
   """0 to 1; 0 where there is none."""
   if judged:
     return float(bool(line.right))
@@ -201,11 +203,11 @@ def _value(line: journal.Line, judged: bool) -> float:
 
 
 def _drawn(
-  lines: Mapping[str, Mapping[_Key, journal.Line]],
+  lines: Mapping[str, Mapping[_Key, prediction_log.PredictionLine]],
   keys: Sequence[_Key],
   most: int,
   seed: int,
-) -> tuple[Example, ...]:
+) -> tuple[ComparedRow, ...]:
   mixed = random.Random(seed).sample(keys, len(keys))
   first = {row: (template, row) for template, row in reversed(mixed)}
   # Different rows first, as far as there are.
@@ -214,10 +216,10 @@ def _drawn(
 
 
 def _example(
-  lines: Mapping[str, Mapping[_Key, journal.Line]], key: _Key
-) -> Example:
+  lines: Mapping[str, Mapping[_Key, prediction_log.PredictionLine]], key: _Key
+) -> ComparedRow:
   asked = list(lines.values())[-1][key]
-  return Example(
+  return ComparedRow(
     template=key[0],
     row=key[1],
     prompt=_cut(asked.prompt, _LONGEST_PROMPT),
@@ -229,11 +231,11 @@ def _example(
   )
 
 
-def _answer(label: str, line: journal.Line) -> Answer:
+def _answer(label: str, line: prediction_log.PredictionLine) -> ShownAnswer:
   shares = _softmax(line.values)
   right = {line.options.index(x) for x in line.references if x in line.options}
   options = [
-    Option(
+    ShownOption(
       text=_cut(text, _LONGEST_ANSWER),
       share=share,
       chosen=index == line.choice,
@@ -246,7 +248,7 @@ def _answer(label: str, line: journal.Line) -> Answer:
   # The likeliest of many; else in their own order.
   if len(options) > _MOST_OPTIONS:
     options.sort(key=lambda option: -option.share)
-  return Answer(
+  return ShownAnswer(
     label=label,
     text=_cut(line.answer, _LONGEST_ANSWER),
     right=line.right,

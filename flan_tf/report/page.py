@@ -9,22 +9,22 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 
-from flan_tf import wordings
 from flan_tf.eval import paired, results
 from flan_tf.report import (
   cells,
-  compare,
+  comparison,
+  dot_positions,
   examples,
-  named,
+  paper_averages,
   published,
   sentences,
-  spread,
   tables,
 )
+from flan_tf.task import wordings as wordings_lib
 
 
 @dataclasses.dataclass(frozen=True)
-class Wording:
+class TemplateSection:
   """One template of a task: its text, and one score per result set."""
 
   template: int
@@ -34,22 +34,22 @@ class Wording:
 
 
 @dataclasses.dataclass(frozen=True)
-class Task:
+class TaskSection:
   """What the page shows of a task; `row` has one result per result set."""
 
-  row: compare.Row
+  row: comparison.Row
   first: results.TaskResult
   difference: paired.Difference | None
-  wordings: tuple[Wording, ...]
-  examples: examples.Examples
+  wordings: tuple[TemplateSection, ...]
+  examples: examples.ComparedRows
 
   @property
   def gain(self) -> float | None:
-    return compare.gain(self.row)
+    return comparison.gain(self.row)
 
 
 @dataclasses.dataclass(frozen=True)
-class Cluster:
+class ClusterSection:
   """A section of the page.
 
   Attributes:
@@ -66,16 +66,18 @@ class Cluster:
 
   name: str
   anchor: str
-  tasks: tuple[Task, ...]
+  tasks: tuple[TaskSection, ...]
   means: tuple[float | None, ...]
   gain: float | None
   systems: tuple[str, ...]
-  averages: tuple[tuple[named.NamedAverage, tuple[named.Average, ...]], ...]
-  scale: spread.Scale
+  averages: tuple[
+    tuple[paper_averages.NamedAverage, tuple[paper_averages.Average, ...]], ...
+  ]
+  scale: dot_positions.Scale
 
 
 def html(
-  evaluations: compare.Evaluations,
+  evaluations: comparison.Evaluations,
   predictions: Sequence[str] = (),
   templates: Mapping[str, Sequence[str]] | None = None,
   differences: sentences.Differences | None = None,
@@ -95,7 +97,7 @@ def html(
   """
   import jinja2
 
-  compare.check(evaluations)
+  comparison.check(evaluations)
   environment = jinja2.Environment(
     loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
     trim_blocks=True,
@@ -104,51 +106,53 @@ def html(
     autoescape=True,  # Prompts come from anywhere.
   )
   differences = differences or {}
-  worded = evaluations[-1].settings.get("wording", wordings.INSTRUCTIONS)
-  if templates is None or worded != wordings.INSTRUCTIONS:
+  worded = evaluations[-1].settings.get("wording", wordings_lib.INSTRUCTIONS)
+  if templates is None or worded != wordings_lib.INSTRUCTIONS:
     templates = {}  # It was asked in other words.
   clusters = _clusters(evaluations, predictions, templates, differences)
   means = [mean for c in clusters for mean in c.means if mean is not None]
-  labels = compare.labels(evaluations)
+  labels = comparison.labels(evaluations)
   return environment.get_template("page.html.j2").render(
     evaluations=evaluations,
     differences=differences,
     clusters=clusters,
-    overview=spread.around(means),
+    overview=dot_positions.around(means),
     labels=labels,
     # The last has the same colour, however many there are.
-    colours=[f"c{compare.MOST - len(labels) + i}" for i in range(len(labels))],
+    colours=[
+      f"c{comparison.MOST - len(labels) + i}" for i in range(len(labels))
+    ],
     cells=cells,
-    compare=compare,
+    compare=comparison,
     examples=examples,
-    named=named,
+    named=paper_averages,
     published=published,
     sentences=sentences,
-    spread=spread,
+    spread=dot_positions,
     tables=tables,
   )
 
 
 def _clusters(
-  evaluations: compare.Evaluations,
+  evaluations: comparison.Evaluations,
   predictions: Sequence[str],
   templates: Mapping[str, Sequence[str]],
   differences: sentences.Differences,
-) -> list[Cluster]:
-  rows = compare.rows(evaluations)
-  averages = named.of_any(evaluations)
+) -> list[ClusterSection]:
+  rows = comparison.rows(evaluations)
+  averages = paper_averages.of_any(evaluations)
   found = []
-  for name in dict.fromkeys(compare.any_of(row).cluster for row in rows):
-    inside = [row for row in rows if compare.any_of(row).cluster == name]
-    names = [compare.any_of(row).task for row in inside]
+  for name in dict.fromkeys(comparison.any_of(row).cluster for row in rows):
+    inside = [row for row in rows if comparison.any_of(row).cluster == name]
+    names = [comparison.any_of(row).task for row in inside]
     found.append(
-      Cluster(
+      ClusterSection(
         name=cells.cluster(name),
         anchor=name,
         tasks=tuple(
-          Task(
+          TaskSection(
             row=row,
-            first=compare.any_of(row),
+            first=comparison.any_of(row),
             difference=differences.get(task),
             wordings=_wordings(
               _asked_alike(evaluations, row), templates.get(task, ())
@@ -158,14 +162,14 @@ def _clusters(
           for task, row in zip(names, inside, strict=True)
         ),
         means=tuple(_defined(e.clusters.get(name)) for e in evaluations),
-        gain=compare.cluster_gain(evaluations, name),
+        gain=comparison.cluster_gain(evaluations, name),
         systems=_systems(names),
         averages=tuple(
-          (average, tuple(named.ours(e, average) for e in evaluations))
+          (average, tuple(paper_averages.ours(e, average) for e in evaluations))
           for average in averages
           if average.cluster == name
         ),
-        scale=spread.scale_of(inside),
+        scale=dot_positions.scale_of(inside),
       )
     )
   return found
@@ -177,16 +181,18 @@ def _systems(names: Sequence[str]) -> tuple[str, ...]:
   return tuple(s for s in published.SYSTEMS if any(s in x.cells for x in found))
 
 
-def _asked_alike(evaluations, row: compare.Row) -> compare.Row:
+def _asked_alike(evaluations, row: comparison.Row) -> comparison.Row:
   """The results of those who were asked in the words of the last one."""
   *_, last = evaluations
   return tuple(
-    result if compare.same_words(evaluation, last) else None
+    result if comparison.same_words(evaluation, last) else None
     for evaluation, result in zip(evaluations, row, strict=True)
   )
 
 
-def _wordings(row: compare.Row, texts: Sequence[str]) -> tuple[Wording, ...]:
+def _wordings(
+  row: comparison.Row, texts: Sequence[str]
+) -> tuple[TemplateSection, ...]:
   """Every template of any result set; the last one's scores are marked."""
   by_index = [
     {score.template: score for score in result.templates} if result else {}
@@ -203,7 +209,7 @@ def _wordings(row: compare.Row, texts: Sequence[str]) -> tuple[Wording, ...]:
     if last.best_dev_template is not None:
       marks.setdefault(last.best_dev_template, []).append("best dev")
   return tuple(
-    Wording(
+    TemplateSection(
       template=index,
       text=texts[index] if index < len(texts) else "",
       scores=tuple(scores.get(index) for scores in by_index),

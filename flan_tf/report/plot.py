@@ -3,7 +3,7 @@
 import io
 import math
 
-from flan_tf.report import cells, compare, spread
+from flan_tf.report import cells, comparison, dot_positions
 
 # The last ones are for one and two result sets: orange and blue, told apart by
 # nearly all eyes, and in grey print.
@@ -12,7 +12,7 @@ _INK = "#333333"
 _BAND = "#f3f3f0"
 
 
-def templates_png(evaluations: compare.Evaluations) -> bytes:
+def templates_png(evaluations: comparison.Evaluations) -> bytes:
   """A PNG: a dot for each template, a bar for their mean.
 
   A thin line is the mean's 95 % interval, where there is one. A dotted line
@@ -29,8 +29,8 @@ def templates_png(evaluations: compare.Evaluations) -> bytes:
   # No pyplot: it would keep figures alive and look for a display.
   from matplotlib import artist, figure, layout_engine, lines, patches
 
-  compare.check(evaluations)
-  rows = compare.rows(evaluations)
+  comparison.check(evaluations)
+  rows = comparison.rows(evaluations)
   if not rows:
     raise ValueError("Nothing to draw: no result set has a task.")
 
@@ -48,7 +48,7 @@ def templates_png(evaluations: compare.Evaluations) -> bytes:
   middle = (len(evaluations) - 1) / 2
   offsets = [apart * (i - middle) for i in range(len(evaluations))]
   for y, found in enumerate(rows):
-    _draw_majority(axes, y, compare.any_of(found))
+    _draw_majority(axes, y, comparison.any_of(found))
     for result, offset, colour in zip(found, offsets, colours, strict=True):
       _draw_result(axes, y + offset, result, colour)
 
@@ -65,7 +65,9 @@ def templates_png(evaluations: compare.Evaluations) -> bytes:
   axes.set_xlabel("score on the test rows (%)")
   handles: list[artist.Artist] = [
     lines.Line2D([], [], color=colour, marker="o", linewidth=0, label=text)
-    for colour, text in zip(colours, compare.labels(evaluations), strict=True)
+    for colour, text in zip(
+      colours, comparison.labels(evaluations), strict=True
+    )
   ]
   interval = any(r.interval for row in rows for r in row if r)
   handles.append(
@@ -80,7 +82,7 @@ def templates_png(evaluations: compare.Evaluations) -> bytes:
       label="mean of the templates" + (", 95 % interval" if interval else ""),
     )
   )
-  if any(spread.shows_majority(r) for row in rows for r in row if r):
+  if any(dot_positions.shows_majority(r) for row in rows for r in row if r):
     handles.append(
       lines.Line2D([], [], color=_INK, linestyle=":", label="majority class")
     )
@@ -101,13 +103,13 @@ def templates_png(evaluations: compare.Evaluations) -> bytes:
 
 
 def _row_label(found) -> str:
-  result = compare.any_of(found)
+  result = comparison.any_of(found)
   return f"{result.task}\n{result.metric}, {result.examples:,} rows"
 
 
 def _shade_clusters(axes, rows) -> None:
   """A band behind every second cluster; its name at the right edge."""
-  clusters = [compare.any_of(row).cluster for row in rows]
+  clusters = [comparison.any_of(row).cluster for row in rows]
   start, shaded = 0, False
   for y in range(1, len(clusters) + 1):
     if y < len(clusters) and clusters[y] == clusters[start]:
@@ -129,7 +131,7 @@ def _shade_clusters(axes, rows) -> None:
 
 
 def _draw_majority(axes, y, result) -> None:
-  if not spread.shows_majority(result):
+  if not dot_positions.shows_majority(result):
     return
   from matplotlib import patches
 

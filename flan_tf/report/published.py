@@ -34,7 +34,7 @@ ABOUT = (
 
 
 @dataclasses.dataclass(frozen=True)
-class Cell:
+class PublishedScore:
   """One system on one data set, 0 to 100; None where no figure is sure.
 
   Attributes:
@@ -60,14 +60,14 @@ class Published:
 
   metric: str
   source: str
-  cells: Mapping[str, Cell]
+  cells: Mapping[str, PublishedScore]
   note: str = ""
 
   def mean(self, system: str) -> float | None:
-    return self.cells.get(system, Cell()).mean
+    return self.cells.get(system, PublishedScore()).mean
 
   def best_dev(self, system: str) -> float | None:
-    return self.cells.get(system, Cell()).best_dev
+    return self.cells.get(system, PublishedScore()).best_dev
 
 
 def _row(
@@ -79,9 +79,14 @@ def _row(
   note: str = "",
 ) -> Published:
   """GPT-3's (zero-shot, few-shot); FLAN's (mean, best dev), twice as well."""
-  cells = {GPT3_ZERO: Cell(gpt3[0]), GPT3_FEW: Cell(gpt3[1])}
-  cells |= {FLAN_ZERO: Cell(*zero), FLAN_FEW: Cell(*few)}
-  kept = {name: cell for name, cell in cells.items() if cell != Cell()}
+  cells = {
+    GPT3_ZERO: PublishedScore(gpt3[0]),
+    GPT3_FEW: PublishedScore(gpt3[1]),
+  }
+  cells |= {FLAN_ZERO: PublishedScore(*zero), FLAN_FEW: PublishedScore(*few)}
+  kept = {
+    name: cell for name, cell in cells.items() if cell != PublishedScore()
+  }
   return Published(metric, source, kept, note)
 
 

@@ -3,9 +3,9 @@
 import statistics
 from collections.abc import Mapping
 
-from flan_tf import splits
 from flan_tf.eval import metrics, paired, results
-from flan_tf.report import compare
+from flan_tf.report import comparison
+from flan_tf.task import holdout
 
 # Of fewer test rows even a large gain may be chance: half the 95 % interval of
 # an accuracy of 50 is 10 points and more.
@@ -18,7 +18,7 @@ Differences = Mapping[str, paired.Difference]
 _NONE: Differences = {}
 
 
-def title(evaluations: compare.Evaluations) -> str:
+def title(evaluations: comparison.Evaluations) -> str:
   held_out = dict.fromkeys(e.held_out for e in evaluations if e.held_out)
   if not held_out:
     return "Evaluation"
@@ -26,17 +26,17 @@ def title(evaluations: compare.Evaluations) -> str:
   return f"Evaluation with {names} held out"
 
 
-def counted(evaluations: compare.Evaluations) -> str:
+def counted(evaluations: comparison.Evaluations) -> str:
   """How much was evaluated, and how much of it is little."""
-  rows = compare.rows(evaluations)
-  clusters = {compare.any_of(row).cluster for row in rows}
+  rows = comparison.rows(evaluations)
+  clusters = {comparison.any_of(row).cluster for row in rows}
   not_read = {name for e in evaluations for name in e.not_read}
-  not_read -= {compare.any_of(row).task for row in rows}
+  not_read -= {comparison.any_of(row).task for row in rows}
   parts = [
     f"{count(len(rows), 'task')} in {count(len(clusters), 'cluster')},"
     f" {len(not_read) or 'none'} not read."
   ]
-  small = [row for row in rows if compare.any_of(row).examples < SMALL]
+  small = [row for row in rows if comparison.any_of(row).examples < SMALL]
   if small:
     parts.append(
       f"{len(small) if len(small) < len(rows) else 'All'} of them"
@@ -47,7 +47,7 @@ def counted(evaluations: compare.Evaluations) -> str:
 
 
 def verdict(
-  evaluations: compare.Evaluations, differences: Differences = _NONE
+  evaluations: comparison.Evaluations, differences: Differences = _NONE
 ) -> str:
   """One sentence: of two or more result sets, who is ahead and by how much.
 
@@ -57,14 +57,14 @@ def verdict(
     evaluations: one to four result sets.
     differences: task -> how sure its gain is, where that is known.
   """
-  rows = compare.rows(evaluations)
+  rows = comparison.rows(evaluations)
   if len(evaluations) < 2:
     return _mean_of_one(evaluations[0])
-  gains = [(row, compare.gain(row)) for row in rows]
+  gains = [(row, comparison.gain(row)) for row in rows]
   known = [(row, gain) for row, gain in gains if gain is not None]
   if not known:
     return "No task has a score of both."
-  base, tuned = compare.last_two(compare.labels(evaluations)) or ("", "")
+  base, tuned = comparison.last_two(comparison.labels(evaluations)) or ("", "")
   first, second = (
     statistics.fmean(result.mean for result in column)
     for column in list(zip(*(row for row, _ in known), strict=True))[-2:]
@@ -80,9 +80,9 @@ def verdict(
   )
 
 
-def _beyond(rows: list[compare.Row], differences: Differences) -> str:
+def _beyond(rows: list[comparison.Row], differences: Differences) -> str:
   """How many gains are beyond chance; nothing unless all have an interval."""
-  found = [differences.get(compare.any_of(row).task) for row in rows]
+  found = [differences.get(comparison.any_of(row).task) for row in rows]
   known = [difference for difference in found if difference is not None]
   if not rows or len(known) < len(rows):
     return ""
@@ -102,12 +102,12 @@ def _mean_of_one(evaluation: results.EvaluationResults) -> str:
   return f"{evaluation.label} has {mean:.1f} on average over {over}."
 
 
-def tuned_start(evaluations: compare.Evaluations) -> str:
+def tuned_start(evaluations: comparison.Evaluations) -> str:
   """What to know of weights that others have tuned before; empty if none."""
   labels = [
     label
     for label, evaluation in zip(
-      compare.labels(evaluations), evaluations, strict=True
+      comparison.labels(evaluations), evaluations, strict=True
     )
     if evaluation.tuned_start
   ]
@@ -120,7 +120,7 @@ def tuned_start(evaluations: compare.Evaluations) -> str:
   )
 
 
-def not_held_out(evaluations: compare.Evaluations) -> str:
+def not_held_out(evaluations: comparison.Evaluations) -> str:
   """What to know of tasks that training may have seen; empty if of none."""
   *_, last = evaluations
   if not last.held_out:
@@ -128,7 +128,7 @@ def not_held_out(evaluations: compare.Evaluations) -> str:
   seen = [
     result
     for result in last.tasks
-    if not splits.forbids(last.held_out, result.task, result.cluster)
+    if not holdout.forbids(last.held_out, result.task, result.cluster)
   ]
   if not seen:
     return ""
@@ -139,21 +139,21 @@ def not_held_out(evaluations: compare.Evaluations) -> str:
   )
 
 
-def undefined(evaluations: compare.Evaluations) -> list[str]:
+def undefined(evaluations: comparison.Evaluations) -> list[str]:
   """A sentence for each result with templates that have no value."""
   return [
     f"{result.task}, {label}: {result.metric} is undefined for"
     f" {result.undefined} of {count(len(result.templates), 'template')};"
     " mean and deviation are those of the rest."
     for label, evaluation in zip(
-      compare.labels(evaluations), evaluations, strict=True
+      comparison.labels(evaluations), evaluations, strict=True
     )
     for result in evaluation.tasks
     if result.undefined
   ]
 
 
-def about(evaluations: compare.Evaluations) -> dict[str, str]:
+def about(evaluations: comparison.Evaluations) -> dict[str, str]:
   """What each metric of the report is, and which version computed it."""
   found = [result for e in evaluations for result in e.tasks]
   names = [

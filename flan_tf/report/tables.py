@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from flan_tf.eval import results
-from flan_tf.report import cells, compare, named, published
+from flan_tf.report import cells, comparison, paper_averages, published
 
 Table = list[list[str]]
 
@@ -48,10 +48,10 @@ def to_text(table: Table) -> str:
   return "\n".join(lines)
 
 
-def models(evaluations: compare.Evaluations) -> Table:
+def models(evaluations: comparison.Evaluations) -> Table:
   """Which weights, on how much."""
   table = [["model", "checkpoint", "tasks", "seed", "settings"]]
-  for label, e in zip(compare.labels(evaluations), evaluations, strict=True):
+  for label, e in zip(comparison.labels(evaluations), evaluations, strict=True):
     settings = ", ".join(f"{key}={value}" for key, value in e.settings.items())
     table.append(
       [
@@ -65,20 +65,20 @@ def models(evaluations: compare.Evaluations) -> Table:
   return table
 
 
-def weights(evaluations: compare.Evaluations) -> Table:
+def weights(evaluations: comparison.Evaluations) -> Table:
   """Which weights, on how much, and the seed of the rows that were drawn."""
   table = [["model", "checkpoint", "tasks", "held out", "seed"]]
-  for label, e in zip(compare.labels(evaluations), evaluations, strict=True):
+  for label, e in zip(comparison.labels(evaluations), evaluations, strict=True):
     held_out = e.held_out or cells.ABSENT
     line = [label, e.checkpoint, str(len(e.tasks)), held_out, str(e.seed)]
     table.append(line)
   return table
 
 
-def facts(evaluations: compare.Evaluations, what: str) -> Table:
+def facts(evaluations: comparison.Evaluations, what: str) -> Table:
   """Of each model what its results hold as `settings`, `run` or `time`."""
   found = [_flat(getattr(e, what)) for e in evaluations]
-  table = [["", *compare.labels(evaluations)]]
+  table = [["", *comparison.labels(evaluations)]]
   for name in dict.fromkeys(name for one in found for name in one):
     table.append([name, *(one.get(name, cells.ABSENT) for one in found)])
   return table
@@ -97,10 +97,10 @@ def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
   return flat
 
 
-def clusters(evaluations: compare.Evaluations) -> Table:
+def clusters(evaluations: comparison.Evaluations) -> Table:
   """Cluster means over all tasks that were evaluated."""
   names = dict.fromkeys(n for e in evaluations for n in e.clusters)
-  heads = ["cluster", "tasks", *compare.labels(evaluations)]
+  heads = ["cluster", "tasks", *comparison.labels(evaluations)]
   several = len(evaluations) > 1
   table = [heads + ["diff."] * several]
   for name in names:
@@ -108,37 +108,37 @@ def clusters(evaluations: compare.Evaluations) -> Table:
     means = [cells.number(e.clusters.get(name)) for e in evaluations]
     line = [cells.cluster(name), str(len(tasks)), *means]
     if several:
-      line.append(cells.difference(compare.cluster_gain(evaluations, name)))
+      line.append(cells.difference(comparison.cluster_gain(evaluations, name)))
     table.append(line)
   return table
 
 
-def named_averages(evaluations: compare.Evaluations) -> Table:
+def named_averages(evaluations: comparison.Evaluations) -> Table:
   """Means over the tasks of the paper's averages, ours beside the paper's."""
-  heads = ["average", *compare.labels(evaluations), *published.SYSTEMS]
+  heads = ["average", *comparison.labels(evaluations), *published.SYSTEMS]
   table = [heads]
-  for average in named.of_any(evaluations):
-    found = [named.ours(e, average) for e in evaluations]
+  for average in paper_averages.of_any(evaluations):
+    found = [paper_averages.ours(e, average) for e in evaluations]
     if all(ours.value is None for ours in found):
       continue
     table.append(
       [
         average.name,
-        *(named.written(ours) for ours in found),
+        *(paper_averages.written(ours) for ours in found),
         *(cells.number(average.printed.get(x)) for x in published.SYSTEMS),
       ]
     )
   return table
 
 
-def tasks(evaluations: compare.Evaluations, brief: bool = False) -> Table:
+def tasks(evaluations: comparison.Evaluations, brief: bool = False) -> Table:
   """The main table: a row a task.
 
   Args:
     evaluations: one to four result sets.
     brief: without intervals, best dev and published means, for a terminal.
   """
-  labels = compare.labels(evaluations)
+  labels = comparison.labels(evaluations)
   several = len(labels) > 1
   with_intervals = not brief and any(
     result.interval for e in evaluations for result in e.tasks
@@ -148,12 +148,12 @@ def tasks(evaluations: compare.Evaluations, brief: bool = False) -> Table:
   heads += ["95 %"] * with_intervals
   heads += ["majority", "rows", *([] if brief else ["paper"])]
   table = [heads]
-  for row in compare.rows(evaluations):
-    result = compare.any_of(row)
+  for row in comparison.rows(evaluations):
+    result = comparison.any_of(row)
     metrics = dict.fromkeys(r.metric for r in row if r is not None)
     line = [result.task, " / ".join(metrics), *map(cells.mean_and_std, row)]
     if several:
-      line.append(cells.difference(compare.gain(row)))
+      line.append(cells.difference(comparison.gain(row)))
     if not brief:
       line.append(" → ".join(map(cells.best_dev, row)))
     if with_intervals:
@@ -165,14 +165,14 @@ def tasks(evaluations: compare.Evaluations, brief: bool = False) -> Table:
   return table
 
 
-def of_paper(evaluations: compare.Evaluations) -> Table:
+def of_paper(evaluations: comparison.Evaluations) -> Table:
   """What the paper's systems reached on the tasks of the report.
 
   A best-dev score stands in brackets behind the mean.
   """
   table = [["task", *published.SYSTEMS, "metric", "where", "note"]]
-  for row in compare.rows(evaluations):
-    result = compare.any_of(row)
+  for row in comparison.rows(evaluations):
+    result = comparison.any_of(row)
     found = published.PUBLISHED.get(result.task)
     if found is None:
       continue
@@ -207,17 +207,17 @@ def templates(evaluation: results.EvaluationResults, label: str) -> Table:
   return table
 
 
-def others(evaluations: compare.Evaluations) -> Table:
+def others(evaluations: comparison.Evaluations) -> Table:
   """Means over templates of the metrics that are not the headline."""
-  table = [["task", "metric", *compare.labels(evaluations)]]
-  for row in compare.rows(evaluations):
+  table = [["task", "metric", *comparison.labels(evaluations)]]
+  for row in comparison.rows(evaluations):
     names = dict.fromkeys(
       name for r in row if r for score in r.templates for name in score.others
     )
     for name in names:
       table.append(
         [
-          compare.any_of(row).task,
+          comparison.any_of(row).task,
           name,
           *(_other_mean(r, name) for r in row),
         ]
@@ -225,11 +225,11 @@ def others(evaluations: compare.Evaluations) -> Table:
   return table
 
 
-def rows(evaluations: compare.Evaluations) -> Table:
+def rows(evaluations: comparison.Evaluations) -> Table:
   """Where rows came from, which were left out and why; prompts too long."""
   table = [["task", "test rows", "from", "dev rows", "left out", "cut prompts"]]
-  for row in compare.rows(evaluations):
-    result = compare.any_of(row)
+  for row in comparison.rows(evaluations):
+    result = comparison.any_of(row)
     left_out = "; ".join(
       f"{reason}: {count:,}" for reason, count in result.left_out.items()
     )
@@ -246,7 +246,7 @@ def rows(evaluations: compare.Evaluations) -> Table:
   return table
 
 
-def not_read(evaluations: compare.Evaluations) -> Table:
+def not_read(evaluations: comparison.Evaluations) -> Table:
   """Tasks without data, and why."""
   table = [["task", "why"]]
   names = dict.fromkeys(name for e in evaluations for name in e.not_read)
@@ -258,7 +258,7 @@ def not_read(evaluations: compare.Evaluations) -> Table:
     table.extend(
       [name, f"{reason} ({label} only)"]
       for label, reason in zip(
-        compare.labels(evaluations), reasons, strict=True
+        comparison.labels(evaluations), reasons, strict=True
       )
       if reason is not None
     )

@@ -18,10 +18,9 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from flan_tf import schema
-from flan_tf.data import batches as batches_lib
-from flan_tf.data import pipeline, wrapping
-from flan_tf.data import vocabulary as vocabulary_lib
+from flan_tf.data import batches, pipeline, prompt_format
+from flan_tf.task import schema
+from flan_tf.vocab.vocabulary import Vocabulary, load_vocabulary
 from launch.benches import seqio_mixture
 
 PEER = "seqio"
@@ -71,7 +70,7 @@ def compare(
   vocabulary_path: str,
   rounds: int,
   steady_rows: int,
-  limits: wrapping.Limits | None = None,
+  limits: prompt_format.Limits | None = None,
 ) -> dict[str, Any]:
   """Measures both in turn.
 
@@ -85,8 +84,8 @@ def compare(
     limits: lengths; by default those of the paper.
   """
   seqio_mixture.require()
-  limits = limits or wrapping.Limits()
-  vocabulary = vocabulary_lib.load(vocabulary_path)
+  limits = limits or prompt_format.Limits()
+  vocabulary = load_vocabulary(vocabulary_path)
   planned, _ = pipeline.plan_tasks(tasks, data_dir)
   planned = [item for item in planned if len(item.plan.train)]
 
@@ -152,9 +151,9 @@ def shipped_vocabulary() -> str:
 def _our_pass(
   tasks: Sequence[schema.Task],
   data_dir: str,
-  vocabulary: vocabulary_lib.AnyVocabulary,
-  limits: wrapping.Limits,
-) -> tuple[Pass, batches_lib.Batches]:
+  vocabulary: Vocabulary,
+  limits: prompt_format.Limits,
+) -> tuple[Pass, batches.Batches]:
   made, start = Pass(), time.perf_counter()
   tables, report = pipeline.load_training_tables(
     tasks,
@@ -183,7 +182,7 @@ def _our_pass(
   return made, stream
 
 
-def _draw_on(stream: batches_lib.Batches, rows: int) -> dict[str, Any]:
+def _draw_on(stream: batches.Batches, rows: int) -> dict[str, Any]:
   """Draws rows; says how fast, and what became of the memory meanwhile."""
   import psutil
 
@@ -207,7 +206,7 @@ def _draw_on(stream: batches_lib.Batches, rows: int) -> dict[str, Any]:
 def _peer_pass(
   planned: Sequence[pipeline.PlannedTask],
   vocabulary: str,
-  limits: wrapping.Limits,
+  limits: prompt_format.Limits,
 ) -> Pass:
   made, start = Pass(), time.perf_counter()
   mixture = seqio_mixture.mixture(planned, vocabulary, limits, _SEED)
@@ -221,7 +220,7 @@ def _peer_pass(
 def _peer_goes_on(
   planned: Sequence[pipeline.PlannedTask],
   vocabulary: str,
-  limits: wrapping.Limits,
+  limits: prompt_format.Limits,
   rows: int,
 ) -> float:
   """Tokens a second of an epoch's rows, from the first packed one on.

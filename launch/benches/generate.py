@@ -139,10 +139,10 @@ def _ours(
   work: Work, precision: str, batch: int
 ) -> tuple[Callable[[np.ndarray], np.ndarray], int, int]:
   """What continues ids; the number of weights, and of tokens."""
-  from flan_tf.eval.model import Model
+  from flan_tf.inference.language_model import LanguageModel
 
   mesh = config.MeshConfig(precision=precision)
-  model = Model.load(work.checkpoint, mesh, batch)
+  model = LanguageModel.load(work.checkpoint, mesh, batch)
   never = [-1]
 
   def generate(ids: np.ndarray) -> np.ndarray:

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from flan_tf import config, schema, wordings
+from flan_tf import config
 from flan_tf.data import few_shot, requests
+from flan_tf.task import schema, wordings
 from launch.benches import turns
 
 PEER = "lm_eval"
@@ -137,9 +138,11 @@ def options(
     length: their tokens.
     rounds: turns that each side takes.
   """
-  from flan_tf.eval.model import Model
+  from flan_tf.inference.language_model import LanguageModel
 
-  model = Model.load(checkpoint, config.MeshConfig(precision=precision), 8)
+  model = LanguageModel.load(
+    checkpoint, config.MeshConfig(precision=precision), 8
+  )
   rng = np.random.default_rng(0)
   pieces = model.vocabulary.size
   asked = [rng.integers(3, pieces, length) for _ in range(prompts)]
@@ -193,15 +196,15 @@ def _line(precision: str, work: Work, examples, seconds, peer_seconds) -> dict:
 
 class _Ours:
   def __init__(self, work: Work, precision: str):
-    from flan_tf.eval import predictions
-    from flan_tf.eval.model import Model
-    from flan_tf.train import run as run_lib
+    from flan_tf.inference import predictions
+    from flan_tf.inference.language_model import LanguageModel
+    from flan_tf.training import session
 
     self._work = work
-    data = run_lib.saved_config(work.checkpoint).data
+    data = session.saved_config(work.checkpoint).data
     data = dataclasses.replace(data, separator=work.separator)
     mesh = config.MeshConfig(precision=precision)
-    self._model = Model.load(work.checkpoint, mesh, work.batch, data)
+    self._model = LanguageModel.load(work.checkpoint, mesh, work.batch, data)
     self._limits = predictions.limits_of(self._model)
     self.row_length = data.length
 

@@ -18,8 +18,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from flan_tf import mixing
-from flan_tf.data import pipeline, prompts, wrapping
+from flan_tf.data import pipeline, prompt_format, prompts
+from flan_tf.task import mixing
 
 _NUMBER = itertools.count()  # SeqIO's registry wants a new name every time.
 
@@ -36,7 +36,7 @@ def require() -> None:
 def mixture(
   planned: Sequence[pipeline.PlannedTask],
   vocabulary_path: str,
-  limits: wrapping.Limits,
+  limits: prompt_format.Limits,
   seed: int,
   epochs: int | None = 1,
 ) -> tf.data.Dataset:

@@ -94,12 +94,12 @@ def peak_flops(precision: str, size: int = 2048) -> float:
 
 
 def _our_step(run: config.RunConfig, ids: np.ndarray) -> tuple[turns.Step, int]:
-  from flan_tf.mesh import layout, strategy
+  from flan_tf.mesh import devices, layout
   from flan_tf.model import dims
-  from flan_tf.train import step as step_lib
+  from flan_tf.training.step import TrainStep
 
-  mesh = layout.parse("", "", dims.SPLITTABLE)
-  train_step = step_lib.TrainStep(strategy.open_devices(1), mesh, run)
+  mesh = layout.parse_layout("", "", dims.SPLITTABLE)
+  train_step = TrainStep(devices.open_devices(1), mesh, run)
   train_step.weights.initialize(0)
   train_step.slots.initialize(0)
   shape = ids[:, 1:].shape

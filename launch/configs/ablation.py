@@ -11,7 +11,7 @@ Behind the colon stand settings, comma-separated:
   intra=0..9         one data set of each cluster is held out
   held_out=NAME      a cluster, or several joined by "+" (the default: nli)
   size=NAME          a model of launch/configs/sizes.py (default: small)
-  wording=NAME       no_template, dataset_name, ... of flan_tf/wordings.py
+  wording=NAME       no_template, dataset_name, ... of flan_tf/task/wordings.py
   templates=1..10    so many templates of each task
 
 so `:clusters=3,size=8b,templates=4` is one run, and a study is a list of them.
@@ -23,7 +23,8 @@ unless `--wording` says otherwise. `launch.inspect_tasks --mixture
 import dataclasses
 
 import tasks
-from flan_tf import ablations, config, registry, suggest
+from flan_tf import config, name_lists
+from flan_tf.task import ablations, registry
 from launch.configs import sizes, small_tune
 
 _SUBSETS = {
@@ -45,7 +46,7 @@ def run(settings: str) -> config.RunConfig:
   Raises:
     ValueError: a setting that does not exist, or two that exclude each other.
   """
-  chosen = dict(_parse(setting) for setting in config.split_names(settings))
+  chosen = dict(_parse(setting) for setting in name_lists.split_names(settings))
   subsets = [name for name in chosen if name in _SUBSETS]
   if len(subsets) + ("held_out" in chosen) > 1:
     raise ValueError(
@@ -61,7 +62,7 @@ def run(settings: str) -> config.RunConfig:
     held_out, names = subset.held_out, ",".join(subset.tasks)
   size = chosen.get("size", "small")
   if size not in sizes.SIZES:
-    raise ValueError(suggest.unknown("size", size, sizes.SIZES))
+    raise ValueError(name_lists.unknown_name("size", size, sizes.SIZES))
   return dataclasses.replace(
     base,
     name=f"ablation {settings}".strip(),
@@ -79,7 +80,7 @@ def run(settings: str) -> config.RunConfig:
 def _parse(setting: str) -> tuple[str, str]:
   name, _, value = setting.partition("=")
   if name not in _KNOWN:
-    raise ValueError(suggest.unknown("setting", name, _KNOWN))
+    raise ValueError(name_lists.unknown_name("setting", name, _KNOWN))
   return name, value
 
 

@@ -1,0 +1,149 @@
+"""A tiny run on the rows of the project: what several test files start from.
+
+Its subprocesses read the same prepared rows and the same vocabulary, and see
+no accelerator.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+from unittest import mock
+
+ROOT = pathlib.Path(__file__).absolute().parents[2]
+sys.path[:0] = [str(ROOT)]
+# Before TensorFlow is imported, also where the file runs as a script.
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from flan_tf import config  # noqa: E402
+
+TASKS = ("rte", "sst2")
+
+
+class Tiny:
+  """A folder with prepared rows, a vocabulary and run files.
+
+      TINY = tiny.Tiny()
+      setUpModule, tearDownModule = TINY.open, TINY.close
+
+  Attributes:
+    folder: temporary; everything is in it.
+    vocabulary: path of a SentencePiece model of at most 320 pieces.
+    data_dir: the rows of the project as a TFDS directory.
+  """
+
+  folder: pathlib.Path
+  vocabulary: str
+  data_dir: str
+
+  def __init__(self):
+    self._numbers = itertools.count()
+
+  def open(self) -> None:
+    """Writes the rows below $FLAN_CACHE, and trains the vocabulary."""
+    import tasks
+    from flan_tf.data import pipeline
+    from flan_tf.task import registry
+    from flan_tf.vocab.vocabulary import SentencePieceVocabulary
+    from launch import own_rows
+
+    with contextlib.ExitStack() as stack:
+      temporary = stack.enter_context(tempfile.TemporaryDirectory())
+      self.folder = pathlib.Path(temporary)
+      cache = str(self.folder / "cache")
+      stack.enter_context(mock.patch.dict(os.environ, FLAN_CACHE=cache))
+      self.vocabulary = str(self.folder / "tiny.model")
+      self.data_dir = own_rows.data_dir("")
+      chosen = registry.TaskRegistry(tasks.ALL).select(TASKS)
+      texts = pipeline.training_texts(chosen, self.data_dir)
+      SentencePieceVocabulary.train(texts, 320, self.vocabulary)
+      self._stack = stack.pop_all()
+
+  def close(self) -> None:
+    self._stack.close()
+
+  def run(self, **changes) -> config.RunConfig:
+    """The tiny run; `train__steps=5` changes `train.steps`."""
+    values = dataclasses.asdict(
+      config.RunConfig(
+        name="tiny",
+        data=config.DataConfig(
+          vocabulary=self.vocabulary,
+          tasks=",".join(TASKS),
+          input_length=64,
+          target_length=16,
+          length=80,
+        ),
+        model=config.ModelConfig(
+          layers=1, d_model=32, heads=2, d_kv=16, d_ff=64
+        ),
+        mesh=config.MeshConfig(platform="cpu"),
+        train=config.TrainConfig(
+          steps=6, batch=4, learning_rate=0.02, save_every=3, log_every=1
+        ),
+      )
+    )
+    for name, value in changes.items():
+      *parents, key = name.split("__")
+      part = values
+      for parent in parents:
+        part = part[parent]
+      if key not in part:
+        raise KeyError(name)
+      part[key] = value
+    return config.from_mapping(values)
+
+  def train(
+    self, run: config.RunConfig, workdir: str | os.PathLike, names=TASKS
+  ):
+    """Trains in this process; returns the run at its end."""
+    from flan_tf.training import loop
+
+    opened = self.open_run(run, workdir, names)
+    loop.train(opened, str(workdir))
+    return opened
+
+  def open_run(
+    self, run: config.RunConfig, workdir: str | os.PathLike, names=TASKS
+  ):
+    """Opens a run on tasks of these names."""
+    import tasks
+    from flan_tf.task import registry
+    from flan_tf.training import session
+
+    chosen = registry.TaskRegistry(tasks.ALL).select(names)
+    return session.open_run(run, str(workdir), chosen, self.data_dir)
+
+  def run_file(self, **changes) -> str:
+    """Writes the tiny run as a run file for --config; returns its path."""
+    # A new name each time: Python takes a file of the same size, written in the
+    # same second, for the one that it has compiled already.
+    path = self.folder / f"tiny_run_{next(self._numbers)}.py"
+    values = json.loads(config.to_json(self.run(**changes)))
+    path.write_text(
+      "from flan_tf import config\n\n\ndef get_config():\n"
+      f"  return config.to_config_dict(config.from_mapping({values!r}))\n"
+    )
+    return str(path)
+
+
+def start(*command: str, **env: str) -> subprocess.Popen:
+  """Starts `python command` in the project's root: "-m", "launch.train", ..."""
+  # Also where it is not the environment that says where packages are.
+  path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+  return subprocess.Popen(
+    [sys.executable, *command],
+    cwd=ROOT,
+    env={**os.environ, "PYTHONPATH": path, **env},
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.PIPE,
+    stderr=subprocess.PIPE,
+    text=True,
+  )

