@@ -1,7 +1,7 @@
 """Packaging of flan-tf.
 
-The lists below are also read by tools/python/environment.sh, which installs
-them without installing the project: a checkout runs from where it lies.
+tools/python/environment.sh also reads the lists below. It installs the
+requirements but not the project, because a checkout runs from its own folder.
 """
 
 import pathlib
@@ -9,14 +9,14 @@ import re
 
 PYTHON = ">=3.11,<3.14"
 
-# Lower bounds are the versions that the tests run with; the exact tested set
-# is tools/python/constraints.txt. TensorFlow 2.20 stays allowed because it is
-# the newest one with a TPU build.
+# Lower bounds are the versions that the tests run with. All tested versions are
+# in tools/python/constraints.txt. TensorFlow 2.20 is allowed because it is the
+# newest version with a TPU build.
 REQUIREMENTS = [
   "absl-py>=2.5",
   "gguf>=0.19",
   "h5py>=3.14",
-  # TFDS 4.9.10 prepares with it, but does not ask for it.
+  # TFDS 4.9.10 imports it when it prepares data, but does not require it.
   "importlib-resources>=6",
   "jinja2>=3.1.6",
   "keras>=3.15",
@@ -51,13 +51,13 @@ EXTRAS = {
     "torch>=2.9",
     "transformers>=5",
   ],
-  # What single data sets want when flan-prepare makes them: wsc273 the first
-  # two, xsum from the Hugging Face hub the third.
+  # Needed by flan-prepare for single data sets: wsc273 needs the first two, and
+  # xsum from the Hugging Face hub the third.
   "prepare": ["beautifulsoup4>=4.12", "lxml>=5", "datasets>=5"],
-  # Lowering and compiling for TPUs (flan-plan), and running on them.
-  # tensorflow-tpu takes the place of tensorflow, so it wants an environment of
-  # its own, which `tools/python/environment.sh tpu` makes. libtpu 0.0.17 to
-  # 0.0.21 fit it; 0.0.52 aborts.
+  # For compiling for TPUs (flan-plan), and for running on them. tensorflow-tpu
+  # replaces tensorflow, so it needs an environment of its own, which
+  # `tools/python/environment.sh tpu` makes. libtpu 0.0.17 to 0.0.21 work with
+  # it; 0.0.52 aborts.
   "tpu-plan": [
     "jax==0.7.0",
     "jaxlib==0.7.0",
@@ -67,7 +67,7 @@ EXTRAS = {
   ],
 }
 
-# Each is launch/NAME.py with a function run().
+# Each name is a module launch/NAME.py with a function run().
 BINARIES = [
   "bench",
   "contamination",
@@ -85,9 +85,9 @@ BINARIES = [
 
 # Files beside the modules that an installed copy needs.
 PACKAGE_DATA = {
-  "flan_tf": ["*/*.html", "*/*.j2", "*/*.css"],
-  "launch": ["configs/*.py", "*.sh", "tpu/*"],
-  "tasks": ["*.md", "rows/*.jsonl", "rows/*.md"],
+  "flan_tf": ["py.typed", "report/*.css", "report/*.j2"],
+  "launch": ["*.sh", "tpu/*.env", "tpu/*.md", "tpu/*.sh"],
+  "tasks": ["rows/*.jsonl"],
 }
 
 _ROOT = pathlib.Path(__file__).parent
@@ -113,7 +113,7 @@ if __name__ == "__main__":
   setuptools.setup(
     name="flan-tf",
     version=_version(),
-    description="FLAN, whole: instruction tuning on TensorFlow.",
+    description="FLAN on TensorFlow: instruction tuning of language models.",
     long_description=_long_description(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
@@ -121,7 +121,7 @@ if __name__ == "__main__":
     install_requires=REQUIREMENTS,
     extras_require=EXTRAS,
     packages=setuptools.find_packages(
-      # Named, or `tests` and `tools` would be installed too.
+      # Without this list, `tests` and `tools` would be installed too.
       include=["flan_tf", "flan_tf.*", "launch", "launch.*", "tasks", "tasks.*"]
     ),
     package_data=PACKAGE_DATA,

@@ -1,17 +1,18 @@
-"""Reads files of JSON lines: one JSON object per line."""
+"""Reads files of JSON lines: one JSON object on each line."""
 
 import json
 
 
-def read_jsonl(path: str, whole: bool = False) -> list[dict]:
-  """The objects of a file of JSON lines.
+def read_jsonl(path: str, complete: bool = False) -> list[dict]:
+  """Reads the objects of a file of JSON lines, local or gs://.
 
   Args:
-    path: of the file; one that is not there has no lines.
-    whole: whether a last line that was cut short is an error, and not dropped.
+    path: path of the file. A missing file is read as an empty one.
+    complete: if false, a last line that was cut short is ignored, because its
+      writer may have been stopped. If true, it is an error.
 
   Raises:
-    ValueError: a line is no JSON.
+    ValueError: a line is not JSON; the message gives its number.
   """
   import tensorflow as tf
 
@@ -19,13 +20,13 @@ def read_jsonl(path: str, whole: bool = False) -> list[dict]:
     return []
   with tf.io.gfile.GFile(path, "r") as file:
     lines = file.read().split("\n")
-  found = []
+  objects = []
   for number, line in enumerate(lines, start=1):
     try:
       if line:
-        found.append(json.loads(line))
+        objects.append(json.loads(line))
     except ValueError as error:
-      # A line with an end, so somebody wrote it so.
-      if whole or number < len(lines):
+      # Only the last line has no line end.
+      if complete or number < len(lines):
         raise ValueError(f"{path}, line {number}: {error}") from error
-  return found
+  return objects

@@ -1,25 +1,27 @@
-"""How the next token is chosen: greedily, by chance, or by beam search."""
+"""Settings of generation: greedy decoding, sampling or beam search."""
 
 import dataclasses
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
-  """Ways of choosing tokens.
+  """The method that chooses the next token.
 
   Attributes:
-    temperature: 0 takes the most likely token. Above 0, tokens are drawn, with
-      logits divided by it first.
-    top_k: only the k most likely tokens are drawn; 0 for all.
-    top_p: of these, only the fewest that have this share of the probability
-      (the nucleus of Holtzman et al. 2020).
-    beams: above 1, a beam search of so many beams instead.
-    length_penalty: a beam's value is its log-probability / tokens ^ this.
-    seed: of the draws. The same seed gives the same texts on any mesh and in
-      any batch.
+    temperature: 0 takes the most likely token. Above 0, tokens are drawn at
+      random from the logits divided by the temperature.
+    top_k: draws only from the k most likely tokens; 0 for all tokens.
+    top_p: draws only from the smallest set of most likely tokens, within
+      `top_k`, that has this share of the probability (nucleus sampling,
+      Holtzman et al. 2020); 1 for all tokens.
+    beams: 1 for no beam search; above 1, the number of beams.
+    length_penalty: a beam's score is its log-probability divided by
+      tokens ** length_penalty.
+    seed: seed of the draws. Equal seeds give equal texts on any mesh and in any
+      batch.
 
   Raises:
-    ValueError: a value is out of its range, or two do not go together.
+    ValueError: a value is out of its range, or two settings exclude each other.
   """
 
   temperature: float = 0.0
@@ -30,29 +32,32 @@ class Sampling:
   seed: int = 0
 
   def __post_init__(self):
-    for name, fits, wanted in (
+    for name, is_valid, expected in (
       ("temperature", self.temperature >= 0, "0 (greedy) or more"),
       ("top_k", self.top_k >= 0, "0 (all tokens) or more"),
       ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1 (all tokens)"),
       ("beams", self.beams >= 1, "1 (no search) or more"),
       ("seed", self.seed >= 0, "0 or more"),
     ):
-      if not fits:
-        raise ValueError(f"{name} is {getattr(self, name)}; expected {wanted}.")
+      if not is_valid:
+        raise ValueError(
+          f"{name} is {getattr(self, name)}; expected {expected}."
+        )
     if self.beams > 1 and self.temperature:
       raise ValueError(
-        f"beams={self.beams} searches for the most likely text, and"
-        f" temperature={self.temperature} draws one. Choose one of them."
+        f"beams={self.beams} searches for the most likely text, but"
+        f" temperature={self.temperature} draws texts at random. Set only one"
+        " of the two."
       )
     if not self.temperature and (self.top_k or self.top_p < 1):
       raise ValueError(
-        "top_k and top_p say what is drawn from, but temperature is 0, which"
-        " draws nothing. Set temperature, for example to 1."
+        "top_k and top_p limit which tokens are drawn, but temperature is 0,"
+        " which draws nothing. Set temperature, for example to 1."
       )
 
   @property
   def draws(self) -> bool:
-    """Whether tokens are drawn."""
+    """True if tokens are drawn at random."""
     return self.temperature > 0
 
 

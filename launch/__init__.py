@@ -1,6 +1,9 @@
-"""Binaries: `python -m launch.NAME --help`, or `flan-NAME` once installed."""
+"""Binaries: `python -m launch.NAME --help`, or `flan-NAME` once installed.
+
+Each defines its flags, calls the Python interface and prints the results.
+"""
 
 import os
 
-# TensorFlow's C++ log is not for users. It is read once, at import.
+# Hides the log of TensorFlow's C++ code, which reads this at import.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -22,7 +22,9 @@ from typing import Any
 
 from absl import flags
 
+import flan_tf as flan
 from flan_tf import config
+from flan_tf.api import cache
 from launch import cli
 
 _PEERS = {
@@ -127,35 +129,30 @@ def _train() -> Iterator[dict[str, Any]]:
 
 
 def _data() -> Iterator[dict[str, Any]]:
-  import tasks
-  from flan_tf.task import registry
-  from launch import own_rows
   from launch.benches import data
 
   yield data.compare(
-    registry.TaskRegistry(tasks.ALL).select(_TASKS.value),
-    own_rows.data_dir(_DATA_DIR.value),
-    _VOCABULARY.value or data.shipped_vocabulary() or own_rows.vocabulary(),
+    flan.tasks.registry().select(_TASKS.value),
+    cache.data_dir(_DATA_DIR.value),
+    _VOCABULARY.value or data.shipped_vocabulary() or cache.small_vocabulary(),
     _ROUNDS.value or data.ROUNDS,
     _STEADY_ROWS.value,
   )
 
 
 def _score() -> Iterator[dict[str, Any]]:
-  import tasks
-  from flan_tf.checkpoints import store
-  from flan_tf.task import registry, schema
-  from launch import own_rows
+  from flan_tf.checkpoints import checkpoint_dirs
+  from flan_tf.task import schema
   from launch.benches import score
 
   if not (_CHECKPOINT.value and _PEER_MODEL.value):
     raise ValueError("--what=score needs --checkpoint and --peer_model.")
-  chosen = registry.TaskRegistry(tasks.ALL).select(_TASKS.value)
+  chosen = flan.tasks.registry().select(_TASKS.value)
   work = score.Work(
-    store.find(_CHECKPOINT.value),
+    checkpoint_dirs.find(_CHECKPOINT.value),
     _PEER_MODEL.value,
     [task for task in chosen if task.kind is schema.TaskKind.CLASSIFICATION],
-    own_rows.data_dir(_DATA_DIR.value),
+    cache.data_dir(_DATA_DIR.value),
     _MAX.value,
     _TEMPLATES.value,
     _SEPARATOR.value,
@@ -170,27 +167,27 @@ def _score() -> Iterator[dict[str, Any]]:
 
 
 def _options() -> Iterator[dict[str, Any]]:
-  from flan_tf.checkpoints import store
+  from flan_tf.checkpoints import checkpoint_dirs
   from launch.benches import score
 
   if not _CHECKPOINT.value:
     raise ValueError("--what=options needs --checkpoint.")
   for precision in _PRECISIONS.value:
     yield from score.options(
-      store.find(_CHECKPOINT.value),
+      checkpoint_dirs.find(_CHECKPOINT.value),
       precision,
       rounds=_ROUNDS.value or score.ROUNDS,
     )
 
 
 def _generate() -> Iterator[dict[str, Any]]:
-  from flan_tf.checkpoints import store
+  from flan_tf.checkpoints import checkpoint_dirs
   from launch.benches import generate
 
   if not _CHECKPOINT.value:
     raise ValueError("--what=generate needs --checkpoint.")
   work = generate.Work(
-    store.find(_CHECKPOINT.value),
+    checkpoint_dirs.find(_CHECKPOINT.value),
     _AGAINST.value or _PEERS["generate"],
     _PEER_MODEL.value,
     rounds=_ROUNDS.value or generate.ROUNDS,
@@ -200,10 +197,9 @@ def _generate() -> Iterator[dict[str, Any]]:
 
 
 def _convert() -> Iterator[dict[str, Any]]:
-  from launch import own_rows
   from launch.benches import convert
 
-  vocabulary = _VOCABULARY.value or own_rows.vocabulary()
+  vocabulary = _VOCABULARY.value or cache.small_vocabulary()
   yield from convert.measure(_GIGABYTES.value, vocabulary)
 
 

@@ -1,4 +1,4 @@
-"""Brings models in that others have trained, and takes models out.
+"""Converts models from and to the formats of other libraries.
 
   python -m launch.convert --source=keras_hub:gpt2_base_en --target=native:DIR
   python -m launch.convert --source=hugging_face:FOLDER --target=native:DIR
@@ -6,190 +6,122 @@
   python -m launch.convert --source=native:DIR --target=keras_hub:PRESET
   python -m launch.convert --source=native:DIR --target=saved_model:MODELS/1
 
-`keras_hub:` takes a built-in preset, hf://..., kaggle://..., or a local folder;
-`hugging_face:` a local folder with config.json and *.safetensors. Families:
-GPT-2, Llama 1 to 3 (SmolLM2 too), Mistral, Gemma 1 and 2, Qwen 2 and 2.5; of
-GGUF files llama and gpt2. One tensor is read at a time: memory stays near the
-size of the largest one. A native checkpoint can be evaluated, and tuned:
+Sources: `keras_hub:` takes a built-in preset, hf://..., kaggle://..., or a
+local folder; `hugging_face:` takes a local folder with config.json and
+*.safetensors; `native:` takes a checkpoint of this project and merges adapters
+into the model that they were trained on. Families: GPT-2, Llama 1 to 3 (SmolLM2
+too), Mistral, Gemma 1 and 2, Qwen 2 and 2.5; of GGUF files llama and gpt2.
+
+Targets: a `native:` checkpoint can be evaluated, and tuned:
 
   python -m launch.evaluate --checkpoint=DIR --clusters=nli
   python -m launch.train --config=... --config.train.init_from=DIR
 
-What stands around a prompt when the model is talked to (its chat template)
-goes into the checkpoint, or is said with --chat; --separator=chat uses it. With
---add_pieces the vocabulary grows by special pieces, with --vocab the embedding
-by rows.
+`keras_hub:` writes a folder for `CausalLM.from_preset` of KerasHub. KerasHub
+has no T5 relative positions, so the model must have other ones, e.g.
+model.positions=rotary. `saved_model:` writes a folder for TensorFlow Serving,
+with the tokenizer, from texts to texts; it can hold a soft prompt. Each target
+of a checkpoint has a model card, which shows the scores of --results.
 
-`native:` as a source merges adapters into the model that they were trained on.
-`keras_hub:` as a target is a folder for `CausalLM.from_preset` of KerasHub; a
-model card goes with it. A model with T5's relative positions cannot go there;
-one with model.positions=rotary can. `saved_model:` as a target is a folder for
-TensorFlow Serving, texts in, texts out, with its tokenizer and a model card; a
-soft prompt can go there, too, and it takes memory for the whole model.
-`--results` puts into the card what launch.evaluate wrote.
+The chat template of the source is saved in a native checkpoint; --chat replaces
+it, and --separator=chat makes the target use it. --add_pieces adds special
+pieces to the vocabulary, and --vocab adds rows to the embedding.
+
+Tensors are read one at a time, so memory stays near the size of the largest
+one. Only a SavedModel needs memory for the whole model.
 """
 
-import dataclasses
 import sys
 
 from absl import flags
 
+import flan_tf as flan
 from flan_tf import config
+from flan_tf.bridges import convert
+from flan_tf.bridges.write_progress import no_progress
 from launch import cli
 
-SOURCES = ("keras_hub", "hugging_face", "gguf", "native")
-TARGETS = ("native", "keras_hub", "saved_model")
-
 _SOURCE = flags.DEFINE_string(
-  "source", None, f"KIND:WHERE; kinds: {', '.join(SOURCES)}.", required=True
+  "source",
+  None,
+  "The model to convert, as FORMAT:PATH. Formats:"
+  f" {', '.join(convert.SOURCE_FORMATS)}.",
+  required=True,
 )
 _TARGET = flags.DEFINE_string(
-  "target", None, f"KIND:WHERE; kinds: {', '.join(TARGETS)}.", required=True
+  "target",
+  None,
+  "The folder to write, as FORMAT:PATH. Formats:"
+  f" {', '.join(convert.TARGET_FORMATS)}.",
+  required=True,
 )
 _VOCABULARY = flags.DEFINE_string(
   "vocabulary",
   "",
-  "Instead of the source's tokenizer: a vocabulary file, or a Hugging Face"
-  " folder that has one.",
+  "A vocabulary file, or a Hugging Face folder with a tokenizer, to use in"
+  " place of the source's tokenizer.",
 )
-
 _RESULTS = flags.DEFINE_string(
   "results",
   "",
-  "The output of launch.evaluate for a native checkpoint, a folder or"
-  " results.json: the model card shows it.",
+  "The output of launch.evaluate for a native checkpoint (a folder, or its"
+  " results.json), to show in the model card.",
 )
 _CHAT = flags.DEFINE_string(
   "chat",
   "",
-  "How the model is talked to, instead of what it says itself: chatml, llama3,"
-  " gemma, mistral, or spelt out with {prompt} and {answer}, e.g."
+  "The chat template, in place of the source's own: chatml, llama3, gemma,"
+  " mistral, or a text with {prompt} and {answer}, e.g."
   " '<|user|>\\n{prompt}<|end|>\\n<|model|>\\n{answer}{eos}'.",
 )
 _SEPARATOR = flags.DEFINE_enum(
   "separator",
   "",
   ["", *config.SEPARATORS],
-  "How the target puts prompts to the model: chat for an instruct model. By"
-  " default as the source was trained; plain if that is not known.",
+  "The text between a prompt and its answer in the target; chat suits an"
+  " instruct model. By default the separator that the source was trained with,"
+  " or plain where that is not known.",
 )
 _VOCAB = flags.DEFINE_integer(
-  "vocab", 0, "Rows of the embedding, e.g. a multiple that a mesh splits.", 0
+  "vocab",
+  0,
+  "Rows of the embedding in the target, e.g. a number that the mesh can split."
+  " By default as many as the source has, or as its pieces need.",
+  0,
 )
 _ADD_PIECES = flags.DEFINE_list(
-  "add_pieces", [], "New special pieces, e.g. '<|user|>,<|model|>'."
+  "add_pieces",
+  [],
+  "New special pieces of the vocabulary, e.g. '<|user|>,<|model|>'.",
 )
 
 
 def main() -> None:
-  kind, where = split(_SOURCE.value, "source", SOURCES)
-  target_kind, target = split(_TARGET.value, "target", TARGETS)
-  soft_prompt = target_kind == "saved_model"
-  source = open_source(kind, where, _VOCABULARY.value, soft_prompt)
-  if _RESULTS.value:
-    from flan_tf.bridges import card_results
-
-    source = card_results.with_results(source, _RESULTS.value)
-  source = changed(
-    source,
-    _VOCAB.value,
-    _ADD_PIECES.value,
-    _CHAT.value,
-    _SEPARATOR.value,
+  """Converts the model that the flags name."""
+  done = flan.convert(
+    _SOURCE.value,
+    _TARGET.value,
+    vocabulary=_VOCABULARY.value,
+    results=_RESULTS.value,
+    vocab_rows=_VOCAB.value,
+    new_pieces=_ADD_PIECES.value,
+    chat=_CHAT.value,
+    separator=_SEPARATOR.value,
+    on_source=lambda source: print(source.describe(), flush=True),
+    progress=_show_progress if sys.stderr.isatty() else no_progress,
   )
-  print(source.describe(), flush=True)
-  write(source, target_kind, target)
-  print(f"Written: {target}")
+  print(f"Written: {done.path}")
 
 
-def split(value: str, flag: str, known: tuple[str, ...]) -> tuple[str, str]:
-  """'gguf:a.gguf' -> ('gguf', 'a.gguf')."""
-  from flan_tf import name_lists
-
-  kind, colon, where = value.partition(":")
-  if not (colon and where):
-    raise ValueError(
-      f"--{flag}={value}: expected KIND:WHERE, e.g. {known[0]}:DIR."
-    )
-  if kind not in known:
-    raise ValueError(
-      f"--{flag}: " + name_lists.unknown_name("kind", kind, known)
-    )
-  return kind, where
-
-
-def open_source(
-  kind: str, where: str, vocabulary: str, soft_prompt: bool = False
-):
-  """The source of one kind; ValueError if it cannot be taken in."""
-  from flan_tf.bridges.gguf import gguf_source
-  from flan_tf.bridges.hugging_face import folder_source
-  from flan_tf.bridges.keras_hub import preset_source
-  from flan_tf.bridges.native import checkpoint_source
-
-  given = folder_source.given_vocabulary(vocabulary) if vocabulary else None
-  if kind == "gguf":
-    return gguf_source.open_source(where, given)
-  if kind == "hugging_face":
-    return folder_source.open_source(where, given)
-  if kind == "native":
-    return checkpoint_source.open_source(where, given, soft_prompt)
-  return preset_source.open_source(where, given)
-
-
-def changed(
-  source, vocab: int, add_pieces: list[str], chat: str, separator: str = ""
-):
-  """The source with another vocabulary or wrapper, as the flags say."""
-  from flan_tf.bridges import chat_templates, resize
-  from flan_tf.data import prompt_format
-
-  if vocab or add_pieces:
-    source = resize.resized(source, vocab, add_pieces)
-  if chat:
-    wrapper = chat_templates.parse(chat, source.vocabulary)
-    source = dataclasses.replace(source, chat=wrapper, no_chat="")
-  if separator:
-    source = dataclasses.replace(source, separator=separator)
-    # Refuses "chat" without a wrapper.
-    prompt_format.Limits.of(1280, 256, 1280, "middle", separator, source.chat)
-  return source
-
-
-def write(source, kind: str, target: str) -> None:
-  """Writes a source; ValueError if the target cannot hold it."""
-  from flan_tf.bridges import model_card
-  from flan_tf.bridges.keras_hub import preset_writer
-  from flan_tf.bridges.native import checkpoint_source, checkpoint_writer
-  from flan_tf.bridges.saved_model import saved_model_writer
-
-  if kind == "keras_hub":
-    preset_writer.write(source, target, _progress())
-    return
-  if kind == "saved_model":
-    saved_model_writer.write(source, target, _progress())
-    return
-  files = None
-  if isinstance(source, checkpoint_source.NativeSource):
-    files = checkpoint_source.side_files(source)
-    files[model_card.FILE] = model_card.of_checkpoint(source, target).encode()
-  checkpoint_writer.write(source, target, _progress(), files)
-
-
-def _progress():
-  """Counts up on one line, where somebody looks on."""
-
-  def show(name: str, done: int, total: int) -> None:
-    if sys.stderr.isatty():
-      end = "\n" if done == total else ""
-      text = f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
-      print(f"\r{text}  {name:40}", end=end, file=sys.stderr, flush=True)
-
-  return show
+def _show_progress(name: str, done: int, total: int) -> None:
+  """Rewrites one line of a terminal with the bytes that are written."""
+  end = "\n" if done == total else ""
+  text = f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
+  print(f"\r{text}  {name:40}", end=end, file=sys.stderr, flush=True)
 
 
 def run() -> None:
-  """Entry point of `flan-convert`."""
+  """Runs `flan-convert`: parses its flags and converts one model."""
   cli.run(main)
 
 

@@ -6,102 +6,149 @@
   python -m launch.generate --checkpoint=runs/tuned
 
 A line of the input is a JSON object with a "prompt"; its other keys are kept.
-A line of the output adds "answer", "log_prob" (of the answer's tokens),
-"tokens", "by", "ended" (or cut at the limit), "trimmed" (whether the prompt was
-too long). A line with "options", two or more texts, is labelled: its answer is
-the likeliest of them, ranked as an evaluation ranks them, and it gains "scores"
-(the log-probability of each) and "probability" (of the answer among them), to
-leave unsure labels out by. A run that was stopped goes on behind the last line
-of its output. A smaller model learns from such a file with
+The output adds to each line "answer", "log_prob" (of the answer's tokens),
+"tokens", "by" (the model and its flags), "ended" (false if the answer was cut
+at the limit) and "trimmed" (true if the prompt was too long and was cut). A
+line with "options", a list of two or more texts, is labeled: its answer is the
+most likely option, ranked as in an evaluation, and the line gains "scores" (the
+log-probability of each option) and "probability" (of the answer among the
+options), so that unsure labels can be left out. A run that was stopped resumes
+after the last line of its output. A smaller model learns from such a file with
 
   python -m launch.train --config=... --config.data.files=answers.jsonl
 
-With neither --prompt nor --input, what is typed is answered, a line at a time.
-With --separator=chat the turns before are part of the prompt, and a line /new
-begins afresh; else each line is answered alone, for a tuned model sees one
-prompt. Answers appear while they are made. --score='yes|no|maybe' shows how
-likely each of these answers is, instead.
+Without --prompt and --input, the prompts are typed, one on each line. With
+--separator=chat, earlier turns are part of the prompt, and the line /new starts
+a new conversation. Otherwise each line is answered alone, because a tuned model
+was trained on single prompts. Answers are shown while they are generated.
+--score='yes|no|maybe' shows instead how likely each of these answers is.
 
-The most likely tokens are taken, or drawn with --temperature, --top_k, --top_p
-and --seed, or searched for with --beams; --stop=TEXT ends an answer.
+By default the most likely token is taken. Tokens are drawn with --temperature,
+--top_k, --top_p and --seed; --beams searches for the most likely text.
+--stop=TEXT ends an answer.
 """
 
 import functools
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
+import flan_tf as flan
 from flan_tf import config
 from flan_tf.sampling import Sampling
 from flan_tf.task import wordings
-from launch import cli, jobs
+from launch import cli
+
+if TYPE_CHECKING:
+  from flan_tf.inference.conversation import Conversation
 
 _CHECKPOINT = flags.DEFINE_string(
   "checkpoint", None, "Checkpoint or workdir.", required=True
 )
-_PROMPT = flags.DEFINE_string("prompt", "", "One prompt.")
+_PROMPT = flags.DEFINE_string("prompt", "", "One prompt to answer.")
 _INPUT = flags.DEFINE_string(
-  "input", "", "JSON lines with prompts, and options if they are to be ranked."
+  "input",
+  "",
+  "Path of JSON lines with prompts, and with options if they are to be ranked.",
 )
-_OUTPUT = flags.DEFINE_string("output", "", "JSON lines with answers.")
+_OUTPUT = flags.DEFINE_string(
+  "output", "", "Path of the JSON lines to write, with answers."
+)
 _MAX_NEW = flags.DEFINE_integer(
-  "max_new", 0, "Most new tokens; 0 for the target length of the run.", 0
+  "max_new",
+  0,
+  "Maximum number of new tokens; 0 for the target length of the run.",
+  0,
 )
 _MARKERS = flags.DEFINE_string(
   "markers",
   "",
-  f"Around a prompt: {', '.join(wordings.MARKERS)}, or"
-  " 'prompt|answer|example|cue' spelt out; by default as the model trained.",
+  f"Texts around a prompt: {', '.join(wordings.MARKERS)}, or"
+  " 'prompt|answer|example|cue' spelled out. By default those that the model"
+  " was trained with.",
 )
 _SEPARATOR = flags.DEFINE_enum(
   "separator",
   "",
   ["", *config.SEPARATORS],
-  "Around a prompt, in tokens: end of text (flan), nothing (plain), a new line"
-  " behind it (newline), or the model's chat wrapper; by default as the"
-  " checkpoint's run says, plain for converted ones.",
+  "Tokens after a prompt: end of text (flan), nothing (plain), a newline, a"
+  " blank, or the chat template of the model. By default as in the checkpoint's"
+  " run, which is plain for converted models.",
 )
 _TEMPERATURE = flags.DEFINE_float(
   "temperature",
   0.0,
-  "Above 0, tokens are drawn, with logits divided by it; else the most likely"
-  " ones are taken.",
+  "Above 0, tokens are drawn, with logits divided by it. At 0, the most likely"
+  " token is taken.",
 )
 _TOP_K = flags.DEFINE_integer(
-  "top_k", 0, "Draw from so many of the most likely tokens; 0 for all."
+  "top_k", 0, "Draw from the K most likely tokens only; 0 for all."
 )
 _TOP_P = flags.DEFINE_float(
-  "top_p", 1.0, "Draw from the likeliest tokens that have this probability."
+  "top_p",
+  1.0,
+  "Draw from the fewest most likely tokens whose probabilities sum to this.",
 )
-_BEAMS = flags.DEFINE_integer("beams", 1, "Above 1, beam search instead.")
+_BEAMS = flags.DEFINE_integer(
+  "beams", 1, "Above 1, beam search with this number of beams."
+)
 _LENGTH_PENALTY = flags.DEFINE_float(
   "length_penalty",
   1.0,
-  "Beams are compared by log-probability / tokens to its power.",
+  "Beams are compared by log-probability / tokens ^ length_penalty.",
 )
 _SEED = flags.DEFINE_integer(
-  "seed", 0, "Of draws: the same one, the same texts."
+  "seed", 0, "Seed of the draws: the same seed gives the same texts."
 )
 _STOP = flags.DEFINE_multi_string(
-  "stop", [], "A text that ends an answer; \\n is a new line. May be repeated."
+  "stop",
+  [],
+  "A text that ends an answer; \\n stands for a newline. May be repeated.",
 )
 _SCORE = flags.DEFINE_string(
   "score",
   "",
-  "Options, as 'yes|no|maybe': shows how likely each one is, instead of an"
+  "Options, as 'yes|no|maybe': shows how likely each option is, instead of an"
   " answer.",
 )
-_BATCH = flags.DEFINE_integer("batch", 8, "Prompts answered at once.", 1)
+_BATCH = flags.DEFINE_integer(
+  "batch", 8, "Prompts of a file that are answered at once.", 1
+)
 _MESH = cli.define_mesh()
 
+# Prints the answer to a prompt.
 Answer = Callable[[str], None]
 
 
 def main() -> None:
+  options = _check_flags()
+  if _INPUT.value:
+    _answer_file()
+    return
+  # The smallest batch that the mesh allows, for one prompt at a time.
+  model = _load(batch=_data_shards(_MESH()))
+  conversation = model.conversation(
+    max_new=_MAX_NEW.value,
+    sampling=_sampling(),
+    stops=_stops(),
+    markers=_MARKERS.value,
+  )
+  answer = functools.partial(_print_answer, conversation)
+  if options:
+    answer = functools.partial(_print_scores, model, options)
+  if _PROMPT.value:
+    answer(_PROMPT.value)
+  else:
+    _converse(answer, conversation)
+
+
+def _check_flags() -> tuple[str, ...]:
+  """Returns the options of --score; raises ValueError for flags that clash."""
   if bool(_INPUT.value) != bool(_OUTPUT.value):
-    raise ValueError("--input and --output go together.")
+    raise ValueError("--input and --output go together: give both or neither.")
   if _PROMPT.value and _INPUT.value:
     raise ValueError("Give --prompt or --input, not both.")
   if _SCORE.value and _INPUT.value:
@@ -116,47 +163,17 @@ def main() -> None:
   ]
   if _SCORE.value and ignored:
     raise ValueError(
-      f"--score ranks options, and makes no text: {', '.join(ignored)} would do"
-      " nothing. Remove it."
+      f"--score ranks options and generates no text: {', '.join(ignored)} would"
+      " have no effect. Remove it."
     )
-  sampling = Sampling(
-    _TEMPERATURE.value,
-    _TOP_K.value,
-    _TOP_P.value,
-    _BEAMS.value,
-    _LENGTH_PENALTY.value,
-    seed=_SEED.value,
-  )
-  options, mesh = options_of(_SCORE.value), _MESH()
-  if _INPUT.value:
-    _answer_file(sampling, mesh)
-    return
-  from flan_tf.inference import conversation
-  from flan_tf.mesh import layout
-  from flan_tf.model import dims
-
-  # One prompt, and what else the mesh wants a row of.
-  parts = layout.parse_layout(mesh.shape, mesh.layout, dims.SPLITTABLE).parts(
-    "batch"
-  )
-  model = jobs.open_to_ask(_CHECKPOINT.value, mesh, parts, _SEPARATOR.value)
-  talk = conversation.Conversation(
-    model, _MAX_NEW.value, _MARKERS.value, sampling, _stops()
-  )
-  answer = functools.partial(_say, talk)
-  if options:
-    answer = functools.partial(_show_scores, model, options)
-  if _PROMPT.value:
-    answer(_PROMPT.value)
-  else:
-    _converse(answer, talk)
+  return parse_options(_SCORE.value)
 
 
-def options_of(text: str) -> tuple[str, ...]:
-  """The options of a flag: "yes|no|maybe".
+def parse_options(text: str) -> tuple[str, ...]:
+  """Splits the options of a flag: "yes|no|maybe".
 
   Raises:
-    ValueError: there is one alone, or one is empty or there twice.
+    ValueError: there is only one option, or one is empty or repeated.
   """
   options = tuple(text.replace("\\n", "\n").split("|")) if text else ()
   if text and (len(set(options)) < max(len(options), 2) or "" in options):
@@ -167,54 +184,99 @@ def options_of(text: str) -> tuple[str, ...]:
   return options
 
 
-def _answer_file(sampling: Sampling, mesh) -> None:
-  from flan_tf.checkpoints import store
-  from flan_tf.inference import prompt_answers
+def _data_shards(mesh: config.MeshConfig) -> int:
+  """Returns the number of parts that the mesh splits a batch into."""
+  from flan_tf.model.run_mesh import run_layout
 
-  answer = jobs.answerer(
-    *(_CHECKPOINT.value, mesh, _BATCH.value, _MAX_NEW.value),
-    *(_MARKERS.value, _SEPARATOR.value, sampling, _stops()),
+  return run_layout(mesh).num_shards("batch")
+
+
+def _load(batch: int) -> "flan.Model":
+  from flan_tf.api import models
+
+  model = flan.load(
+    _CHECKPOINT.value, mesh=_MESH(), batch=batch, separator=_SEPARATOR.value
   )
-  by = store.find(_CHECKPOINT.value)
+  if model.run.chat.is_set and not _SEPARATOR.value:
+    advice = models.separator_advice(model.run)
+    if advice:
+      print(advice, file=sys.stderr)
+  return model
+
+
+def _answer_file() -> None:
+  model = _load(_BATCH.value)
+  counts = model.answer_file(
+    _INPUT.value,
+    _OUTPUT.value,
+    max_new=_MAX_NEW.value,
+    sampling=_sampling(),
+    stops=_stops(),
+    markers=_MARKERS.value,
+    by=_description(model.checkpoint),
+  )
+  print(
+    f"{_OUTPUT.value}: {counts.now} prompts answered, {counts.before} were"
+    " answered before."
+  )
+
+
+def _description(checkpoint: str) -> str:
+  """Returns the checkpoint and the flags that change its answers."""
+  words = [checkpoint]
   for flag in (
-    *(_MAX_NEW, _MARKERS, _SEPARATOR, _TEMPERATURE, _TOP_K, _TOP_P),
-    *(_BEAMS, _LENGTH_PENALTY, _SEED),
+    _MAX_NEW,
+    _MARKERS,
+    _SEPARATOR,
+    _TEMPERATURE,
+    _TOP_K,
+    _TOP_P,
+    _BEAMS,
+    _LENGTH_PENALTY,
+    _SEED,
   ):
     if flag.value != flag.default:
-      by += f" --{flag.name}={flag.value}"
-  by += "".join(f" --stop={text}" for text in _STOP.value)
-  now, before = prompt_answers.answer_file(
-    answer, _INPUT.value, _OUTPUT.value, _BATCH.value, by
+      words.append(f"--{flag.name}={flag.value}")
+  words += [f"--stop={text}" for text in _STOP.value]
+  return " ".join(words)
+
+
+def _sampling() -> Sampling:
+  return Sampling(
+    _TEMPERATURE.value,
+    _TOP_K.value,
+    _TOP_P.value,
+    _BEAMS.value,
+    _LENGTH_PENALTY.value,
+    seed=_SEED.value,
   )
-  print(f"{_OUTPUT.value}: {now} prompts answered, {before} were before.")
 
 
 def _stops() -> tuple[str, ...]:
   return tuple(text.replace("\\n", "\n") for text in _STOP.value)
 
 
-def _say(talk, prompt: str) -> None:
-  """Prints an answer while it is made."""
-  said = talk.answer(prompt, lambda part: print(part, end="", flush=True))
-  print("" if said.ended else " ...", flush=True)
-  if said.trimmed:
-    print("(The prompt was too long, and lost a part.)", file=sys.stderr)
-  if said.forgotten:
-    print(f"({said.forgotten} old turns were left out.)", file=sys.stderr)
-
-
-def _show_scores(model, options: Sequence[str], prompt: str) -> None:
-  """Prints how likely options are, the best one first."""
-  from flan_tf.inference import prompt_answers
-
-  (found,) = prompt_answers.answer(
-    model, [prompt], markers=_MARKERS.value, options=[options]
+def _print_answer(conversation: "Conversation", prompt: str) -> None:
+  """Prints an answer while it is generated."""
+  reply = conversation.answer(
+    prompt, lambda part: print(part, end="", flush=True)
   )
-  print(score_table(found.scores), flush=True)
+  print("" if reply.ended else " ...", flush=True)
+  if reply.trimmed:
+    print("(The prompt was too long, and was cut.)", file=sys.stderr)
+  if reply.forgotten:
+    print(f"({reply.forgotten} old turns were left out.)", file=sys.stderr)
+
+
+def _print_scores(
+  model: "flan.Model", options: Sequence[str], prompt: str
+) -> None:
+  scores = model.score(prompt, options, markers=_MARKERS.value)
+  print(score_table(scores), flush=True)
 
 
 def score_table(scores: Mapping[str, float]) -> str:
-  """Options with log-probability and probability among them, best first.
+  """Formats options with their probabilities, the most likely option first.
 
   >>> print(score_table({"no": -2.0986, "yes": -1.0}))
   option   log p  among these
@@ -232,22 +294,24 @@ def score_table(scores: Mapping[str, float]) -> str:
   return "\n".join(lines)
 
 
-def _converse(answer: Answer, talk) -> None:
+def _converse(answer: Answer, conversation: "Conversation") -> None:
+  """Answers the lines of standard input."""
   if sys.stdin.isatty():
-    turns = "; /new begins afresh" if talk.remembers else ""
+    new = "; /new starts a new conversation" if conversation.has_memory else ""
     print(
-      f"Type a prompt and Enter; \\n in it is a new line{turns}; Ctrl-D ends."
+      "Type a prompt and press Enter; \\n in it stands for a newline"
+      f"{new}; Ctrl-D ends."
     )
   for line in sys.stdin:
     prompt = line.strip().replace("\\n", "\n")
     if prompt == "/new":
-      talk.forget()
+      conversation.forget()
     elif prompt:
       answer(prompt)
 
 
 def run() -> None:
-  """Entry point of `flan-generate`."""
+  """Runs the console script `flan-generate`."""
   cli.run(main)
 
 

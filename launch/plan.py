@@ -1,4 +1,4 @@
-"""What a run would need and take on a TPU slice that is not at hand.
+r"""Plans a run on a TPU slice that is not at hand: memory, time, correctness.
 
   python -m launch.plan --config=launch/configs/flan_137b.py --topology=v3:8x8
   python -m launch.plan --config=launch/configs/flan_8b.py --topology=v3:4x4 \
@@ -7,182 +7,184 @@
       --config.mesh.shape='data:2;model:8' --programs=train --json
   python -m launch.plan --table=v3 [--compile]
 
-Lowers the very programs that training, scoring and decoding run on every core,
-compiles them with the TPU compiler for the slice, and says what it answered:
-memory by kind against the limit, work, what the cores exchange, and an estimate
-of the time. Nothing runs on a TPU. Where something does not fit, the exit
-status is 1, and what would fit is looked for.
+Lowers the programs that training, scoring and decoding run on every core,
+compiles them with the TPU compiler for the slice, and prints its results: HBM
+by kind against the limit, FLOPs, bytes sent between cores, and estimated time.
+Nothing runs on a TPU. If a program does not fit, the exit status is 1, and
+settings that fit are suggested.
 
---search tries other meshes and layouts and ranks them; --execute runs the
-programs on virtual cores of this machine and compares them with one device (a
-large model's with few layers, and a large mesh's on 16 cores, which it says);
---table prints the paper's sizes against numbers of cores: what was planned
-before as the compiler answered, the rest estimated by hand and marked so;
---compile asks the compiler for the rest, hours in all, and may be stopped and
-called again. The compiler has an environment of its own, .venv-tpu, which is
-made at first use. Answers are kept below $FLAN_CACHE (~/.cache/flan_tf), so
-that a second call is instant.
+--search compiles other meshes and layouts and ranks them.
+
+--execute runs the programs on virtual cores of this machine and compares the
+results with those of one device. Large models are executed with few layers and
+small dimensions, large meshes with at most 16 cores; the output says so.
+
+--table prints the paper's model sizes against numbers of cores. Cells that were
+compiled before show the compiler's results, the others an estimate of a cost
+model, which is marked. --compile compiles those cells, too: hours in all. It
+can be interrupted and started again.
+
+The compiler has an environment of its own, .venv-tpu, which is made at first
+use. Its results are kept below $FLAN_CACHE (~/.cache/flan_tf), so that the same
+plan takes no time again.
 """
 
 import os
 import sys
-from typing import Any
 
 from absl import flags
 
 from flan_tf import name_lists
+from flan_tf.api import cache
 from flan_tf.tpu_plan import chips, reduced_run, request
 from flan_tf.tpu_plan.planner import (
-  answer_cache,
   compiler_process,
-  flop_counts,
   ranking,
+  report_cache,
   scaling,
   scaling_table,
   search,
+  step_estimate,
   suggestions,
   summary,
+  summary_text,
 )
-from launch import cli, own_rows
+from flan_tf.tpu_plan.request import CompileRequest
+from launch import cli
 from launch.configs import paper
 
 _CONFIG = cli.define_config()
 _TOPOLOGY = flags.DEFINE_string(
-  "topology", "", "The slice: generation and chips, e.g. v3:8x8 or v4:4x4x4."
+  "topology",
+  "",
+  "TPU slice: generation and chips in each dimension, e.g. v3:8x8 or v4:4x4x4.",
 )
 _PROGRAMS = flags.DEFINE_list(
-  "programs", list(request.PROGRAMS), "What to plan; --search takes the first."
+  "programs",
+  list(request.PROGRAMS),
+  "Programs to plan: train, score, decode. --search plans the first one.",
 )
 _ROWS = flags.DEFINE_integer(
-  "rows", 16, "Prompts that are scored, or gone on with, at once.", 1
+  "rows", 16, "Batch size of the score and decode programs.", 1
 )
 _SEARCH = flags.DEFINE_bool(
-  "search", False, "Try the meshes and layouts that divide, and rank them."
+  "search", False, "Compile other meshes and layouts, and rank them."
 )
 _SEARCH_LIMIT = flags.DEFINE_integer(
   "search_limit",
   None,
-  "Most candidates to compile, the likeliest first: 8 for --search; 3 in each"
-  " cell of --table --compile, which stops at the first that fits.",
+  "Number of candidates to compile at most, the most promising first. Default:"
+  " 8 for --search; 3 for each cell of --table --compile, which stops at the"
+  " first that fits.",
   1,
 )
 _EXECUTE = flags.DEFINE_bool(
-  "execute", False, "Run the programs on virtual cores, beside one device."
+  "execute",
+  False,
+  "Run the programs on virtual cores and compare the results with one device.",
 )
 _TABLE = flags.DEFINE_string(
-  "table", "", "Sizes against cores of a TPU generation, e.g. v3 or v4."
+  "table",
+  "",
+  "Print model sizes against numbers of cores of this TPU generation, e.g. v3.",
 )
 _COMPILE = flags.DEFINE_bool(
   "compile",
   False,
-  "Compile what --table has no answer for yet, instead of an estimate by hand.",
+  "With --table: compile cells that were never compiled. Without it, they show"
+  " an estimate of the cost model.",
 )
-_SIZES = flags.DEFINE_list("sizes", list(paper.SIZES), "Of --table.")
-_CORES = flags.DEFINE_list("cores", list(scaling.CORES), "Of --table.")
-_JSON = flags.DEFINE_bool("json", False, "Answer as one JSON object.")
+_SIZES = flags.DEFINE_list(
+  "sizes", list(paper.SIZES), "Model sizes of --table."
+)
+_CORES = flags.DEFINE_list(
+  "cores", list(scaling.CORES), "Numbers of cores of --table."
+)
+_JSON = flags.DEFINE_bool("json", False, "Print the result as a JSON object.")
 
 
 def main() -> None:
   if _TABLE.value:
-    _table()
+    _print_table()
     return
   if _COMPILE.value:
     raise ValueError(
-      "--compile is what --table does with cells that it has no answer for:"
-      " give --table, e.g. --table=v3. Else everything is compiled anyway."
+      "--compile belongs to --table, e.g. --table=v3 --compile. Other plans are"
+      " always compiled."
     )
   run = cli.resolve(_CONFIG.value)
   if not _TOPOLOGY.value:
     raise ValueError("--topology is missing, e.g. v3:8x8 for 128 cores of v3.")
-  where = chips.parse_topology(_TOPOLOGY.value)
+  tpu_slice = chips.parse_topology(_TOPOLOGY.value)
   if not run.model.vocab:
-    _say(f"model.vocab is 0: planned with {request.VOCAB:,} tokens.")
-  what = "execute" if _EXECUTE.value else "compile"
-  asked = [
-    request.ask(run, str(where), program, what, _ROWS.value)
+    _log(
+      "model.vocab is 0. The plan uses a vocabulary of"
+      f" {request.DEFAULT_VOCAB:,} tokens."
+    )
+  mode = "execute" if _EXECUTE.value else "compile"
+  requests = [
+    request.make_request(run, str(tpu_slice), program, mode, _ROWS.value)
     for program in _PROGRAMS.value
   ]
-  if not asked:
-    raise ValueError("--programs names none; known: train, score, decode.")
+  if not requests:
+    raise ValueError(
+      "--programs is empty. Expected one or more of train, score, decode."
+    )
   if _SEARCH.value and _EXECUTE.value:
     raise ValueError(
-      "--search ranks what the compiler says, --execute runs one mesh: give one"
-      " of them."
+      "--search and --execute exclude each other: --search ranks compiled"
+      " meshes, --execute runs the mesh of the run."
     )
   if _SEARCH.value:
-    _search(asked[0], run.train.steps)
+    _print_search(requests[0], run.train.steps)
   else:
-    _plan(asked, run.train.steps)
+    _print_plan(requests, run.train.steps)
 
 
-def _plan(asked: list[request.CompileRequest], steps: int) -> None:
-  """Each program as the run has it; exits with 1 unless all fit."""
-  for one in asked:
-    _check_divides(one)
-  compiled = _cache()
-  verdicts = []
-  for one in asked:
-    answer = compiled(one)
-    estimate = flop_counts.estimate(one, answer, steps)
-    verdicts.append(summary.Verdict(one, answer, estimate))
-  refused = [v for v in verdicts if not v.answer.fits]
-  remedies = [_remedy(v.asked, compiled, steps) for v in refused]
-  if _JSON.value:
-    whole = summary.to_dict(verdicts)
-    print(summary.to_json(whole | {"would_fit": [d for d, _ in remedies]}))
-  else:
-    print(summary.to_text(verdicts, steps))
-    for _, text in remedies:
-      print(f"\n{text}")
-  if refused or any(v.differs for v in verdicts):
-    sys.exit(1)
-
-
-def _remedy(
-  asked: request.CompileRequest, compiled: answer_cache.AnswerCache, steps: int
-) -> tuple[dict[str, Any], str]:
-  """What would fit in a program's place, for programs and for people."""
-  _say(f"{asked.program} does not fit. Looking for what does: two tries.")
-  best, tried = suggestions.would_fit(asked, compiled, steps)
-  if best is None:
-    text = (
-      f"{asked.program}: nothing that fits was found in {len(tried)} tries."
-      " --search looks further."
+def _print_plan(requests: list[CompileRequest], steps: int) -> None:
+  """Plans programs with the run's own mesh; exits with 1 unless all fit."""
+  for one in requests:
+    search.check_divides(one)
+  compiler = _open_cache()
+  summaries = []
+  for one in requests:
+    report = compiler(one)
+    estimate = step_estimate.estimate_step(one, report, steps)
+    summaries.append(summary.ProgramSummary(one, report, estimate))
+  found = []
+  for refused in (s for s in summaries if not s.report.fits):
+    _log(
+      f"{refused.request.program} does not fit. Compiling at most"
+      f" {suggestions.MAX_COMPILED} other settings."
     )
-    return {"program": asked.program, "found": False, "tried": len(tried)}, text
-  would = best.candidate.asked
-  flags_text = search.flags(would)
-  text = (
-    f"{asked.program}: this would fit"
-    f" ({best.answer.hbm_bytes_per_core / 2**30:.2f} GiB a core,"
-    f" {best.answer.estimated_step_seconds:.3g} s):\n"
-    f"  --topology={would.topology} {flags_text}"
-  )
-  return {
-    "program": asked.program,
-    "found": True,
-    "tried": len(tried),
-    "topology": would.topology,
-    "flags": flags_text,
-    "hbm_bytes_per_core": best.answer.hbm_bytes_per_core,
-    "estimated_step_seconds": best.answer.estimated_step_seconds,
-  }, text
-
-
-def _search(asked: request.CompileRequest, steps: int) -> None:
-  """Ranks meshes and layouts; exits with 1 if none fits."""
-  found = search.search(asked, _cache(), _SEARCH_LIMIT.value or 8, steps)
+    found.append(suggestions.suggest_fitting(refused.request, compiler, steps))
   if _JSON.value:
-    print(summary.to_json(ranking.to_dict(found)))
+    values = summary.to_dict(summaries)
+    values["would_fit"] = [suggestion.to_dict() for suggestion in found]
+    print(summary.to_json(values))
   else:
-    print(ranking.to_text(found))
-  if found.best is None:
+    print(summary_text.to_text(summaries, steps))
+    for suggestion in found:
+      print(f"\n{suggestion.to_text()}")
+  if found or any(s.differs for s in summaries):
     sys.exit(1)
 
 
-def _table() -> None:
-  """The scaling table, row by row; what was planned before is not again."""
-  plans = _cache()
+def _print_search(one: CompileRequest, steps: int) -> None:
+  """Ranks meshes and layouts; exits with 1 if none fits."""
+  result = search.search_meshes(
+    one, _open_cache(), _SEARCH_LIMIT.value or 8, steps
+  )
+  if _JSON.value:
+    print(summary.to_json(ranking.to_dict(result)))
+  else:
+    print(ranking.to_text(result))
+  if result.best is None:
+    sys.exit(1)
+
+
+def _print_table() -> None:
+  """Prints the scaling table, each row as soon as it is known."""
   if _TABLE.value not in chips.GENERATIONS:
     raise ValueError(
       name_lists.unknown_name("TPU generation", _TABLE.value, chips.GENERATIONS)
@@ -191,70 +193,59 @@ def _table() -> None:
     if size not in paper.SIZES:
       raise ValueError(name_lists.unknown_name("size", size, paper.SIZES))
   if not all(str(cores).isdecimal() for cores in _CORES.value):
-    raise ValueError(f"--cores: expected numbers, got {_CORES.value}.")
-  cells = scaling.cells(
+    raise ValueError(
+      f"--cores: expected whole numbers, e.g. 8,16, got {_CORES.value}."
+    )
+  compiler = _open_cache()
+  cells = scaling.plan_cells(
     {size: paper.run(size) for size in _SIZES.value},
     chips.GENERATIONS[_TABLE.value],
-    plans,
-    [int(cores) for cores in _CORES.value],
-    _SEARCH_LIMIT.value or 3,
-    None if _COMPILE.value else plans.known,
+    compiler=compiler,
+    cores=[int(cores) for cores in _CORES.value],
+    max_compiled=_SEARCH_LIMIT.value or 3,
+    lookup=None if _COMPILE.value else compiler.lookup,
   )
-  told = _say if _JSON.value else lambda line: print(line, flush=True)
-  made = scaling_table.to_markdown(cells, told)
+  # With --json, the rows show the progress on stderr.
+  made = scaling_table.to_markdown(cells, _log if _JSON.value else _print_now)
   if _JSON.value:
     print(summary.to_json(scaling_table.to_dict(made)))
 
 
-def _check_divides(asked: request.CompileRequest) -> None:
-  """Raises ValueError, with meshes that divide, if this one does not."""
-  why = search.why_not(asked)
-  if not why:
-    return
-  mesh = asked.run.mesh
-  candidates, _ = search.enumerate_all(asked)
-  shapes = dict.fromkeys(c.asked.run.mesh.shape for c in candidates)
-  fit = ", ".join(f"'{shape}'" for shape in list(shapes)[:5]) or "none"
-  hint = "" if asked.program == "train" else " or --rows"
-  raise ValueError(
-    f"{asked.program}: mesh.shape {mesh.shape!r} with mesh.layout"
-    f" {mesh.layout!r} does not divide on {asked.topology}: {why}. Meshes that"
-    f" do, the likeliest first: {fit}. Set --config.mesh.shape{hint}, or let"
-    " --search look."
+def _open_cache() -> report_cache.ReportCache:
+  folder = os.path.join(cache.folder(), "plans")
+  return report_cache.ReportCache(
+    folder, compiler_process.run_request, on_compile=_log_request
   )
 
 
-def _cache() -> answer_cache.AnswerCache:
-  folder = os.path.join(own_rows.cache(), "plans")
-  return answer_cache.AnswerCache(folder, compiler_process.compiled, _tell)
-
-
-def _tell(asked: request.CompileRequest) -> None:
-  if asked.what == "execute":
-    _say(
-      f"Executing {asked.program} as {reduced_run.describe(asked)}: a minute."
-    )
+def _log_request(one: CompileRequest) -> None:
+  if one.mode == "execute":
+    reduced = reduced_run.describe_reduced_run(one)
+    _log(f"Executing {one.program} as {reduced}: about a minute.")
     return
-  train = asked.run.train
+  train = one.run.train
   options = ""
-  if asked.program == "train":
-    options = f", {train.batch} rows"
-    options += f", recomputes {train.recompute}"
+  if one.program == "train":
+    options = f", {train.batch} rows, recomputes {train.recompute}"
     if train.microbatches > 1:
       options += f", {train.microbatches} microbatches"
-  _say(
-    f"Compiling {asked.program} for {asked.topology}, mesh"
-    f" {asked.run.mesh.shape or 'one core'}"
-    f" [{asked.run.mesh.layout}]{options}: minutes for large models."
+  _log(
+    f"Compiling {one.program} for {one.topology}, mesh"
+    f" {one.run.mesh.shape or 'one core'} [{one.run.mesh.layout}]{options}:"
+    " minutes for large models."
   )
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
   print(text, file=sys.stderr, flush=True)
 
 
+def _print_now(text: str) -> None:
+  print(text, flush=True)
+
+
 def run() -> None:
-  """Entry point of `flan-plan`."""
+  """Runs the console script `flan-plan`."""
   cli.run(main, tensorflow=False)
 
 

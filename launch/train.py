@@ -7,15 +7,18 @@
   python -m launch.train --config=launch/configs/small_tune.py \
       --workdir=runs/student --config.data.files=answers.jsonl
 
-The last one trains on a file of prompts and answers, e.g. what a larger model
-said (launch.generate); with --config.data.tasks=all on all tasks beside it.
-A run that was stopped goes on when it is started again with the same workdir.
-`--dry_run` prints the resolved run, its mixture and three prompts, and stops.
+The last command trains on a file of prompts and answers, such as the answers of
+a larger model (launch.generate); with --config.data.tasks=all it also trains on
+all tasks. `--task_file=my_tasks.py` adds tasks of your own to the task table.
 
-`--tpu=NAME` trains on a Cloud TPU slice (launch/tpu/README.md), where
---config.mesh.shape must fill it. The exit status is 75 when the devices, or
-another host, went away: the same command again goes on from the last
-checkpoint, so scripts may repeat it.
+A run that was stopped resumes when the same command is started again with the
+same workdir. `--dry_run` prints the resolved run, its mixture and three
+prompts, and stops.
+
+`--tpu=NAME` trains on a Cloud TPU slice (launch/tpu/README.md); the axes of
+--config.mesh.shape must use all its cores. The exit status is 75 if the devices
+or another host were lost: the same command resumes from the last checkpoint, so
+a script may repeat it.
 """
 
 import os
@@ -24,16 +27,17 @@ import sys
 from absl import flags
 
 from flan_tf import config
-from launch import cli, jobs
+from launch import cli
 
-# "Try again": what a preempted run exits with, 75.
+# EX_TEMPFAIL, 75: "try again", the exit status of a preempted run.
 PREEMPTED = os.EX_TEMPFAIL
 
 _CONFIG = cli.define_config()
+_TASK_FILE = cli.define_task_file()
 _WORKDIR = flags.DEFINE_string(
   "workdir",
   None,
-  "Checkpoints and metrics go here; may be gs://.",
+  "Folder for checkpoints and metrics, local or gs://.",
   required=True,
 )
 _DRY_RUN = flags.DEFINE_bool(
@@ -42,33 +46,36 @@ _DRY_RUN = flags.DEFINE_bool(
 _TPU = flags.DEFINE_string(
   "tpu",
   None,
-  "A Cloud TPU's name or grpc://HOST:PORT, or 'local' for this machine's: short"
-  " for --config.mesh.platform=tpu --config.mesh.tpu=NAME.",
+  "Name or grpc://HOST:PORT of a Cloud TPU, or 'local' for the TPU of this"
+  " machine: short for --config.mesh.platform=tpu --config.mesh.tpu=NAME.",
 )
 
 
 def main() -> None:
+  cli.register_task_files(_TASK_FILE.value)
   run = cli.resolve(_CONFIG.value)
   if _TPU.value is not None:
     run = config.replace(run, "mesh", platform="tpu", tpu=_TPU.value)
   if _DRY_RUN.value:
-    jobs.dry_run(run, _WORKDIR.value)
+    from flan_tf.api import training
+
+    print(training.preview_training(run, _WORKDIR.value))
     return
   from flan_tf.training import loop
 
   try:
-    jobs.train(run, _WORKDIR.value)
+    cli.train_and_print(run, _WORKDIR.value)
   except loop.PreemptedError as error:
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
-    # Not sys.exit: TensorFlow would say goodbye to workers that are gone, which
-    # takes minutes.
+    # Not sys.exit: TensorFlow would wait for workers that are gone, which takes
+    # minutes.
     os._exit(PREEMPTED)
 
 
 def run() -> None:
-  """Entry point of `flan-train`."""
+  """Runs the console script `flan-train`."""
   cli.run(main)
 
 

@@ -5,7 +5,7 @@ TensorFlow. `rows/` holds rows written for this project, one file per data set,
 in the features that TensorFlow Datasets gives that data set.
 """
 
-from tasks import (
+from . import (
   closed_book_qa,
   commonsense,
   coreference,

@@ -1,8 +1,8 @@
-"""Closed-book QA: answers from memory. Three data sets, four tasks.
+"""Closed-book QA: questions without a text. Three data sets, four tasks.
 
-ARC holds exercises from science tests at school, with four choices; many are
-sentences that the right choice completes. Natural Questions are what people
-typed into a search engine, in small letters. TriviaQA is from quizzes.
+ARC has questions of school science tests with four choices; many are the
+beginning of a sentence that the right choice completes. Natural Questions are
+queries to a search engine, in lower case. TriviaQA has quiz questions.
 """
 
 import dataclasses
@@ -19,29 +19,29 @@ from flan_tf.task.schema import (
   Template,
 )
 
-# Some texts hold blanks of other kinds: "54\u00a0Mbit/s", "\u200bwho is ...".
+# Some texts have unusual blanks: "54\u00a0Mbit/s", "\u200bwho is ...".
 _BLANKS = (r"[\s\x{a0}\x{200b}]+", " ")
-_ONE_LINE = fields.replace(_BLANKS)
+_clean_line = fields.cleaner(_BLANKS)
 
-# Formulas of ARC have the braces of LaTeX in them: "H_{2}O", "10^{8} J".
-_SCIENCE = fields.replace(
+# Formulas in ARC are written in LaTeX: "H_{2}O", "10^{8} J".
+_clean_science = fields.cleaner(
   _BLANKS, (r"_\{([^{}]*)\}", r"\1"), (r"\^\{([^{}]*)\}", r"^\1")
 )
 
 
-def _science_item(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Slots of an ARC row; `keep` where there are four choices.
+def _arc_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of an ARC row; keeps rows with four choices only.
 
-  A few rows have three or five. The key names a choice by its letter, so it is
-  looked up among the letters of the choices.
+  A few rows have three or five. The key is a letter, which is looked up among
+  the letters of the choices.
   """
   import tensorflow as tf
 
-  texts = _SCIENCE(row["choices"]["text"])
+  texts = _clean_science(row["choices"]["text"])
   letters = tf.cast(row["choices"]["label"], tf.int64)
   key = tf.cast(row["answerKey"], tf.int64)
   places = tf.where((letters == key) & (key >= 0))[:, 0]
-  question = _SCIENCE(row["question"])
+  question = _clean_science(row["question"])
   return {
     "question": question,
     "choices": texts,
@@ -52,8 +52,8 @@ def _science_item(row: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-# Where a question is a sentence to complete, it has no mark at its end, so it
-# ends a line in every template.
+# A question may be the beginning of a sentence without a mark at its end, so
+# that it ends a line in every template.
 ARC_CHALLENGE = Task(
   name="arc_challenge",
   dataset="arc",
@@ -62,7 +62,7 @@ ARC_CHALLENGE = Task(
   source=Source(
     "ai2_arc/ARC-Challenge", "1.0.0", Splits(dev="train", test="test")
   ),
-  fields=_science_item,
+  fields=_arc_fields,
   slots=("question",),
   metrics=("accuracy",),
   documents=("question",),
@@ -109,27 +109,26 @@ ARC_EASY = dataclasses.replace(
   published_rows=2_040,
 )
 
-# People leave out the question mark when they search, and some rows still have
-# the number of a worksheet in front: "3. which two ...". The mark is put here,
-# so no template adds one.
-_SEARCHED = fields.replace(
+# Queries have no question mark, and some begin with the number of a worksheet:
+# "3. which two ...". The mark is added here, so that no template adds one.
+_clean_query = fields.cleaner(
   _BLANKS,
   (r"^ ?(?:\d+\. )?", ""),
   (r"[ ?]*$", "?"),
 )
-_SEARCHED_AND_FOUND = fields.generation(
+_query_fields = fields.generation(
   answer="answer", references="references", question="question"
 )
 
 
-def _search(row: Mapping[str, Any]) -> Mapping[str, Any]:
-  """Slots of a Natural Questions row: the first answer, and all of them."""
+def _natural_questions_fields(row: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Returns the slots of a Natural Questions row; all answers count."""
   import tensorflow as tf
 
-  answers = _ONE_LINE(row["answer"])
-  return _SEARCHED_AND_FOUND(
+  answers = _clean_line(row["answer"])
+  return _query_fields(
     {
-      "question": _SEARCHED(row["question"]),
+      "question": _clean_query(row["question"]),
       "answer": tf.concat([answers, [""]], 0)[0],
       "references": answers,
     }
@@ -144,7 +143,7 @@ NATURAL_QUESTIONS = Task(
   source=Source(
     "natural_questions_open", "1.0.0", Splits(dev="train", test="validation")
   ),
-  fields=_search,
+  fields=_natural_questions_fields,
   slots=("question",),
   metrics=("trivia_qa_em", "trivia_qa_f1"),
   documents=("question",),
@@ -174,73 +173,78 @@ NATURAL_QUESTIONS = Task(
   ),
 )
 
-# About one question in fifteen is still a field of a CSV file: in quotes, with
-# the quotes inside it doubled.
+# About one question in fifteen is quoted like a field of a CSV file: it stands
+# in quotation marks, and the marks inside it are doubled.
 _CSV_FIELD = r'^"(?:[^"]|"")*"$'
-_QUIZ = fields.replace(
+_clean_quiz_question = fields.cleaner(
   _BLANKS,
   (r" ([?.,;:!])( |$)", r"\1\2"),
 )
 
 
-def _calm(value, aliases):
-  """The spelling of a value among its aliases that is not all in capitals.
+def _usual_spelling(value, aliases):
+  """Returns the usual spelling of an answer that is in capital letters.
 
-  Every fifth answer is written as "HENRY IV", and its aliases mostly have the
-  usual spelling, too, next to "Henry Iv": the one with most capitals is right.
-  Values of up to four characters may be acronyms, and stay.
+  Every fifth answer is written like "HENRY IV". Its aliases mostly contain the
+  usual spelling "Henry IV" beside "Henry Iv", so that the alias with the most
+  capitals is taken. Values of up to four characters may be acronyms and are not
+  changed.
   """
   import tensorflow as tf
 
-  shouted = tf.strings.regex_full_match(value, r"\P{Ll}{5,}")
-  same = tf.strings.lower(aliases, "utf-8") == tf.strings.lower(value, "utf-8")
-  calm = tf.boolean_mask(
-    aliases, same & tf.strings.regex_full_match(aliases, r".*\p{Ll}.*")
+  is_in_capitals = tf.strings.regex_full_match(value, r"\P{Ll}{5,}")
+  is_same = tf.strings.lower(aliases, "utf-8") == tf.strings.lower(
+    value, "utf-8"
   )
-  capitals = tf.strings.regex_replace(calm, r"\P{Lu}", "")
+  spellings = tf.boolean_mask(
+    aliases, is_same & tf.strings.regex_full_match(aliases, r".*\p{Ll}.*")
+  )
+  capitals = tf.strings.regex_replace(spellings, r"\P{Lu}", "")
   counts = tf.concat([tf.strings.length(capitals), [-1]], 0)
-  best = tf.concat([calm, [value]], 0)[tf.argmax(counts)]
-  return tf.where(shouted, best, value)
+  best = tf.concat([spellings, [value]], 0)[tf.argmax(counts)]
+  return tf.where(is_in_capitals, best, value)
 
 
-# The test split's answers are hidden behind "<unk>".
-_ASKED_AND_KNOWN = fields.generation(
+# The answers of the test split are hidden: "<unk>".
+_quiz_fields = fields.generation(
   answer="answer",
   references="references",
-  left_out="<unk>",
+  excluded="<unk>",
   question="question",
 )
 
 
-def _quiz(row: Mapping[str, Any]) -> Mapping[str, Any]:
-  """Slots of a TriviaQA row.
+def _trivia_qa_fields(row: Mapping[str, Any]) -> Mapping[str, Any]:
+  """Returns the slots of a TriviaQA row; all aliases are references.
 
-  FLAN's target is the normalised value: small letters, no articles, no
-  punctuation ("beatles"). We ask for the value as one would write it; scoring
-  normalises both sides anyway, and every alias counts as right.
+  The target here is the usual spelling of the answer. That of the published code
+  is the normalized value: lower case, without articles and punctuation
+  ("beatles"). The metrics normalize both sides anyway.
   """
   import tensorflow as tf
 
-  known = row["answer"]
-  value = _ONE_LINE(known["value"])
-  aliases = _ONE_LINE(known["aliases"])
-  normalized = _ONE_LINE(known["normalized_value"])
-  asked = _ONE_LINE(row["question"])
-  bare = tf.strings.regex_replace(
-    tf.strings.regex_replace(asked, r'^"|"$', ""), '""', '"'
+  answer = row["answer"]
+  value = _clean_line(answer["value"])
+  aliases = _clean_line(answer["aliases"])
+  normalized = _clean_line(answer["normalized_value"])
+  question = _clean_line(row["question"])
+  unquoted = tf.strings.regex_replace(
+    tf.strings.regex_replace(question, r'^"|"$', ""), '""', '"'
   )
-  return _ASKED_AND_KNOWN(
+  return _quiz_fields(
     {
-      "question": _QUIZ(
-        tf.where(tf.strings.regex_full_match(asked, _CSV_FIELD), bare, asked)
+      "question": _clean_quiz_question(
+        tf.where(
+          tf.strings.regex_full_match(question, _CSV_FIELD), unquoted, question
+        )
       ),
-      "answer": _calm(value, aliases),
+      "answer": _usual_spelling(value, aliases),
       "references": tf.concat(
         [
           [value],
           aliases,
           [normalized],
-          _ONE_LINE(known["normalized_aliases"]),
+          _clean_line(answer["normalized_aliases"]),
         ],
         0,
       ),
@@ -248,8 +252,9 @@ def _quiz(row: Mapping[str, Any]) -> Mapping[str, Any]:
   )
 
 
-# Questions hold quotes and may end without a mark ("Name the river that ..."),
-# so they stand in no quotes and within no sentence.
+# Questions may contain quotation marks and may end without a question mark
+# ("Name the river that ..."), so that templates do not put them into quotes or
+# sentences.
 TRIVIA_QA = Task(
   name="trivia_qa",
   dataset="trivia_qa",
@@ -258,7 +263,7 @@ TRIVIA_QA = Task(
   source=Source(
     "trivia_qa/rc", "1.1.0", Splits(dev="train", test="validation")
   ),
-  fields=_quiz,
+  fields=_trivia_qa_fields,
   slots=("question",),
   metrics=("trivia_qa_em", "trivia_qa_f1"),
   documents=("question",),

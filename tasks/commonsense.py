@@ -1,8 +1,9 @@
-"""Commonsense: which of two or four texts agrees with how the world works?
+"""Commonsense reasoning: the plausible one of two or four texts (four tasks).
 
-Causes and effects (COPA), how a description or an instruction goes on
-(HellaSwag), practical advice (PIQA) and how a story ends (Story Cloze). The
-options are texts of the row itself, so every field function gives `choices`.
+COPA asks for causes and effects, HellaSwag for the continuation of a
+description or an instruction, PIQA for practical advice, and Story Cloze for
+the end of a story. The options differ from row to row, so that all field
+functions give `choices`.
 """
 
 from collections.abc import Mapping
@@ -19,11 +20,11 @@ from flan_tf.task.schema import (
 )
 
 
-def _causes_and_effects(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Slots of a COPA row; `question` spells out whether a cause is asked for."""
+def _copa_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of a COPA row; asks for the cause or the effect."""
   import tensorflow as tf
 
-  asked = tf.strings.strip(row["question"])  # "cause" or "effect"
+  asked = tf.strings.strip(row["question"])  # "cause" or "effect".
   question = tf.where(
     asked == "cause",
     "Why was that?",
@@ -41,7 +42,7 @@ def _causes_and_effects(row: Mapping[str, Any]) -> dict[str, Any]:
   }
 
 
-# Premises and choices are whole sentences with their full stops.
+# Premises and choices are complete sentences with a full stop.
 COPA = Task(
   name="copa",
   dataset="copa",
@@ -52,7 +53,7 @@ COPA = Task(
     "1.0.2",
     Splits(dev="train", dev_rows=50, test="validation"),
   ),
-  fields=_causes_and_effects,
+  fields=_copa_fields,
   slots=("premise", "asked", "question", "choice1", "choice2"),
   documents=("premise",),
   published_rows=350,
@@ -91,11 +92,11 @@ COPA = Task(
   ),
 )
 
-# Half of the rows come from how-to articles, with their layout as tags, e.g.
-# "[header] How to bake [title] Heat the oven. [step] Turn". A header has no
-# full stop of its own, the other parts do. The tokens of both halves were
-# joined with blanks that do not belong there: "$68 , 387", '" yes "'.
-_UNTAGGED = fields.replace(
+# Half of the rows come from how-to articles. Tags mark their layout: "[header]
+# How to bake [title] Heat the oven. [step] Turn". A header has no full stop, but
+# the other parts have one. In all rows, punctuation stands between blanks that
+# do not belong there: "$68 , 387", '" yes "'.
+_clean_hellaswag = fields.cleaner(
   (r"\[header\]\s*([^\[]*[^.?!:\[\s])\s*\[title\]", r"\1. "),
   (r"\[(?:header|title|step|substeps?)\]", " "),
   (r"\s+", " "),
@@ -104,40 +105,40 @@ _UNTAGGED = fields.replace(
   (r"\( ", "("),
   (r" \)", ")"),
   (r" ([.,;:?!])( |$)", r"\1\2"),
-  (r"^[ ,.]+", ""),  # where the context ends in "afterward"
+  (r"^[ ,.]+", ""),  # After a context that ends in "afterward".
 )
 
-# The other half are captions of a video. The last of them breaks off, and has
-# lost its capital: "A man is on a roof. he".
-_BROKEN_OFF = r"""(?s)^((?:.*[.?!]["')]* )?)([a-z])([^.?!]*)$"""
+# The other half are captions of videos. The last caption is cut off, and its
+# capital letter is lost: "A man is on a roof. he".
+_CUT_OFF = r"""(?s)^((?:.*[.?!]["')]* )?)([a-z])([^.?!]*)$"""
 
 
-def _endings(row: Mapping[str, Any]) -> dict[str, Any]:
-  """The context and four endings of a HellaSwag row, without layout tags."""
+def _hellaswag_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of a HellaSwag row, without layout tags."""
   import tensorflow as tf
 
-  context = _UNTAGGED(row["context"])
+  context = _clean_hellaswag(row["context"])
   before, first, rest = (
-    tf.strings.regex_replace(context, _BROKEN_OFF, rf"\{group}")
+    tf.strings.regex_replace(context, _CUT_OFF, rf"\{group}")
     for group in (1, 2, 3)
   )
   repaired = tf.strings.join([before, tf.strings.upper(first), rest])
-  broken_off = tf.strings.regex_full_match(context, _BROKEN_OFF)
+  is_cut_off = tf.strings.regex_full_match(context, _CUT_OFF)
   return {
-    "context": tf.where(broken_off, repaired, context),
-    "choices": _UNTAGGED(row["endings"]),
+    "context": tf.where(is_cut_off, repaired, context),
+    "choices": _clean_hellaswag(row["endings"]),
     "answer_index": tf.cast(row["label"], tf.int64),
   }
 
 
-# A context may end in the middle of a sentence: nothing can follow on its line.
+# A context may end within a sentence, so that it ends a line in every template.
 HELLASWAG = Task(
   name="hellaswag",
   dataset="hellaswag",
   cluster="commonsense",
   kind=TaskKind.CLASSIFICATION,
   source=Source("hellaswag", "1.1.0", Splits(dev="train", test="validation")),
-  fields=_endings,
+  fields=_hellaswag_fields,
   slots=("context",),
   documents=("context",),
   published_rows=39_700,
@@ -174,7 +175,7 @@ HELLASWAG = Task(
   ),
 )
 
-_TIDY = fields.replace(
+_clean_piqa = fields.cleaner(
   (r"\s+", " "),
   (r"([a-z)])([.!?])([A-Z][a-z])", r"\1\2 \3"),
   (r"([a-z]),([a-z])", r"\1, \2"),
@@ -183,19 +184,19 @@ _TIDY = fields.replace(
 )
 
 
-def _two_solutions(row: Mapping[str, Any]) -> dict[str, Any]:
-  """The goal and the two solutions of a PIQA row, with their blanks mended."""
+def _piqa_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of a PIQA row; the two solutions are the choices."""
   import tensorflow as tf
 
   return {
-    "goal": _TIDY(row["goal"]),
-    "choices": _TIDY(tf.stack([row["sol1"], row["sol2"]])),
+    "goal": _clean_piqa(row["goal"]),
+    "choices": _clean_piqa(tf.stack([row["sol1"], row["sol2"]])),
     "answer_index": tf.cast(row["label"], tf.int64),
   }
 
 
-# A "goal" is a question, an aim, half a sentence or the name of a thing ("hoe",
-# with "can break up soil" for a solution), with or without a mark at its end.
+# A goal is a question, a purpose, half a sentence, or the name of a thing
+# ("hoe", with the solution "can break up soil"). It may end without a mark.
 PIQA = Task(
   name="piqa",
   dataset="piqa",
@@ -204,7 +205,7 @@ PIQA = Task(
   source=Source(
     "piqa", "1.0.0", Splits(dev="train", dev_rows=100, test="validation")
   ),
-  fields=_two_solutions,
+  fields=_piqa_fields,
   slots=("goal",),
   documents=("goal",),
   published_rows=16_010,
@@ -242,15 +243,15 @@ PIQA = Task(
 )
 
 
-def _story(row: Mapping[str, Any]) -> dict[str, Any]:
-  """The first four sentences of a story and two endings; labels are 1 and 2."""
+def _story_cloze_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of a Story Cloze row; its labels are 1 and 2."""
   import tensorflow as tf
 
   label = tf.cast(row["label"], tf.int64)
   return {
     "context": fields.one_line(row["context"]),
     "choices": fields.one_line(row["endings"]),
-    "answer_index": tf.maximum(label - 1, -1),  # a hidden label is -1 or 0
+    "answer_index": tf.maximum(label - 1, -1),  # A hidden label is -1 or 0.
   }
 
 
@@ -262,7 +263,7 @@ STORY_CLOZE = Task(
   source=Source(
     "story_cloze/2016",
     "1.0.0",
-    # The public training stories have no endings to choose from.
+    # The public training stories have one ending only.
     Splits(train="validation", dev="validation", test="test"),
     manual=(
       "Ask for the Story Cloze Test of Spring 2016 with the form at"
@@ -272,7 +273,7 @@ STORY_CLOZE = Task(
       " <manual_dir>/cloze_test_test__spring2016.csv."
     ),
   ),
-  fields=_story,
+  fields=_story_cloze_fields,
   slots=("context",),
   documents=("context",),
   published_rows=1_670,

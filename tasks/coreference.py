@@ -1,9 +1,9 @@
-"""Coreference: who or what does a pronoun mean?
+"""Coreference: the person or thing that a pronoun refers to (four tasks).
 
-Grammar leaves two readings, and knowledge of the world decides. The pronoun is
-quoted and its candidates are the options (definite pronoun resolution, WSC273),
-a candidate is proposed and has to be judged (WSC), or a text is carried on with
-one of the two in the place of the pronoun (WinoGrande).
+Grammar allows two readings, and knowledge of the world decides between them. In
+definite pronoun resolution and WSC273, the options are the two candidates. In
+WSC, the question is whether one candidate is right. In WinoGrande, the options
+continue the text with one candidate each in place of the pronoun.
 """
 
 from collections.abc import Mapping
@@ -19,8 +19,8 @@ from flan_tf.task.schema import (
   Template,
 )
 
-# Tokenized texts: "the captain 's illness , and".
-_UNSPACED = fields.replace(
+# Removes the blanks of tokenized texts: "the captain 's illness , and".
+_clean_tokenized = fields.cleaner(
   (r"\s+", " "),
   ("\u2019", "'"),
   (r" ('s|n't|'re|'ll|'ve|'d)\b", r"\1"),
@@ -29,11 +29,11 @@ _UNSPACED = fields.replace(
 )
 
 
-def _mid_sentence(text):
-  """An article or possessive as it is spelt where the pronoun stands.
+def _lower_first_word(text):
+  """Writes an article or possessive at the beginning in lower case.
 
-  "The bee" -> "the bee": a candidate opens its sentence more often than the
-  pronoun does.
+  "The bee" becomes "the bee": candidates stand at the beginning of a sentence
+  more often than pronouns.
   """
   import tensorflow as tf
 
@@ -43,14 +43,14 @@ def _mid_sentence(text):
   return text
 
 
-def _candidates(row: Mapping[str, Any]) -> dict[str, Any]:
-  """A sentence, its pronoun, and the two candidates as options."""
+def _definite_pronoun_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of a row; the two candidates are the choices."""
   import tensorflow as tf
 
   return {
-    "sentence": _UNSPACED(row["sentence"]),
+    "sentence": _clean_tokenized(row["sentence"]),
     "pronoun": tf.strings.strip(row["pronoun"]),
-    "choices": _mid_sentence(_UNSPACED(row["candidates"])),
+    "choices": _lower_first_word(_clean_tokenized(row["candidates"])),
     "answer_index": tf.cast(row["label"], tf.int64),
   }
 
@@ -63,7 +63,7 @@ DEFINITE_PRONOUN_RESOLUTION = Task(
   source=Source(
     "definite_pronoun_resolution", "1.1.0", Splits(dev="train", test="test")
   ),
-  fields=_candidates,
+  fields=_definite_pronoun_fields,
   slots=("sentence", "pronoun"),
   documents=("sentence",),
   published_rows=1_120,
@@ -102,30 +102,30 @@ DEFINITE_PRONOUN_RESOLUTION = Task(
 )
 
 
-def _two_completions(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Splits a text at its gap; the options say how it goes on from there.
+def _winogrande_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of a WinoGrande row; splits its text at the gap.
 
-  Published evaluations rank such completions: the words behind the gap are what
-  tells the two apart.
+  The choices are the two continuations after the gap. Published evaluations rank
+  them, too, because only the words after the gap show which candidate is right.
   """
   import tensorflow as tf
 
-  sentence = _UNSPACED(row["sentence"])
+  sentence = _clean_tokenized(row["sentence"])
   before = tf.strings.strip(tf.strings.regex_replace(sentence, "_.*$", ""))
   after = tf.strings.regex_replace(sentence, "^[^_]*_", "")
   options = fields.one_line(tf.stack([row["option1"], row["option2"]]))
-  gap = tf.strings.regex_full_match(sentence, "[^_]*_[^_]*")
+  has_one_gap = tf.strings.regex_full_match(sentence, "[^_]*_[^_]*")
   return {
     "sentence": sentence,
     "context": before,
-    "choices": _UNSPACED(tf.strings.join([options, after])),
+    "choices": _clean_tokenized(tf.strings.join([options, after])),
     "answer_index": tf.cast(row["label"], tf.int64),
-    "keep": gap & (before != ""),
+    "keep": has_one_gap & (before != ""),
   }
 
 
-# A context ends where the gap was, mostly in the middle of a sentence: nothing
-# can follow on its line.
+# A context ends at the gap, mostly within a sentence, so that it ends a line in
+# every template.
 WINOGRANDE = Task(
   name="winogrande",
   dataset="winogrande",
@@ -137,7 +137,7 @@ WINOGRANDE = Task(
     Splits(train="train_xl", dev="train_xl", test="validation"),
     pinned="1.1.0",
   ),
-  fields=_two_completions,
+  fields=_winogrande_fields,
   slots=("sentence", "context"),
   documents=("context",),
   published_rows=40_190,
@@ -173,46 +173,47 @@ WINOGRANDE = Task(
 )
 
 
-def _marked_pronoun(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Slots of a WSC row; `marked` is its text with *the pronoun* in asterisks.
+def _wsc_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of a WSC row.
 
-  A text may hold the same pronoun several times. The row's index counts words
-  between blanks; where it is off, the nearest such word is taken.
+  In `marked`, the pronoun stands in asterisks; `begun` ends with the pronoun.
+  A text may contain the pronoun several times. The row gives the number of a
+  word; if that word is not the pronoun, the nearest one that is gets marked.
   """
   import tensorflow as tf
 
   words = tf.strings.split(row["text"])
   pronoun = tf.strings.strip(row["span2_text"])
   bare = tf.strings.regex_replace(words, r"^[^\w]+|[^\w]+$", "")
-  at = tf.range(tf.size(words))
-  distance = tf.abs(at - tf.cast(row["span2_index"], tf.int32))
-  # Any word that is the pronoun beats all that are not.
+  numbers = tf.range(tf.size(words))
+  distance = tf.abs(numbers - tf.cast(row["span2_index"], tf.int32))
+  # Words that are the pronoun come before all others.
   chosen = tf.argmin(
     tf.where(bare == pronoun, distance, distance + tf.size(words)),
     output_type=tf.int32,
   )
   starred = tf.strings.regex_replace(words, r"^(\W*)(.*?)(\W*)$", r"\1*\2*\3")
-  marked = tf.where(at == chosen, starred, words)
+  marked = tf.where(numbers == chosen, starred, words)
   begun = tf.concat([words[:chosen], bare[chosen : chosen + 1]], 0)
 
-  def joined(parts):
-    # A possessor may stand there twice: "Joe Joe's uncle".
-    twice = tf.concat([parts[:-1] + "'s" == parts[1:], [False]], 0)
-    parts = tf.boolean_mask(parts, tf.logical_not(twice))
-    return _UNSPACED(tf.strings.reduce_join(parts, separator=" "))
+  def join_words(parts):
+    # Some texts repeat a possessor: "Joe Joe's uncle".
+    is_repeated = tf.concat([parts[:-1] + "'s" == parts[1:], [False]], 0)
+    parts = tf.boolean_mask(parts, tf.logical_not(is_repeated))
+    return _clean_tokenized(tf.strings.reduce_join(parts, separator=" "))
 
-  span = fields.replace((r"\s+", " "), (r"\.$", ""))(row["span1_text"])
+  span = fields.cleaner((r"\s+", " "), (r"\.$", ""))(row["span1_text"])
   return {
-    "text": joined(words),
-    "marked": joined(marked),
-    "begun": joined(begun),
+    "text": join_words(words),
+    "marked": join_words(marked),
+    "begun": join_words(begun),
     "pronoun": pronoun,
-    "span": _mid_sentence(span),
+    "span": _lower_first_word(span),
     "answer_index": tf.cast(row["label"], tf.int64),
   }
 
 
-# Some texts are cut from longer ones and end without a full stop.
+# Some texts are parts of longer ones and end without a full stop.
 WSC = Task(
   name="wsc",
   dataset="wsc",
@@ -223,7 +224,7 @@ WSC = Task(
     "1.0.2",
     Splits(dev="train", dev_rows=50, test="validation"),
   ),
-  fields=_marked_pronoun,
+  fields=_wsc_fields,
   slots=("text", "marked", "begun", "pronoun", "span"),
   options=("no", "yes"),
   documents=("text",),
@@ -264,19 +265,25 @@ WSC = Task(
 )
 
 
-def _schema(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Slots of a WSC273 row; `marked` has its pronoun in asterisks."""
+def _wsc273_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of a WSC273 row; `marked` has *the pronoun* marked."""
   import tensorflow as tf
 
   start = tf.cast(row["pronoun_start"], tf.int32)
   end = tf.cast(row["pronoun_end"], tf.int32)
 
-  def part(begin, length):
+  def substring(begin, length):
     return tf.strings.substr(row["text"], begin, length, unit="UTF8_CHAR")
 
   rest = tf.strings.length(row["text"], unit="UTF8_CHAR") - end
-  marked = [part(0, start), "*", part(start, end - start), "*", part(end, rest)]
-  # These options begin with "the", not "The", where the pronoun is "it".
+  marked = [
+    substring(0, start),
+    "*",
+    substring(start, end - start),
+    "*",
+    substring(end, rest),
+  ]
+  # Unlike option1 and option2, these are in lower case within a sentence.
   options = [row["option1_normalized"], row["option2_normalized"]]
   return {
     "marked": fields.one_line(tf.strings.join(marked)),
@@ -292,7 +299,7 @@ WSC273 = Task(
   cluster="coreference",
   kind=TaskKind.CLASSIFICATION,
   source=Source("wsc273", "1.0.0", Splits(train="", dev="", test="test")),
-  fields=_schema,
+  fields=_wsc273_fields,
   slots=("marked", "pronoun"),
   published_rows=0,
   baseline=Baseline(

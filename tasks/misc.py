@@ -1,195 +1,19 @@
-"""Seven data sets of many kinds, and two more beside the published 62.
+"""Seven data sets of many kinds, and two that the paper does not count.
 
-Questions asked one after another about a text (CoQA, QuAC), one word in two
-sentences (WiC), linear equations, what a question is after (TREC), whether a
-sentence is English (CoLA), and English from the web whose punctuation (counted
-in the 62), capitals or blanks (not counted) have to be put back.
+`TASKS` lists all tasks of the cluster. Conversations and text repair are in
+modules of their own. The tasks here ask for the meaning of one word in two
+sentences (WiC), the solution of linear equations, the kind of answer that a
+question expects (TREC), and whether a sentence is correct English (CoLA).
 """
 
-import functools
-from collections.abc import Mapping
 from typing import Any
 
 from flan_tf.task import fields
-from flan_tf.task.schema import Fields, Source, Splits, Task, TaskKind, Template
+from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
 
-Row = Mapping[str, Any]
+from . import misc_conversations, misc_text_repair
 
-# What the extraction from Wikipedia left behind: brackets whose foreign-script
-# content was lost, "Rome () is", "Rome (; Italian: Roma) is", and stray tags.
-_WIKI_RESIDUE = (
-  (r" ?\(\s*\)", ""),
-  (r"\(\s*[;,]\s*", "("),
-  (r"</?ref[^<>]*>", ""),
-)
-
-_story = fields.replace(
-  *_WIKI_RESIDUE,
-  (r"[ \t\r]*\n", "\n"),  # most lines end in a blank
-  (r"\n{3,}", "\n\n"),
-)
-
-
-def _numbered(texts):
-  """["Who?", "Why?"] -> "1. Who?\\n2. Why?"."""
-  import tensorflow as tf
-
-  numbers = tf.strings.as_string(tf.range(1, tf.size(texts) + 1))
-  lines = tf.strings.join([numbers, texts], ". ")
-  return tf.strings.reduce_join(lines, separator="\n")
-
-
-def _conversation(row: Row) -> dict[str, Any]:
-  """A story, all questions about it, and as many answers: numbered lines.
-
-  `keep` is False where an answer is missing.
-  """
-  import tensorflow as tf
-
-  story = _story(row["story"])
-  questions = fields.one_line(row["questions"])
-  answers = fields.one_line(row["answers"]["input_text"])
-  listed = _numbered(answers)
-  keep = (story != "") & (tf.size(questions) > 0)
-  keep &= tf.equal(tf.size(questions), tf.size(answers))
-  keep &= tf.reduce_all(questions != "") & tf.reduce_all(answers != "")
-  return {
-    "story": story,
-    "questions": _numbered(questions),
-    "answer": listed,
-    "references": listed[tf.newaxis],
-    "keep": keep,
-  }
-
-
-COQA = Task(
-  name="coqa",
-  dataset="coqa",
-  cluster="misc",
-  kind=TaskKind.GENERATION,
-  source=Source("coqa", "1.0.0", Splits(dev="train", dev_rows=100)),
-  fields=_conversation,
-  slots=("story", "questions"),
-  metrics=("turn_f1",),
-  documents=("story",),
-  published_rows=7_090,
-  templates=(
-    Template(
-      '{story}\n\nAnswer each question about the text above, one numbered line per answer. Where the text does not tell, write "unknown".\n\n{questions}'
-    ),
-    Template("Questions:\n{questions}\n\nText:\n{story}\n\nNumbered answers:"),
-    Template(
-      "Two people talk about the passage below. One of them does all the asking, and a question may build on what was said before it.\n\n{story}\n\n{questions}\n\nGive the replies of the other one in the same order. Number them and keep them short."
-    ),
-    Template(
-      "{story}\n\nA curious reader wants to know:\n{questions}\n\nReply in a numbered list, with a few words for each point."
-    ),
-    Template(
-      "Here is a quiz on a text. The questions come first, so that you know what to look for.\n\n{questions}\n\nNow the text:\n\n{story}\n\nWhat goes on the answer sheet? Number your answers as the questions are numbered."
-    ),
-    Template("{story}\n\nQ:\n{questions}\n\nA:"),
-    Template(
-      'You are helping a friend who has not read the following.\n\n{story}\n\nThis is what your friend asks you, one thing after another:\n\n{questions}\n\nWrite down what you say each time, as a numbered list. (Say "unknown" if the text gives no answer.)'
-    ),
-    Template(
-      "Answer briefly, in numbered lines, from the text below and from nothing else.\n\n{questions}\n\n{story}"
-    ),
-    Template(
-      'Comprehension check. The questions at the bottom belong to one conversation, so an "it" or a "why" may refer back to an earlier line.\n\n{story}\n\n{questions}\n\nList the answers with their numbers.'
-    ),
-    Template(
-      "{story}\n\nSomebody was questioned about this text and answered as follows.\n\n{answer}\n\nWrite out what was asked, numbered like the answers.",
-      "{questions}",
-    ),
-  ),
-)
-
-# What QuAC's "CANNOTANSWER" becomes. Every template that asks for an answer
-# says that this is the one to give where the text does not tell.
-_NOT_STATED = "not stated"
-
-_article = fields.replace(*_WIKI_RESIDUE, (r"\s+", " "))
-
-
-def _teacher(row: Row) -> dict[str, Any]:
-  """One question about a section of an article, and what annotators quoted.
-
-  The context loses the mark "CANNOTANSWER" at its end; a section's title the
-  "Edit" of the page it was taken from; a quotation what it was cut off at: a
-  comma, or a bracket that opens.
-  """
-  import tensorflow as tf
-
-  quoted = tf.concat(
-    [row["orig_answer"]["text"][tf.newaxis], row["answers"]["text"]], 0
-  )
-  quoted = tf.strings.regex_replace(_article(quoted), r"[\s,;:(\[]+$", "")
-  quoted = tf.where(quoted == "CANNOTANSWER", _NOT_STATED, quoted)
-  right = tf.unique(tf.boolean_mask(quoted, quoted != "")).y
-  mark = r"\s*CANNOTANSWER\s*$"
-  out = {
-    "title": _article(row["title"]),
-    "background": _article(row["background"]),
-    "context": tf.strings.regex_replace(_article(row["context"]), mark, ""),
-    "section": tf.strings.regex_replace(
-      _article(row["section_title"]), r"([a-z0-9)])Edit$", r"\1"
-    ),
-    "question": fields.one_line(row["question"]),
-    "answer": tf.concat([right, [""]], 0)[0],
-  }
-  keep = tf.reduce_all(tf.stack(list(out.values())) != "")
-  return {**out, "references": right, "keep": keep}
-
-
-# Some questions lack their mark, so each ends a line or stands on its own.
-QUAC = Task(
-  name="quac",
-  dataset="quac",
-  cluster="misc",
-  kind=TaskKind.GENERATION,
-  source=Source("quac", "1.0.0", Splits(dev="train", test="validation")),
-  fields=_teacher,
-  slots=("title", "background", "context", "section", "question"),
-  metrics=("squad_f1", "squad_em"),
-  documents=("background", "context"),
-  published_rows=83_360,
-  templates=(
-    Template(
-      '{title}: {section}\n\n{background}\n\n{context}\n\nAnswer this in the words of the text, or with "not stated" if it gives no answer.\n{question}'
-    ),
-    Template(
-      'Topic: {title}\nIntroduction: {background}\nSection: {section}\nText: {context}\n\nQuestion: {question}\nAnswer (or "not stated"):'
-    ),
-    Template(
-      'A student may ask anything about one section of an encyclopedia article, and is answered with a quotation from it. What the section leaves out gets the reply "not stated".\n\nArticle: {title}\nSection: {section}\n\n{context}\n\nThe student asks: {question}\n\nWhat is the reply?'
-    ),
-    Template(
-      '{question}\n\nThat was asked by somebody who is reading about {title} for the first time. Find the words in this text that answer it, or reply "not stated" if none do.\n\n{context}'
-    ),
-    Template(
-      'Background: {background}\n\nDetails: {context}\n\nUsing the details, quote what answers the question. Should they be silent on it, say "not stated" instead.\n\n{question}'
-    ),
-    Template(
-      'Two friends talk about an article on {title} that only one of them can see. The other has heard no more than this:\n\n{background}\n\nThe one with the article has this part of it in front of her:\n\n{section}\n{context}\n\nShe is asked: {question}\n\nWhat does she read out in reply? If the page is no help, she just says "not stated".'
-    ),
-    Template(
-      '{context}\n\n{question}\nCopy the answer out of the text above; if it is not there, put "not stated".'
-    ),
-    Template(
-      'What does the article say? Quote the words that answer the question. If there are none, the right answer is "not stated".\n\nQuestion: {question}\n\nArticle about {title}:\n{background}\n\n{section}\n{context}'
-    ),
-    Template(
-      "{background}\n\n{context}\n\nWhat is the title of the encyclopedia article that these paragraphs come from?",
-      "{title}",
-    ),
-    Template(
-      'Article: {title}\nSection: {section}\n\n{context}\n\nMake up a question that a reader might ask at this point and that has to be answered as follows. (The answer "not stated" means that the section does not say.)\n\n{answer}',
-      "{question}",
-    ),
-  ),
-)
-
-# A sentence may hold the word in another form than the one given: "drank".
+# A sentence may contain another form of the word, such as "drank" for "drink".
 WIC = Task(
   name="wic",
   dataset="wic",
@@ -239,18 +63,17 @@ WIC = Task(
   ),
 )
 
-# Lines of the published files were once stored as Python shows bytes:
-# "b'Solve 2*x = 4 for x.\\n'".
-_shown_bytes = fields.replace((r"^b'(.*?)(?:\\n)?'$", r"\1"))
+# Texts are the `repr` of Python bytes: "b'Solve 2*x = 4 for x.\\n'".
+_clean_bytes = fields.cleaner((r"^b'(.*?)(?:\\n)?'$", r"\1"))
 
 
-def _equation(row: Row) -> dict[str, Any]:
-  """The question, and its equation and its unknown on their own."""
+def _math_fields(row: fields.Row) -> dict[str, Any]:
+  """Returns the slots of an equation: the question, and its parts."""
   import tensorflow as tf
 
   form = r"Solve (.+) for ([a-z])\."
-  question = _shown_bytes(row["question"])
-  answer = _shown_bytes(row["answer"])
+  question = _clean_bytes(row["question"])
+  answer = _clean_bytes(row["answer"])
   return {
     "question": question,
     "equation": tf.strings.regex_replace(question, f"^{form}$", r"\1"),
@@ -261,7 +84,7 @@ def _equation(row: Row) -> dict[str, Any]:
   }
 
 
-# Every solution is an integer, most of them of one to three digits.
+# Every solution is an integer; most have one to three digits.
 MATH_DATASET = Task(
   name="math_dataset",
   dataset="math_dataset",
@@ -272,7 +95,7 @@ MATH_DATASET = Task(
     "1.0.0",
     Splits(dev="train", test="test"),
   ),
-  fields=_equation,
+  fields=_math_fields,
   slots=("question", "equation", "variable"),
   metrics=("exact_match",),
   documents=("question",),
@@ -303,83 +126,8 @@ MATH_DATASET = Task(
   ),
 )
 
-# RE2's \s and \w know ASCII only. \pZ are all kinds of blanks, the no-break
-# space among them; a combining mark (\pM) belongs to the letter before it.
-_BLANKS = r"[\s\pZ]+"
-_SIGNS = r"[^\pL\pM\pN\s\pZ]"
-
-
-def _damaged(slot: str, damage: fields.Clean) -> Fields:
-  """The English side of a pair, whole and damaged; `keep` if they differ."""
-
-  def make(row: Row) -> dict[str, Any]:
-    import tensorflow as tf
-
-    text = fields.one_line(row["en"])
-    broken = damage(text)
-    return {
-      slot: broken,
-      "text": text,
-      "answer": text,
-      "references": text[tf.newaxis],
-      "keep": (broken != text) & (broken != ""),
-    }
-
-  return make
-
-
-def _lower(text):
-  import tensorflow as tf
-
-  return tf.strings.lower(text, encoding="utf-8")
-
-
-# One data set for three tasks: each trains on a stretch of its own.
-_web_text = functools.partial(Splits, test="train", test_rows=3_000, parts=3)
-
-FIX_PUNCT = Task(
-  name="fix_punct",
-  dataset="fix_punct",
-  cluster="misc",
-  kind=TaskKind.GENERATION,
-  source=Source("para_crawl/enda", "1.2.0", _web_text(part=1)),
-  # A sign that stood between two blanks leaves only one of them.
-  fields=_damaged("bare", fields.replace((_SIGNS, ""), (_BLANKS, " "))),
-  slots=("bare", "text"),
-  metrics=("word_similarity",),
-  documents=("text",),
-  published_rows=28_070,
-  templates=(
-    Template("Put the punctuation back into this text.\n\n{bare}"),
-    Template(
-      "{bare}\n\nAll punctuation has been lost here. What did the text look like before?"
-    ),
-    Template("Without punctuation: {bare}\nWith punctuation:"),
-    Template(
-      "Add the commas, full stops, quotation marks, hyphens, apostrophes and other signs that are missing. Otherwise leave the words as they are.\n\n{bare}"
-    ),
-    Template(
-      "A faulty printer drops every sign that is neither a letter nor a digit. This is what came out of it:\n\n{bare}\n\nRestore what the author had typed."
-    ),
-    Template("Punctuate: {bare}"),
-    Template(
-      "{bare}\n\nThis is hard to read, because somebody left out the punctuation. Write it again as it should be."
-    ),
-    Template(
-      "You proofread lines taken from the web. In this one, the marks between and inside the words are gone. Insert them and change nothing else.\n\nLine: {bare}\n\nCorrected line:"
-    ),
-    Template(
-      "What punctuation belongs in the text below? Reply with the whole text, punctuation included.\n{bare}"
-    ),
-    Template(
-      "Delete all punctuation in the following, and any other sign that is not a letter or a digit.\n\n{text}",
-      "{bare}",
-    ),
-  ),
-)
-
-# Its questions come with blanks around their punctuation: "What 's `` W '' ?"
-_joined_up = fields.replace(
+# Removes the blanks around punctuation in TREC: "What 's `` W '' ?".
+_clean_trec = fields.cleaner(
   (r"``\s*", '"'),
   (r"\s*''", '"'),
   (r"` ?", "'"),
@@ -390,14 +138,14 @@ _joined_up = fields.replace(
   (r"\s+", " "),
 )
 
-# A few of them are requests ("Name a stimulant.") rather than questions.
+# A few texts are requests ("Name a stimulant.") instead of questions.
 TREC = Task(
   name="trec",
   dataset="trec",
   cluster="misc",
   kind=TaskKind.CLASSIFICATION,
   source=Source("trec", "1.0.0", Splits(dev="train", test="test")),
-  fields=fields.slots(text="text", label="label-coarse", clean=_joined_up),
+  fields=fields.slots(text="text", label="label-coarse", clean=_clean_trec),
   slots=("text",),
   options=(
     "description",
@@ -486,96 +234,14 @@ COLA = Task(
   ),
 )
 
-TRUE_CASE = Task(
-  name="true_case",
-  dataset="true_case",
-  cluster="misc",
-  kind=TaskKind.GENERATION,
-  source=Source("para_crawl/enda", "1.2.0", _web_text(part=0)),
-  fields=_damaged("lower", _lower),
-  slots=("lower", "text"),
-  metrics=("word_similarity",),
-  documents=("text",),
-  published_rows=29_260,
-  extra=True,
-  templates=(
-    Template(
-      "Write this text with capital letters where they belong.\n\n{lower}"
-    ),
-    Template(
-      "{lower}\n\nEverything above is in small letters. Restore the capitals."
-    ),
-    Template("Small letters only: {lower}\nWith capitals:"),
-    Template(
-      "The shift key was broken when somebody typed the following. How should it read?\n\n{lower}"
-    ),
-    Template(
-      "Which letters have to be upper-case here? Answer with the corrected text.\n{lower}"
-    ),
-    Template(
-      "Sentences and names begin with a capital, and many abbreviations consist of capitals, but this text has none. Mend that; touch nothing except the case of the letters.\n\n{lower}"
-    ),
-    Template("Capitalize correctly: {lower}"),
-    Template(
-      "A search engine stores its pages without capitals. Here is an entry:\n\n{lower}\n\nShow the line as it was on the original web page."
-    ),
-    Template(
-      "Bring back the upper-case letters of the text in brackets.\n\n[{lower}]"
-    ),
-    Template(
-      "Set the following text in small letters throughout.\n\n{text}",
-      "{lower}",
-    ),
-  ),
-)
-
-WORD_SEGMENT = Task(
-  name="word_segment",
-  dataset="word_segment",
-  cluster="misc",
-  kind=TaskKind.GENERATION,
-  source=Source("para_crawl/enda", "1.2.0", _web_text(part=2)),
-  fields=_damaged("joined", fields.replace((_BLANKS, ""))),
-  slots=("joined", "text"),
-  metrics=("word_similarity",),
-  documents=("text",),
-  published_rows=30_000,
-  extra=True,
-  templates=(
-    Template(
-      "{joined}\n\nThe spaces between the words have disappeared. Put them back."
-    ),
-    Template("Separate the words in this string: {joined}"),
-    Template("Run together: {joined}\nSet apart:"),
-    Template(
-      "Where does one word end and the next begin? Write the text with a space in every such place.\n\n{joined}"
-    ),
-    Template(
-      "A message has arrived from a machine that cannot send spaces:\n\n{joined}\n\nMake it readable."
-    ),
-    Template("Insert the missing spaces and change nothing else.\n{joined}"),
-    Template(
-      "Scribes in antiquity often left no gaps between words. Someone has done the same to a modern text. Rewrite it in the way that we are used to.\n\n{joined}"
-    ),
-    Template(
-      "When this line was copied out of a document, its words got stuck together. What did it say?\n\n{joined}"
-    ),
-    Template("Take out all spaces.\n\n{text}", "{joined}"),
-    Template(
-      "How would this look if it had been typed without ever pressing the space bar?\n\n{text}",
-      "{joined}",
-    ),
-  ),
-)
-
 TASKS = (
-  COQA,
-  QUAC,
+  misc_conversations.COQA,
+  misc_conversations.QUAC,
   WIC,
   MATH_DATASET,
-  FIX_PUNCT,
+  misc_text_repair.FIX_PUNCT,
   TREC,
   COLA,
-  TRUE_CASE,
-  WORD_SEGMENT,
+  misc_text_repair.TRUE_CASE,
+  misc_text_repair.WORD_SEGMENT,
 )

@@ -1,9 +1,10 @@
-"""NLI: does one text follow from another? Seven data sets, ten tasks.
+"""Natural language inference: seven data sets, ten tasks.
 
-The templates of a data set keep to what its pairs are: passages to check a
-claim against (ANLI), words that may or may not commit their speaker (CB), news
-and conclusions (RTE), premises of many genres (MNLI), image captions (SNLI),
-questions and candidate answers (QNLI), pronouns spelt out (WNLI).
+Each row is a pair of texts, and the question is whether the second follows from
+the first. The pairs are passages and claims (ANLI), statements and what their
+speaker believes (CB), news and conclusions (RTE), premises of many genres
+(MNLI), image captions (SNLI), questions and possible answers (QNLI), and
+sentences with a pronoun and with a name in its place (WNLI).
 """
 
 import dataclasses
@@ -20,8 +21,8 @@ from flan_tf.task.schema import (
   Template,
 )
 
-# Two rounds of ANLI mark the ends of lines as a web page does.
-_LINES = fields.replace((r"\s*<br\s*/?>\s*", "\n"))
+# In two rounds of ANLI, lines end in the HTML tag <br>.
+_clean_lines = fields.cleaner((r"\s*<br\s*/?>\s*", "\n"))
 
 ANLI_R1 = Task(
   name="anli_r1",
@@ -30,7 +31,10 @@ ANLI_R1 = Task(
   kind=TaskKind.CLASSIFICATION,
   source=Source("anli/r1", "0.1.0", Splits(dev="validation", test="test")),
   fields=fields.slots(
-    context="context", hypothesis="hypothesis", label="label", clean=_LINES
+    context="context",
+    hypothesis="hypothesis",
+    label="label",
+    clean=_clean_lines,
   ),
   slots=("context", "hypothesis"),
   options=("Yes", "It's impossible to say", "No"),
@@ -91,7 +95,7 @@ ANLI_R3 = dataclasses.replace(
   published_rows=100_450,
 )
 
-# Hypotheses of CB are clauses without a full stop, so they can stand in a
+# Hypotheses of CB have no full stop, so that templates can put them into a
 # sentence: "Is it true that {hypothesis}?"
 CB = Task(
   name="cb",
@@ -108,7 +112,7 @@ CB = Task(
   ),
   slots=("premise", "hypothesis"),
   options=("Yes", "No", "It's impossible to say"),
-  # The paper reports accuracy; SuperGLUE adds the F1 averaged over classes.
+  # The paper reports accuracy; SuperGLUE adds F1 averaged over the classes.
   metrics=("accuracy", "macro_f1"),
   documents=("premise", "hypothesis"),
   published_rows=200,
@@ -363,17 +367,17 @@ WNLI = Task(
   ),
 )
 
-_CAPTIONS = fields.slots(
+_copy_captions = fields.slots(
   premise="premise", hypothesis="hypothesis", label="label"
 )
 
 
-def _gold_captions(row: Mapping[str, Any]) -> dict[str, Any]:
-  """Slots of an SNLI row, and `keep`: False where annotators did not agree.
+def _snli_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+  """Returns the slots of an SNLI row; leaves out rows without a gold label.
 
-  Such rows have the label -1 and occur in every split.
+  Their annotators disagreed. They have the label -1 and occur in every split.
   """
-  out = _CAPTIONS(row)
+  out = _copy_captions(row)
   return {**out, "keep": out["answer_index"] >= 0}
 
 
@@ -383,7 +387,7 @@ SNLI = Task(
   cluster="nli",
   kind=TaskKind.CLASSIFICATION,
   source=Source("snli", "1.1.0", Splits(dev="validation", test="test")),
-  fields=_gold_captions,
+  fields=_snli_fields,
   slots=("premise", "hypothesis"),
   options=("yes", "it is not possible to tell", "no"),
   metrics=("accuracy",),

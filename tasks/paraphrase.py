@@ -1,4 +1,4 @@
-"""Paraphrase: MRPC, QQP, PAWS and STS-B, pairs that mean the same or not."""
+"""Paraphrase: pairs of texts that may mean the same (four data sets)."""
 
 from flan_tf.task import fields
 from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
@@ -6,12 +6,12 @@ from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
 _OPTIONS = ("no", "yes")
 
 
-def _similarity(row: fields.Row) -> dict:
-  """Turns the mean rating of a pair, 0.0 to 5.0, into one of six options.
+def _stsb_fields(row: fields.Row) -> dict:
+  """Returns the slots of an STS-B row; rounds its rating to one of six options.
 
-  answer_index = floor(rating + 1/2): halves round up, so that 0.5 is 1 and
-  2.5 is 3. (The published code rounds halves to even: 0 and 2.) A hidden
-  rating, -1, stays -1.
+  The rating is a mean, 0.0 to 5.0. answer_index = floor(rating + 1/2), so that
+  0.5 becomes 1 and 2.5 becomes 3. (The published code rounds halves to even: 0
+  and 2.) A hidden rating is -1 and stays -1.
   """
   import tensorflow as tf
 
@@ -84,7 +84,7 @@ GLUE_QQP = Task(
     question1="question1",
     question2="question2",
     label="label",
-    clean=fields.replace(('""', "'")),
+    clean=fields.cleaner(('""', "'")),
   ),
   slots=("question1", "question2"),
   options=_OPTIONS,
@@ -183,7 +183,7 @@ STSB = Task(
     "2.0.0",
     Splits(dev="train", dev_rows=100, test="validation"),
   ),
-  fields=_similarity,
+  fields=_stsb_fields,
   slots=("sentence1", "sentence2"),
   options=("0", "1", "2", "3", "4", "5"),
   metrics=("pearson", "spearman"),

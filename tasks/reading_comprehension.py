@@ -1,9 +1,9 @@
-"""Reading comprehension: the answer is in the text, or follows from it.
+"""Reading comprehension: questions on a text. Six data sets, six tasks.
 
-Six data sets, six tasks: phrases to be found in an article (SQuAD, where the
-second version also asks what the article does not say), numbers and names to be
-worked out (DROP), answers to be marked one by one (MultiRC), science for young
-pupils (OpenBookQA) and yes-or-no questions from a search engine (BoolQ).
+SQuAD asks for phrases of an article; in its second version, some questions have
+no answer there. DROP asks for numbers and names that follow from a text.
+MultiRC offers answers that may be right or wrong. OpenBookQA asks about
+elementary science, and BoolQ has yes-or-no queries to a search engine.
 """
 
 from typing import Any
@@ -21,27 +21,26 @@ from flan_tf.task.schema import (
 _SPLITS = Splits(dev="train", test="validation")
 
 
-def _prose(text: Any) -> Any:
-  """Joins lines, and writes the quotes of the Penn Treebank as plain ones."""
+def _clean_prose(text: Any) -> Any:
+  """Joins lines, and replaces the quotes of the Penn Treebank by plain ones."""
   import tensorflow as tf
 
   return fields.one_line(tf.strings.regex_replace(text, "``|''", '"'))
 
 
-def _headed(head: Any, text: Any) -> Any:
-  """A text below a line of its own; the text alone where that line is empty."""
+def _with_heading(heading: Any, text: Any) -> Any:
+  """Puts a heading on a line before a text, unless the heading is empty."""
   import tensorflow as tf
 
-  return tf.where(head == "", text, tf.strings.join([head, text], "\n"))
+  return tf.where(heading == "", text, tf.strings.join([heading, text], "\n"))
 
 
-def _squad(row: fields.Row) -> dict[str, Any]:
-  """Slots of a SQuAD row. Several people answered: each answer is right.
+def _squad_fields(row: fields.Row) -> dict[str, Any]:
+  """Returns the slots of a SQuAD row; all annotators' answers are references.
 
-  `page` is the passage below the title of its article. Titles have underscores
-  for blanks, texts have stray blanks, and a few questions end in "??". Where
-  nobody could answer, which only the second version has, the answer is
-  "unanswerable".
+  `page` is the passage with its title. Titles have underscores instead of
+  blanks, texts have stray blanks, and a few questions end in "??". In the second
+  version, some rows have no answer; their answer here is "unanswerable".
   """
   import tensorflow as tf
 
@@ -49,19 +48,19 @@ def _squad(row: fields.Row) -> dict[str, Any]:
   title = fields.one_line(tf.strings.regex_replace(row["title"], "_", " "))
   question = tf.strings.regex_replace(row["question"], r"\?{2,}", "?")
   question = fields.one_line(question)
-  right = fields.one_line(row["answers"]["text"])
-  right = tf.unique(tf.boolean_mask(right, right != "")).y
-  count = tf.size(right)
-  right = tf.concat([right, ["unanswerable"]], 0)[: tf.maximum(count, 1)]
+  answers = fields.one_line(row["answers"]["text"])
+  answers = tf.unique(tf.boolean_mask(answers, answers != "")).y
+  count = tf.size(answers)
+  answers = tf.concat([answers, ["unanswerable"]], 0)[: tf.maximum(count, 1)]
   keep = (context != "") & (question != "")
-  if "is_impossible" not in row:  # the first version: everything is answerable
+  if "is_impossible" not in row:  # First version: all rows have one.
     keep &= count > 0
   return {
     "context": context,
-    "page": _headed(title, context),
+    "page": _with_heading(title, context),
     "question": question,
-    "answer": right[0],
-    "references": right,
+    "answer": answers[0],
+    "references": answers,
     "keep": keep,
   }
 
@@ -72,7 +71,7 @@ SQUAD_V1 = Task(
   cluster="reading_comprehension",
   kind=TaskKind.GENERATION,
   source=Source("squad/v1.1", "3.0.0", _SPLITS),
-  fields=_squad,
+  fields=_squad_fields,
   slots=("context", "page", "question"),
   metrics=("squad_f1", "squad_em"),
   documents=("context", "question"),
@@ -119,7 +118,7 @@ SQUAD_V2 = Task(
   cluster="reading_comprehension",
   kind=TaskKind.GENERATION,
   source=Source("squad/v2.0", "3.0.0", _SPLITS),
-  fields=_squad,
+  fields=_squad_fields,
   slots=("context", "page", "question"),
   metrics=("squad_f1", "squad_em"),
   documents=("context", "question"),
@@ -159,7 +158,7 @@ SQUAD_V2 = Task(
 )
 
 # One question in a thousand ends in "??".
-_TIDY = fields.replace((r"[\s\pZ]+", " "), (r"\?{2,}", "?"))
+_clean_drop = fields.cleaner((r"[\s\pZ]+", " "), (r"\?{2,}", "?"))
 
 DROP = Task(
   name="drop",
@@ -167,11 +166,11 @@ DROP = Task(
   cluster="reading_comprehension",
   kind=TaskKind.GENERATION,
   source=Source("drop", "2.0.0", Splits(dev="train", test="dev")),
-  # The published code leaves the validated answers out.
+  # The published code does not use the validated answers.
   fields=fields.generation(
     answer="answer",
     references="validated_answers",
-    clean=_TIDY,
+    clean=_clean_drop,
     passage="passage",
     question="question",
   ),
@@ -216,23 +215,24 @@ DROP = Task(
 )
 
 
-def _multirc(row: fields.Row) -> dict[str, Any]:
-  """Slots of a MultiRC row: one of the answers offered for a question.
+def _multirc_fields(row: fields.Row) -> dict[str, Any]:
+  """Returns the slots of a MultiRC row: a question and a possible answer.
 
-  The feature `answer` becomes the slot `response`, as `answer` is our verdict
-  on it. The answers to one question are judged together, hence `group`.
+  The feature "answer", the possible answer, becomes the slot `response`, since
+  the slot `answer` is "yes" or "no". `group` identifies the question, because a
+  metric scores all answers to a question together.
   """
   import tensorflow as tf
 
-  copied = fields.slots(
+  copy_slots = fields.slots(
     paragraph="paragraph",
     question="question",
     response="answer",
     label="label",
-    clean=_prose,
+    clean=_clean_prose,
   )
   numbers = [tf.as_string(row["idx"][key]) for key in ("paragraph", "question")]
-  out = copied(row)
+  out = copy_slots(row)
   texts = tf.stack(
     [out[name] for name in ("paragraph", "question", "response")]
   )
@@ -249,7 +249,7 @@ MULTIRC = Task(
   cluster="reading_comprehension",
   kind=TaskKind.CLASSIFICATION,
   source=Source("super_glue/multirc", "1.0.2", _SPLITS),
-  fields=_multirc,
+  fields=_multirc_fields,
   slots=("paragraph", "question", "response"),
   options=("no", "yes"),
   metrics=("f1", "group_exact_match"),
@@ -296,12 +296,12 @@ MULTIRC = Task(
 )
 
 
-def _openbookqa(row: fields.Row) -> dict[str, Any]:
-  """Slots of an OpenBookQA row: the beginning of a sentence, or a question.
+def _openbookqa_fields(row: fields.Row) -> dict[str, Any]:
+  """Returns the slots of an OpenBookQA row.
 
-  `item` has the fact of the book that it builds on before it, as a sentence:
-  facts have neither a capital nor a full stop, and some copies of the data set
-  have no facts at all.
+  `item` is the question with a fact of the book before it. Facts have neither a
+  capital letter nor a full stop; both are added. Some copies of the data set
+  have no facts.
   """
   import tensorflow as tf
 
@@ -314,7 +314,7 @@ def _openbookqa(row: fields.Row) -> dict[str, Any]:
   choices = fields.one_line(choices)
   return {
     "question": question,
-    "item": _headed(sentence, question),
+    "item": _with_heading(sentence, question),
     "choices": choices,
     "answer_index": tf.cast(row["answerKey"], tf.int64),
     "keep": (question != "") & tf.reduce_all(choices != ""),
@@ -327,12 +327,12 @@ OPENBOOKQA = Task(
   cluster="reading_comprehension",
   kind=TaskKind.CLASSIFICATION,
   source=Source("openbookqa", "0.1.0", Splits(dev="validation", test="test")),
-  fields=_openbookqa,
+  fields=_openbookqa_fields,
   slots=("question", "item"),
   metrics=("accuracy",),
   documents=("item",),
   published_rows=4_950,
-  # Most stems break off where the answer begins.
+  # Most questions are sentences that the answer completes.
   baseline=Baseline("{question}"),
   templates=(
     Template(
@@ -371,20 +371,20 @@ OPENBOOKQA = Task(
 )
 
 
-def _bool_q(row: fields.Row) -> dict[str, Any]:
-  """Slots of a BoolQ row: the question, as typed, gets its question mark.
+def _bool_q_fields(row: fields.Row) -> dict[str, Any]:
+  """Returns the slots of a BoolQ row; adds the missing question mark.
 
-  `page` is the passage below the title of its article; some copies of the data
-  set have rows without a title.
+  `page` is the passage with its title. Some copies of the data set have rows
+  without a title.
   """
   import tensorflow as tf
 
-  passage = _prose(row["passage"])
+  passage = _clean_prose(row["passage"])
   question = tf.strings.regex_replace(row["question"], r"[\s?]+$", "")
-  question = _prose(question)
+  question = _clean_prose(question)
   return {
     "passage": passage,
-    "page": _headed(_prose(row["title"]), passage),
+    "page": _with_heading(_clean_prose(row["title"]), passage),
     "question": tf.strings.join([question, "?"]),
     "answer_index": tf.cast(row["answer"], tf.int64),
     "keep": (passage != "") & (question != ""),
@@ -397,7 +397,7 @@ BOOL_Q = Task(
   cluster="reading_comprehension",
   kind=TaskKind.CLASSIFICATION,
   source=Source("bool_q", "1.0.0", _SPLITS),
-  fields=_bool_q,
+  fields=_bool_q_fields,
   slots=("passage", "page", "question"),
   options=("no", "yes"),
   metrics=("accuracy",),

@@ -1,8 +1,7 @@
-"""Reading comprehension that takes common sense: what a text leaves unsaid.
+"""Reading comprehension with commonsense: two data sets, two tasks.
 
-Two data sets, two tasks: the likely reasons for what people tell of themselves,
-and what may come of it (CosmosQA), and names that have been taken out of the
-news (ReCoRD).
+CosmosQA asks for the likely reasons and results of what people write about
+their lives. ReCoRD asks for a name that was removed from a news report.
 """
 
 from typing import Any
@@ -18,11 +17,11 @@ from flan_tf.task.schema import (
 )
 
 
-def _cosmos_qa(row: fields.Row) -> dict[str, Any]:
-  """Slots of a CosmosQA row; the labels of the test split are hidden."""
+def _cosmos_qa_fields(row: fields.Row) -> dict[str, Any]:
+  """Returns the slots of a CosmosQA row; the four answers are the choices."""
   import tensorflow as tf
 
-  copied = fields.slots(
+  copy_slots = fields.slots(
     context="context",
     question="question",
     label="label",
@@ -30,7 +29,7 @@ def _cosmos_qa(row: fields.Row) -> dict[str, Any]:
   )
   choices = tf.stack([row[f"answer{number}"] for number in range(4)])
   choices = fields.one_line(choices)
-  out = copied(row)
+  out = copy_slots(row)
   keep = (out["context"] != "") & (out["question"] != "")
   return {
     **out,
@@ -45,13 +44,13 @@ COSMOS_QA = Task(
   cluster="reading_comprehension_commonsense",
   kind=TaskKind.CLASSIFICATION,
   source=Source("cosmos_qa", "1.0.0", Splits(dev="train", test="validation")),
-  fields=_cosmos_qa,
+  fields=_cosmos_qa_fields,
   slots=("context", "question"),
   metrics=("accuracy",),
   documents=("context", "question"),
   published_rows=25_060,
-  # "None of the above choices" is a right answer now and then: the templates
-  # that turn the task around do not build on the answer.
+  # Some right answers are "None of the above choices", so that the inverse
+  # templates do not use the answer.
   templates=(
     Template(
       "{context}\n\n{question}\nThe text does not tell you outright. Choose the likeliest answer.\n\n{options_}"
@@ -89,13 +88,13 @@ COSMOS_QA = Task(
 )
 
 
-def _record(row: fields.Row) -> dict[str, Any]:
-  """Slots of a ReCoRD row: a news report, and a sentence with a blank.
+def _record_fields(row: fields.Row) -> dict[str, Any]:
+  """Returns the slots of a ReCoRD row; its entities are the choices.
 
-  Like the published code, this cuts the passage at the first of the highlights
-  that follow it. Several entities can be right ("Ada Holm" and "Holm"): the
-  first is the answer, and all of them are references. A row is left out where
-  no entity is right, as in the test split, whose answers are hidden.
+  As in the published code, the passage ends before its highlights. Several
+  entities can be right ("Ada Holm" and "Holm"): the first one is the answer,
+  and all are references. Rows without a right entity are left out, such as all
+  rows of the test split, whose answers are hidden.
   """
   import tensorflow as tf
 
@@ -103,19 +102,21 @@ def _record(row: fields.Row) -> dict[str, Any]:
   passage = fields.one_line(passage)
   query = fields.one_line(row["query"])
   entities = tf.unique(fields.one_line(row["entities"])).y
-  right = tf.unique(fields.one_line(row["answers"])).y
-  # One more line than there are entities, for a row without any.
-  hits = tf.pad(entities[:, tf.newaxis] == right, [[0, 1], [0, 0]])
-  hits = tf.cast(tf.reduce_any(hits, 1), tf.int64)
-  known = tf.reduce_any(hits > 0)
+  answers = tf.unique(fields.one_line(row["answers"])).y
+  # One more row than there are entities, as argmax needs at least one.
+  is_right = tf.pad(entities[:, tf.newaxis] == answers, [[0, 1], [0, 0]])
+  is_right = tf.cast(tf.reduce_any(is_right, 1), tf.int64)
+  has_answer = tf.reduce_any(is_right > 0)
   none = tf.constant(-1, tf.int64)
   return {
     "passage": passage,
     "query": tf.strings.regex_replace(query, "@placeholder", "_____"),
     "choices": entities,
-    "answer_index": tf.where(known, tf.argmax(hits), none),
-    "references": tf.concat([right, [""]], 0)[: tf.maximum(tf.size(right), 1)],
-    "keep": known & (passage != ""),
+    "answer_index": tf.where(has_answer, tf.argmax(is_right), none),
+    "references": tf.concat([answers, [""]], 0)[
+      : tf.maximum(tf.size(answers), 1)
+    ],
+    "keep": has_answer & (passage != ""),
   }
 
 
@@ -127,7 +128,7 @@ RECORD = Task(
   source=Source(
     "super_glue/record", "1.0.2", Splits(dev="train", test="validation")
   ),
-  fields=_record,
+  fields=_record_fields,
   slots=("passage", "query"),
   metrics=("squad_em", "squad_f1"),
   documents=("passage",),

@@ -1,4 +1,4 @@
-"""Sentiment: SST-2, IMDB, Sentiment140 and Yelp reviews, positive or not."""
+"""Sentiment: reviews and tweets, positive or negative (four data sets)."""
 
 from flan_tf.task import fields
 from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
@@ -6,10 +6,11 @@ from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
 _OPTIONS = ("negative", "positive")
 
 
-def _tweet(row: fields.Row) -> dict:
-  """Polarity 0 is negative and 4 positive; neutral tweets (2) are left out.
+def _sentiment140_fields(row: fields.Row) -> dict:
+  """Returns the slots of a Sentiment140 row; leaves neutral tweets out.
 
-  The published code scores the neutral tweets of the test split as negative.
+  Polarity 0 is negative, 2 neutral and 4 positive. The published code scores
+  the neutral tweets of the test split as negative.
   """
   import tensorflow as tf
 
@@ -78,7 +79,7 @@ IMDB_REVIEWS = Task(
     "imdb_reviews/plain_text", "1.0.0", Splits(dev="train", test="test")
   ),
   fields=fields.slots(
-    text="text", label="label", clean=fields.replace((r"<br\s*/?>", "\n"))
+    text="text", label="label", clean=fields.cleaner((r"<br\s*/?>", "\n"))
   ),
   slots=("text",),
   options=_OPTIONS,
@@ -128,7 +129,7 @@ SENTIMENT140 = Task(
   cluster="sentiment",
   kind=TaskKind.CLASSIFICATION,
   source=Source("sentiment140", "1.0.0", Splits(dev="train", test="test")),
-  fields=_tweet,
+  fields=_sentiment140_fields,
   slots=("text",),
   options=_OPTIONS,
   metrics=("accuracy",),
@@ -172,12 +173,12 @@ YELP_POLARITY_REVIEWS = Task(
   source=Source(
     "yelp_polarity_reviews", "0.2.0", Splits(dev="train", test="test")
   ),
-  # The rows keep the escapes of the file that they come from: \n for the end
-  # of a line, \"" or "" for a quotation mark.
+  # Rows contain the escapes of the original file: \n for the end of a line,
+  # \"" or "" for a quotation mark.
   fields=fields.slots(
     text="text",
     label="label",
-    clean=fields.replace((r'\\ ?"{1,2}|""', '"'), (r"\\n", "\n")),
+    clean=fields.cleaner((r'\\ ?"{1,2}|""', '"'), (r"\\n", "\n")),
   ),
   slots=("text",),
   options=_OPTIONS,

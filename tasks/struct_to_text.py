@@ -1,9 +1,9 @@
-"""Struct to text: data put into words. Four data sets of the GEM benchmark.
+"""Struct to text: descriptions of data. Four data sets of the GEM benchmark.
 
-CommonGen asks for a sentence around a few words, DART for one about rows of a
-table, E2E for the description of a place to eat, WebNLG for a text from the
-facts of a knowledge base. Data are there in two forms: on one line, and listed
-on lines of their own.
+CommonGen asks for a sentence with given words, DART for a sentence on rows of a
+table, E2E for the description of a restaurant, and WebNLG for a text on facts
+of a knowledge base. Templates use the data on one line, or one item on a line
+(`listed`).
 """
 
 from collections.abc import Callable, Mapping
@@ -20,54 +20,54 @@ from flan_tf.task.schema import (
   Template,
 )
 
-# Both texts and data come from web pages in part.
+# Some texts and data come from web pages.
 _AMPERSAND = (r"&amp;", "&")
 
-# Texts were tokenised by some of their sources ("a dog , asleep ."), and some
-# have tabs or double blanks in them.
-_TEXT = fields.replace(
+# Some texts are tokenized ("a dog , asleep ."), and some contain tabs or double
+# blanks.
+_clean_text = fields.cleaner(
   _AMPERSAND,
   (r"[\s\x{a0}]+", " "),
   (r" ([.,;:!?])( |$)", r"\1\2"),
 )
-_WORDS = fields.generation(
-  answer="target", references="references", clean=_TEXT
+_text_fields = fields.generation(
+  answer="target", references="references", clean=_clean_text
 )
 
-# A row -> its data on one line, and on lines of their own.
-_Data = Callable[[Mapping[str, Any]], tuple[Any, Any]]
+# Turns a row into its data on one line, and its data with an item on each line.
+_FormatData = Callable[[Mapping[str, Any]], tuple[Any, Any]]
 
 
-def _in_words(slot: str, data: _Data) -> Fields:
-  """Fields of a task that puts data into words.
+def _description_fields(slot: str, format_data: _FormatData) -> Fields:
+  """Returns the field function of a task that describes data.
 
-  Training rows have one text each and no references; test rows may have
-  references and an empty target. `text` is the target, or the first reference.
+  Training rows have one text and no references; test rows may have references
+  and an empty target. The slot `text` is the target, or the first reference.
 
   Args:
-    slot: what the data are called in templates.
-    data: gives them, on one line and listed.
+    slot: the slot for the data on one line.
+    format_data: formats the data of a row.
   """
 
-  def verbalised(row: Mapping[str, Any]) -> dict[str, Any]:
-    out = _WORDS(row)
-    joined, listed = data(row)
+  def fields_of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    out = _text_fields(row)
+    one_line, listed = format_data(row)
     return {
       **out,
-      slot: joined,
+      slot: one_line,
       "listed": listed,
       "text": out["answer"],
-      "keep": out["keep"] & (joined != ""),
+      "keep": out["keep"] & (one_line != ""),
     }
 
-  return verbalised
+  return fields_of_row
 
 
-def _concepts(row: Mapping[str, Any]) -> tuple[Any, Any]:
-  """Words, without the part of speech that some releases append: "look_V"."""
+def _format_concepts(row: Mapping[str, Any]) -> tuple[Any, Any]:
+  """Formats words, without the part of speech of some releases: "look_V"."""
   import tensorflow as tf
 
-  words = fields.replace((r"_[A-Z]$", ""))(row["concepts"])
+  words = fields.cleaner((r"_[A-Z]$", ""))(row["concepts"])
   return (
     tf.strings.reduce_join(words, separator=", "),
     tf.strings.reduce_join(words, separator="\n"),
@@ -82,7 +82,7 @@ COMMON_GEN = Task(
   source=Source(
     "gem/common_gen", "1.1.0", Splits(dev="train", test="validation")
   ),
-  fields=_in_words("concepts", _concepts),
+  fields=_description_fields("concepts", _format_concepts),
   slots=("concepts", "listed", "text"),
   metrics=("rouge1", "rouge2", "rougeL"),
   documents=("text",),
@@ -122,11 +122,11 @@ COMMON_GEN = Task(
   ),
 )
 
-_TRIPLES = fields.replace(
+_clean_triples = fields.cleaner(
   _AMPERSAND,
-  (r"\[[^\[\]A-Z]*\d[^\[\]A-Z]*\]", ""),  # footnotes: "Friday [2]"
-  # What stands for the table as a whole, and what it is called: "[TITLE]" is
-  # spelt differently from a column TITLE, so that the two stay apart.
+  (r"\[[^\[\]A-Z]*\d[^\[\]A-Z]*\]", ""),  # Footnotes: "Friday [2]".
+  # [TABLECONTEXT] is the whole table, and [TITLE] is its title. The title is
+  # renamed, because a column may be named TITLE, too.
   (r"\[TABLECONTEXT\]", "Table"),
   (r"\[TITLE\]", "CAPTION"),
   (r"[\[\]]", ""),
@@ -134,11 +134,11 @@ _TRIPLES = fields.replace(
 )
 
 
-def _table_entries(row: Mapping[str, Any]) -> tuple[Any, Any]:
-  """Triples such as "Mount Hay HEIGHT 900 m"; only capitals set them off."""
+def _format_triples(row: Mapping[str, Any]) -> tuple[Any, Any]:
+  """Formats triples such as "Mount Hay HEIGHT 900 m"."""
   import tensorflow as tf
 
-  triples = _TRIPLES(row["tripleset"])
+  triples = _clean_triples(row["tripleset"])
   return (
     tf.strings.reduce_join(triples, separator="; "),
     tf.strings.reduce_join(triples, separator="\n"),
@@ -151,7 +151,7 @@ DART = Task(
   cluster="struct_to_text",
   kind=TaskKind.GENERATION,
   source=Source("gem/dart", "1.1.0", Splits(dev="train", test="validation")),
-  fields=_in_words("triples", _table_entries),
+  fields=_description_fields("triples", _format_triples),
   slots=("triples", "listed", "text"),
   metrics=("rouge1", "rouge2", "rougeL"),
   documents=("text",),
@@ -187,7 +187,7 @@ DART = Task(
   ),
 )
 
-_MEANING = fields.replace(
+_clean_meaning = fields.cleaner(
   (r"\beatType\[", "type["),
   (r"\bpriceRange\[", "price range["),
   (r"\bfamilyFriendly\[", "family friendly["),
@@ -195,11 +195,11 @@ _MEANING = fields.replace(
 )
 
 
-def _venue(row: Mapping[str, Any]) -> tuple[Any, Any]:
-  """`name[Lily's], eatType[pub]` becomes `name = Lily's, type = pub`."""
+def _format_venue(row: Mapping[str, Any]) -> tuple[Any, Any]:
+  """Rewrites "name[Lily's], eatType[pub]" as "name = Lily's, type = pub"."""
   import tensorflow as tf
 
-  meaning = _MEANING(row["meaning_representation"])
+  meaning = _clean_meaning(row["meaning_representation"])
   listed = tf.strings.regex_replace(meaning, r"\],\s*", "\n")
   return (
     tf.strings.regex_replace(meaning, r"\]", ""),
@@ -213,7 +213,7 @@ E2E_NLG = Task(
   cluster="struct_to_text",
   kind=TaskKind.GENERATION,
   source=Source("gem/e2e_nlg", "1.1.0", Splits(dev="train", test="validation")),
-  fields=_in_words("details", _venue),
+  fields=_description_fields("details", _format_venue),
   slots=("details", "listed", "text"),
   metrics=("rouge1", "rouge2", "rougeL"),
   documents=("text",),
@@ -250,14 +250,14 @@ E2E_NLG = Task(
   ),
 )
 
-_KNOWN = fields.replace(_AMPERSAND, (r"[_\s]+", " "))
+_clean_facts = fields.cleaner(_AMPERSAND, (r"[_\s]+", " "))
 
 
-def _knowledge(row: Mapping[str, Any]) -> tuple[Any, Any]:
-  """`Graz | isPartOf | Styria` becomes `Graz, is part of, Styria`.
+def _format_facts(row: Mapping[str, Any]) -> tuple[Any, Any]:
+  """Rewrites "Graz | isPartOf | Styria" as "Graz, is part of, Styria".
 
-  Names of properties are taken apart at their capitals, unless they have
-  underscores ("ICAO_Location_Identifier"): those are spelt as people do.
+  Names of properties are split at their capital letters, unless they contain
+  underscores ("ICAO_Location_Identifier").
   """
   import tensorflow as tf
 
@@ -267,14 +267,14 @@ def _knowledge(row: Mapping[str, Any]) -> tuple[Any, Any]:
     tf.strings.regex_replace(rows, triple, r"\%d" % part) for part in (1, 2, 3)
   )
   spaced = tf.strings.regex_replace(name, r"([a-z0-9])([A-Z])", r"\1 \2")
-  camel = tf.strings.regex_full_match(name, r"[a-z0-9][A-Za-z0-9]*")
-  name = tf.where(camel, tf.strings.lower(spaced), name)
+  is_camel_case = tf.strings.regex_full_match(name, r"[a-z0-9][A-Za-z0-9]*")
+  name = tf.where(is_camel_case, tf.strings.lower(spaced), name)
   facts = tf.where(
     tf.strings.regex_full_match(rows, triple),
     tf.strings.join([subject, name, value], ", "),
     rows,
   )
-  facts = _KNOWN(facts)
+  facts = _clean_facts(facts)
   return (
     tf.strings.reduce_join(facts, separator="; "),
     tf.strings.reduce_join(facts, separator="\n"),
@@ -289,7 +289,7 @@ WEB_NLG_EN = Task(
   source=Source(
     "gem/web_nlg_en", "1.1.0", Splits(dev="train", test="validation")
   ),
-  fields=_in_words("data", _knowledge),
+  fields=_description_fields("data", _format_facts),
   slots=("data", "listed", "text"),
   metrics=("rouge1", "rouge2", "rougeL"),
   documents=("text",),

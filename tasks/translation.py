@@ -1,9 +1,9 @@
-"""Translation: the same text in another language. Eight pairs with English.
+"""Translation: eight data sets, each with English and one other language.
 
-ParaCrawl's texts are pieces of web pages, down to single words of a menu; those
-of WMT'14 and WMT'16 are debates, documents and news, headlines among them. So
-no template calls its text a sentence. Seven of each ten translate from English
-and three into it.
+Texts of ParaCrawl are parts of web pages, even single words of a menu. Texts of
+WMT'14 and WMT'16 are debates, documents and news with headlines. So no template
+calls its text a sentence. Of ten templates, seven translate from English and
+three into English.
 """
 
 from flan_tf.task import fields
@@ -16,8 +16,7 @@ from flan_tf.task.schema import (
   Template,
 )
 
-# TFDS takes a file that lies in <manual_dir> under its own name instead of
-# downloading it.
+# TFDS does not download a file that lies in <manual_dir> under the same name.
 _STATMT = (
   "statmt.org, which most of the files come from, is slow and answers 503 at"
   " times. Run the command again: what has arrived is kept. A file that was"
@@ -31,7 +30,7 @@ _OPUS = (
 
 
 def _baseline(language: str) -> Baseline:
-  """The prompt for an untuned model, from English."""
+  """Returns the baseline prompt, which translates from English."""
   return Baseline(
     inputs=f"Q: What is this in {language}? {{en}}\nA:", stops=("Q:",)
   )
@@ -45,9 +44,9 @@ PARA_CRAWL_ENES = Task(
   source=Source(
     "para_crawl/enes", "1.2.0", Splits(test="train", test_rows=1_000)
   ),
-  # Some pages were read in the wrong encoding: "deber\ufffda".
+  # Some pages were decoded wrongly: "deber\ufffda".
   fields=fields.generation(
-    answer="es", clean=fields.one_line, left_out="\ufffd", en="en", es="es"
+    answer="es", clean=fields.one_line, excluded="\ufffd", en="en", es="es"
   ),
   slots=("en", "es"),
   metrics=("bleu",),
@@ -124,7 +123,7 @@ WMT14_ENFR = Task(
 
 
 def _templates(code: str, language: str) -> tuple[Template, ...]:
-  """The wordings of the WMT'16 pairs, which differ in the language only."""
+  """Returns the templates of a WMT'16 task; only the language differs."""
   foreign = f"{{{code}}}"
   return (
     Template(f"Put this into {language}.\n\n{{en}}"),
@@ -155,7 +154,7 @@ def _wmt16(
   manual: str = "",
   broken: str = _STATMT,
 ) -> Task:
-  """The WMT'16 pair of a language and English."""
+  """Returns the WMT'16 task of a language and English."""
   return Task(
     name=f"wmt16_translate_{code}en",
     dataset=f"wmt16_translate_{code}en",

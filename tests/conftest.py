@@ -1,4 +1,7 @@
-"""What every test process under pytest needs before TensorFlow is imported."""
+"""Sets up each test process, before TensorFlow is imported.
+
+tests/run.py imports this module as well, before it imports TensorFlow.
+"""
 
 import os
 import sys
@@ -9,7 +12,7 @@ from absl.testing import absltest  # noqa: F401, defines --test_tmpdir
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
-# tests/run.py runs two files at a time: half of the cores for each.
+# tests/run.py runs as many files at a time as there are cores.
 _THREADS = str(max(1, (os.cpu_count() or 2) // 2))
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", _THREADS)
 os.environ.setdefault("OMP_NUM_THREADS", _THREADS)

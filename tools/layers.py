@@ -14,7 +14,12 @@ _GROUPS = {
   "flan_tf.task.fields": "flan_tf.task.schema",
 }
 
-_BASE = ("flan_tf.version", "flan_tf.name_lists", "flan_tf.json_lines")
+_BASE = (
+  "flan_tf.version",
+  "flan_tf.name_lists",
+  "flan_tf.json_lines",
+  "flan_tf.progress_bars",
+)
 _TASK = (*_BASE, "flan_tf.task.schema", "flan_tf.task")
 _VALUES = (*_TASK, "flan_tf.config", "flan_tf.sampling")
 _DATA = (*_VALUES, "flan_tf.vocab", "flan_tf.data")
@@ -42,6 +47,7 @@ BELOW = {
   "flan_tf.version": (),
   "flan_tf.name_lists": ("flan_tf.version",),
   "flan_tf.json_lines": ("flan_tf.version",),
+  "flan_tf.progress_bars": ("flan_tf.version",),
   "flan_tf.task.schema": _BASE,
   "tasks": (*_BASE, "flan_tf.task.schema"),
   "flan_tf.task": (*_BASE, "flan_tf.task.schema"),
@@ -63,6 +69,10 @@ BELOW = {
   "flan_tf.api": _ALL,
   "launch": (*_ALL, "flan_tf.api"),
 }
+
+# Layers that a layer loads by their location when it runs, without an import:
+# Bazel has to bring them along.
+LOADED_BY = {"flan_tf.task": ("tasks",)}
 
 
 def layer_of(module: str) -> str | None:

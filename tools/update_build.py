@@ -79,13 +79,16 @@ _LARGE = frozenset(
     *("cli", "contamination", "control", "kv_cache", "evaluation", "every_row"),
     *("export", "families", "generate", "hosts", "inspect_tasks", "lora"),
     *("loop", "mesh_invariance", "model_card", "ops", "pipeline", "plan_cli"),
-    *("plan_compile", "plan_execute", "plan_identity", "plan_search"),
+    *("compile", "execute", "lower", "scaling", "search"),
     *("prepare", "prompt_file", "quickstart", "resize", "resume"),
     *("saved_model", "scorer", "soft_prompt", "stopped_evaluation"),
     *("tpu_slice", "tpu_worker", "training", "decoder", "prompt_format"),
   )
 )
 _LOWEST = "flan_tf.version"  # Has flan_tf/__init__.py.
+# Its names are imported when they are used: who uses them depends on the layer
+# flan_tf.api.
+_LAZY = pathlib.Path("flan_tf/__init__.py")
 _TREE = "//:tree"  # Every file of the project, for tests that read them.
 
 
@@ -104,17 +107,44 @@ def module_name(path: pathlib.Path) -> str:
 def imports(path: pathlib.Path) -> Iterator[tuple[int, str]]:
   """Yields (line, module) for every import, also those inside functions.
 
-  `from flan_tf.task import schema` gives flan_tf.task.schema. Imports under `if
-  TYPE_CHECKING:` count: an arrow is an arrow.
+  `from flan_tf.task import schema` gives flan_tf.task.schema; in tasks/nli.py,
+  `from . import misc` gives tasks.misc. Imports under `if TYPE_CHECKING:`
+  count, too.
   """
-  tree = ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
-  for node in ast.walk(tree):
+  for node in _import_nodes(path):
     if isinstance(node, ast.Import):
       for alias in node.names:
         yield node.lineno, alias.name
-    elif isinstance(node, ast.ImportFrom):
+    else:
+      parent = _imported_from(path, node)
       for alias in node.names:
-        yield node.lineno, f"{'.' * node.level}{node.module}.{alias.name}"
+        yield node.lineno, f"{parent}.{alias.name}"
+
+
+def relative_imports(path: pathlib.Path) -> Iterator[int]:
+  """Yields the line of every relative import (`from . import x`)."""
+  for node in _import_nodes(path):
+    if isinstance(node, ast.ImportFrom) and node.level:
+      yield node.lineno
+
+
+def _import_nodes(
+  path: pathlib.Path,
+) -> Iterator[ast.Import | ast.ImportFrom]:
+  tree = ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
+  for node in ast.walk(tree):
+    if isinstance(node, (ast.Import, ast.ImportFrom)):
+      yield node
+
+
+def _imported_from(path: pathlib.Path, node: ast.ImportFrom) -> str:
+  """Returns the absolute name of the module that `from X import` names."""
+  if not node.level:
+    return node.module or ""
+  # One dot is the package that holds the file.
+  package = list(path.parts[:-1])
+  package = package[: len(package) - node.level + 1]
+  return ".".join([*package, *([node.module] if node.module else [])])
 
 
 def build_files() -> dict[str, str]:
@@ -124,6 +154,7 @@ def build_files() -> dict[str, str]:
   for layer, files in _layers().items():
     directory = _directory(layer)
     deps = _deps(files, inside=layer)
+    deps = _sorted({*deps, *map(label, layers.LOADED_BY.get(layer, ()))})
     used.update(deps)
     lists = {"srcs": _inside(directory, files), "deps": deps}
     data = _data(directory) if directory == layer.replace(".", "/") else []
@@ -198,7 +229,7 @@ def _deps(
   deps = set()
   own = {path.stem for path in sources("tests")}
   for path in files:
-    found = list(imports(path))
+    found = [] if path == _LAZY else list(imports(path))
     if strings:
       text = (ROOT / path).read_text(encoding="utf-8")
       named = re.findall(r"\b(?:flan_tf|launch|tasks)(?:\.\w+)+", text)

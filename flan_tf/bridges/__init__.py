@@ -1,18 +1,17 @@
-"""Ways in for models that others have trained, and ways out.
+"""Converts models from and to the formats of other libraries.
 
-source              what every way in gives: a model, a vocabulary, its tensors
-hugging_face        a Hugging Face folder: config.json and safetensors; with
-                    hugging_face_config and safetensors_files
-keras_hub_preset    a KerasHub preset: config.json and h5; with keras_hub_files
-gguf_file           a GGUF file, quantized or not; with gguf_vocabulary
-chat                how a model is talked to: its template, or a name
-resize              another number of rows, new pieces
-native_source       a checkpoint of ours, its adapters merged
-native              writes a source as a checkpoint, one tensor after another
-keras_hub_export    writes a source as a KerasHub preset; with
-                    keras_hub_tokenizer
-saved_model         writes a source as a SavedModel, texts in, texts out; with
-                    text_model and row_programs
-model_card          what goes with a model: data, mixture, held out, results;
-                    with card_results
+convert          one function for the whole conversion, and for each step of it
+model_source     the value that every format opens: sizes, vocabulary, tensors
+tensor_mapping   tensors of a file <-> weights of the model
+settings         settings of a file, and those that are not supported
+gguf/            reads GGUF files
+hugging_face/    reads Hugging Face folders
+keras_hub/       reads and writes KerasHub presets
+native/          reads and writes checkpoints of this project
+saved_model/     writes TensorFlow SavedModels
+chat_templates   reads the chat template of a model
+resize           changes the vocabulary of a model
+model_card       writes the README.md of a model; with card_results
+target_folder    keeps folders free of half-written models
+write_progress   reports how far a writer has come
 """

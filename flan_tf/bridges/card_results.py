@@ -1,8 +1,9 @@
-"""How a checkpoint did, for its model card.
+"""The section of a model card with the evaluation results of a checkpoint.
 
-The results are those that `with_results` was given, which stay with the
-checkpoint wherever it is written, else those of evaluation/ in its folder or
-its workdir, where there are some of this very checkpoint.
+The results are those that `with_results` added to the checkpoint's data, which
+are copied wherever the checkpoint is written. If there are none, they are read
+from the folder `evaluation` in the checkpoint or in its workdir, and used if
+they are results of this very checkpoint.
 """
 
 import dataclasses
@@ -13,120 +14,134 @@ from absl import logging
 
 from flan_tf.bridges import model_source
 from flan_tf.bridges.native import checkpoint_source
-from flan_tf.eval import results
-from flan_tf.report import comparison, tables
+from flan_tf.eval.results import EvaluationResults
+from flan_tf.report import mismatches, table_format, tables
+from flan_tf.report.comparison import Comparison
 
-# What launch.evaluate writes: the untuned model first, where there are two.
+# Files that `launch.evaluate` writes. The first one has the results of the
+# untuned model, if that was evaluated, too.
 _BASE, _RESULTS = "base.json", "results.json"
-# In data.json, the results that go with a checkpoint.
+# Key of data.json with the results of a checkpoint.
 _EVALUATIONS = "evaluations"
 
 
 def with_results(
   source: model_source.ModelSource, path: str
 ) -> model_source.ModelSource:
-  """A checkpoint with an evaluation of it, which goes where it goes.
+  """Returns a checkpoint with the results of its evaluation.
 
   Args:
-    source: a checkpoint of ours.
-    path: the folder that launch.evaluate wrote, or its results.json; where
-      that has the untuned model too, the card shows both.
+    source: a checkpoint of this project.
+    path: the output folder of `launch.evaluate`, or the results.json in it. If
+      the folder has results of the untuned model, the card shows both.
 
   Raises:
-    FileNotFoundError: there are no results.
-    SourceError: they are of another checkpoint, or the source is no checkpoint.
+    FileNotFoundError: there are no results at the path.
+    SourceError: the results are those of another checkpoint, or the source is
+      not a checkpoint.
   """
   if not isinstance(source, checkpoint_source.NativeSource):
     raise model_source.SourceError(
-      f"{source.note} is no checkpoint that was evaluated here, so no results"
-      " are its own. Convert it to native:DIR, evaluate that with"
-      " launch.evaluate, and convert from native:DIR with --results."
+      f"Results can be added to a checkpoint only, and {source.origin} is no"
+      " checkpoint of this project. Convert it to native:DIR, evaluate that"
+      " checkpoint with launch.evaluate, and convert from native:DIR with"
+      " --results."
     )
   path = os.path.expanduser(path)
   if tf.io.gfile.isdir(path):
     path = os.path.join(path, _RESULTS)
-  found = _read_evaluations(path)
-  wanted = _real(source.path)
-  for count in (len(found), 1):  # Both models, or the untuned one alone.
-    if _real(found[:count][-1].checkpoint) == wanted:
-      data = source.data | {_EVALUATIONS: [e.to_json() for e in found[:count]]}
-      return dataclasses.replace(source, data=data)
-  theirs = " and ".join(evaluation.checkpoint for evaluation in found)
+  evaluations = _read_evaluations(path)
+  checkpoint = _real_path(source.path)
+  # The checkpoint may be the tuned model, or else the untuned one.
+  for count in (len(evaluations), 1):
+    own = evaluations[:count]
+    if _real_path(own[-1].checkpoint) == checkpoint:
+      results = {_EVALUATIONS: [e.to_json() for e in own]}
+      return dataclasses.replace(source, data={**source.data, **results})
+  evaluated = " and ".join(e.checkpoint for e in evaluations)
   raise model_source.SourceError(
-    f"{path} has results of {theirs}, not of {source.path}. Give the results of"
-    " this checkpoint, or evaluate it: python -m launch.evaluate"
+    f"{path} has results of {evaluated}, not of {source.path}. Name the results"
+    " of this checkpoint, or evaluate it: python -m launch.evaluate"
     f" --checkpoint={source.path} --held_out=..."
   )
 
 
 def section(source: checkpoint_source.NativeSource) -> list[str]:
-  """The paragraphs and tables of a card that say how the model did."""
-  found = _evaluations(source)
-  if not found:
+  """Returns the paragraphs and tables of the section, as Markdown."""
+  evaluations = _evaluations_of(source)
+  if not evaluations:
     return ["Not evaluated."]
-  last = found[-1]
-  held_out = f", {last.held_out} held out" if last.held_out else ""
+  compared = Comparison.load(evaluations)
+  last = evaluations[-1]
+  held_out = f"Held out: {last.held_out}. " if last.held_out else ""
   settings = ", ".join(
     f"{name} {value}"
     for name, value in last.settings.items()
     if not isinstance(value, (dict, list)) and value is not None
   )
-  not_read = tables.not_read(found)
+  not_evaluated = tables.not_evaluated(compared)
   return [
-    f"Mean (standard deviation) over templates{held_out}. Settings:"
-    f" {settings or 'as published'}.",
-    tables.to_markdown(_tasks_table(found)),
-    "**best dev**: the test score of the template that did best on the dev"
-    " rows. **majority**: the accuracy of always giving the most frequent"
-    " answer. **paper**: FLAN 137B zero-shot (Wei et al. 2021), on its own test"
-    " rows and templates; † marks another metric.",
-    *(f"Not like with like: {line}." for line in comparison.differences(found)),
-    *([tables.to_markdown(not_read)] if len(not_read) > 1 else []),
+    "Scores on the test rows: mean over templates (standard deviation over"
+    f" templates). {held_out}Settings: {settings or 'as published'}.",
+    table_format.to_markdown(_scores_table(compared)),
+    "**best dev**: the test score of the template with the best score on the"
+    " dev rows. **majority**: the accuracy of always giving the most frequent"
+    " answer. **paper**: FLAN 137B zero-shot (Wei et al. 2021), on the test"
+    " rows and with the templates of the paper; † marks another metric.",
+    *(
+      f"Not directly comparable: {sentence}."
+      for sentence in mismatches.find_mismatches(compared)
+    ),
+    *(
+      [table_format.to_markdown(not_evaluated)]
+      if len(not_evaluated) > 1
+      else []
+    ),
   ]
 
 
-def _tasks_table(found: comparison.Evaluations) -> tables.Table:
-  """A row a task as in the report, with its cluster and how many templates."""
-  heads, *lines = tables.tasks(found)
-  task, metric, *rest = heads
-  table = [[task, "cluster", metric, "templates", *rest]]
-  for (task, metric, *rest), row in zip(
-    lines, comparison.rows(found), strict=True
-  ):
-    result = comparison.any_of(row)
-    count = str(len(result.templates))
-    table.append([task, result.cluster, metric, count, *rest])
+def _scores_table(compared: Comparison) -> table_format.Table:
+  """Returns the report's table with the cluster and the number of templates."""
+  (task_heading, metric_heading, *headings), *rows = tables.scores(compared)
+  table = [[task_heading, "cluster", metric_heading, "templates", *headings]]
+  for (name, metric, *cells), task in zip(rows, compared.tasks, strict=True):
+    templates = str(len(task.first.templates))
+    table.append([name, task.first.cluster, metric, templates, *cells])
   return table
 
 
-def _evaluations(
+def _evaluations_of(
   source: checkpoint_source.NativeSource,
-) -> list[results.EvaluationResults]:
-  """The evaluation of this very checkpoint, behind that of its base."""
+) -> list[EvaluationResults]:
+  """Returns the results of a checkpoint, after those of the untuned model.
+
+  The list is empty if the checkpoint was not evaluated.
+  """
   try:
-    if given := source.data.get(_EVALUATIONS):
-      return list(map(results.EvaluationResults.from_json, given))
-    for folder in (source.path, source.asked):
+    if saved := source.data.get(_EVALUATIONS):
+      return list(map(EvaluationResults.from_json, saved))
+    for folder in (source.path, source.requested_path):
       path = os.path.join(folder, "evaluation", _RESULTS)
       if tf.io.gfile.exists(path):
-        found = _read_evaluations(path)
-        # Of a workdir, it may be that of an earlier step.
-        name = os.path.basename(found[-1].checkpoint)
+        evaluations = _read_evaluations(path)
+        # The folder of a workdir may have results of an earlier step.
+        name = os.path.basename(evaluations[-1].checkpoint)
         if name == os.path.basename(source.path):
-          return found
-  except ValueError as error:  # Of another version: no reason not to export.
-    logging.warning("%s", error)
+          return evaluations
+  except ValueError as error:
+    # Results of another version do not keep a checkpoint from being exported.
+    logging.warning("The model card gets no results: %s", error)
   return []
 
 
-def _read_evaluations(path: str) -> list[results.EvaluationResults]:
-  """A results file, behind base.json if that lies beside it."""
-  found = [results.EvaluationResults.read(path)]
+def _read_evaluations(path: str) -> list[EvaluationResults]:
+  """Reads a results file, and base.json in the same folder if it exists."""
+  evaluations = [EvaluationResults.read(path)]
   base = os.path.join(os.path.dirname(path), _BASE)
   if os.path.basename(path) == _RESULTS and tf.io.gfile.exists(base):
-    found.insert(0, results.EvaluationResults.read(base))
-  return found
+    evaluations.insert(0, EvaluationResults.read(base))
+  return evaluations
 
 
-def _real(path: str) -> str:
+def _real_path(path: str) -> str:
   return path if "://" in path else os.path.realpath(path)

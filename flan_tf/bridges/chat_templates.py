@@ -1,14 +1,14 @@
-r"""Chat wrappers: how a model was talked to by those who trained it.
+r"""Chat templates: the texts around a prompt and its answer in a conversation.
 
 Models come with a Jinja template that writes a whole conversation as one text.
-Of it we want the conversation of one turn, so it is rendered with marks in the
-place of prompt and answer, and cut there:
+A `config.ChatConfig` needs one turn of it. So the template writes a
+conversation with marks in the place of prompt and answer, which is cut there:
 
   <|im_start|>user\nPROMPT<|im_end|>\n<|im_start|>assistant\nANSWER<|im_end|>\n
   ----- before ----      ------------- between -------------      - after -
 
-A system prompt that the template writes by itself stays in `before`; so does a
-date, that of the day of the conversion.
+A system prompt that the template writes by itself stays in `before`. So does
+the date, if the template writes one: it is the day of the conversion.
 """
 
 import datetime
@@ -16,178 +16,219 @@ import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import jinja2.ext
 from jinja2 import sandbox
 
 from flan_tf import config, name_lists
-from flan_tf.bridges import model_source
-from flan_tf.vocab.vocabulary import Vocabulary
+from flan_tf.bridges.model_source import SourceError
+from flan_tf.vocab.base import Vocabulary
 
 TEMPLATE_FILE = "chat_template.jinja"
-# Letters only, so that no template takes them apart.
+# Letters only, so that no template splits them.
 _PROMPT, _ANSWER = "xqPROMPTqx", "xqANSWERqx"
-_PLACES = ("{prompt}", "{answer}")
+_PLACEHOLDERS = ("{prompt}", "{answer}")
 
-# Wrappers by name, each with the special pieces that it needs; `{eos}` is the
-# vocabulary's own.
-KNOWN: dict[str, tuple[str, tuple[str, ...]]] = {
-  "chatml": (
+
+class NamedTemplate(NamedTuple):
+  """A chat template that has a name.
+
+  Attributes:
+    text: the template, with {prompt}, {answer}, and {eos} for the vocabulary's
+      end-of-text piece.
+    pieces: special pieces that the vocabulary must have.
+  """
+
+  text: str
+  pieces: tuple[str, ...]
+
+
+NAMED_TEMPLATES = {
+  "chatml": NamedTemplate(
     "<|im_start|>user\n{prompt}<|im_end|>\n"
     "<|im_start|>assistant\n{answer}<|im_end|>",
     ("<|im_start|>", "<|im_end|>"),
   ),
-  "llama3": (
+  "llama3": NamedTemplate(
     "<|start_header_id|>user<|end_header_id|>\n\n{prompt}<|eot_id|>"
     "<|start_header_id|>assistant<|end_header_id|>\n\n{answer}<|eot_id|>",
     ("<|start_header_id|>", "<|end_header_id|>", "<|eot_id|>"),
   ),
-  "gemma": (
+  "gemma": NamedTemplate(
     "<start_of_turn>user\n{prompt}<end_of_turn>\n"
     "<start_of_turn>model\n{answer}<end_of_turn>",
     ("<start_of_turn>", "<end_of_turn>"),
   ),
-  # Of Llama 2 and Mistral 7B; later ones bring a template.
-  "mistral": ("[INST] {prompt} [/INST] {answer}{eos}", ()),
+  # Llama 2 and Mistral 7B; later models come with a Jinja template.
+  "mistral": NamedTemplate("[INST] {prompt} [/INST] {answer}{eos}", ()),
 }
 
 
-class ChatError(model_source.SourceError):
-  """A wrapper that cannot be used, and why."""
+class FoundTemplate(NamedTuple):
+  """The chat template of a model, or the reason why there is none.
+
+  Attributes:
+    chat: the template; empty if there is none.
+    reason: why `chat` is empty, for messages; empty if it is not.
+  """
+
+  chat: config.ChatConfig
+  reason: str
+
+
+class ChatError(SourceError):
+  """A chat template cannot be used; the message says why."""
 
 
 def parse(text: str, vocabulary: Vocabulary) -> config.ChatConfig:
-  r"""A wrapper from a flag.
+  r"""Reads the chat template of a flag.
 
   Args:
-    text: a name in KNOWN, or the wrapper spelt out with `{prompt}` and
-      `{answer}`, once each, in which `\n` is a new line and `{eos}` the
-      vocabulary's end of text.
-    vocabulary: what must have its special pieces.
+    text: a name in NAMED_TEMPLATES, or a text with `{prompt}` and `{answer}`
+      once each, in which `\n` means a line break and `{eos}` the vocabulary's
+      end-of-text piece.
+    vocabulary: must have the special pieces of the template.
 
   Raises:
-    ChatError: it is neither, or a piece is missing.
+    ChatError: the text is neither, or the vocabulary lacks a piece.
   """
-  wrapper, pieces = text.replace("\\n", "\n"), ()
+  template = _template_of_flag(text)
+  (eos,) = vocabulary.pieces([vocabulary.eos_id])
+  before, _, rest = template.text.replace("{eos}", eos).partition("{prompt}")
+  between, answer, after = rest.partition("{answer}")
+  if not answer:
+    raise ChatError(f"--chat={text}: expected {{prompt}} before {{answer}}.")
+  chat = config.ChatConfig(before, between, after)
+  # Most models spell their special pieces like this.
+  pieces = template.pieces or re.findall(r"<\|[^<>|]*\|>", str(chat))
+  missing = sorted(set(pieces) - set(vocabulary.special_pieces))
+  if missing:
+    raise ChatError(
+      f"--chat={text} needs special pieces that are not in the vocabulary:"
+      f" {', '.join(missing)}. Name another chat template, or add the pieces"
+      f" with --add_pieces='{','.join(missing)}' and train the model, to which"
+      " they are new."
+    )
+  return chat
+
+
+def _template_of_flag(text: str) -> NamedTemplate:
   if "{" not in text:
-    if text not in KNOWN:
-      raise ChatError(
-        f"--chat: {name_lists.unknown_name('wrapper', text, KNOWN)} Or spell it out,"
-        " e.g. --chat='<|user|>\\n{prompt}<|end|>\\n<|model|>\\n{answer}{eos}'."
-      )
-    wrapper, pieces = KNOWN[text]
-  elif [wrapper.count(place) for place in _PLACES] != [1, 1]:
+    if text in NAMED_TEMPLATES:
+      return NAMED_TEMPLATES[text]
+    unknown = name_lists.unknown_name("chat template", text, NAMED_TEMPLATES)
+    raise ChatError(
+      f"--chat: {unknown} Or write the template itself, e.g."
+      " --chat='<|user|>\\n{prompt}<|end|>\\n<|model|>\\n{answer}{eos}'."
+    )
+  if any(text.count(placeholder) != 1 for placeholder in _PLACEHOLDERS):
     raise ChatError(
       f"--chat={text}: expected {{prompt}} and {{answer}} once each."
     )
-  (eos,) = vocabulary.pieces([vocabulary.eos_id])
-  before, _, rest = wrapper.replace("{eos}", eos).partition("{prompt}")
-  between, place, after = rest.partition("{answer}")
-  if not place:
-    raise ChatError(f"--chat={text}: expected {{prompt}} before {{answer}}.")
-  made = config.ChatConfig(before, between, after)
-  # Most models spell special pieces so.
-  pieces = pieces or tuple(re.findall(r"<\|[^<>|]*\|>", str(made)))
-  missing = sorted({p for p in pieces if p not in vocabulary.special_pieces})
-  if missing:
-    raise ChatError(
-      f"--chat={text} needs special pieces that the vocabulary has not:"
-      f" {', '.join(missing)}. Take another wrapper, or add them with"
-      f" --add_pieces='{','.join(missing)}' (and train: the model has not seen"
-      " them)."
-    )
-  return made
+  return NamedTemplate(text.replace("\\n", "\n"), ())
 
 
-def of_template(
+def from_jinja(
   template: str | None,
   vocabulary: Vocabulary,
-  names: Mapping[str, str],
-  special: Iterable[str] = (),
-) -> tuple[config.ChatConfig, str]:
-  """The wrapper that a template writes.
+  token_names: Mapping[str, str],
+  special_pieces: Iterable[str] = (),
+) -> FoundTemplate:
+  """Returns the chat template that a Jinja template writes.
 
   Args:
-    template: in Jinja; None if the model has none.
-    vocabulary: of the model.
-    names: "bos_token", "eos_token", ... as the template may write them.
-    special: the model's special pieces; those that the template writes must be
-      special in the vocabulary too.
-
-  Returns:
-    (the wrapper, for people why there is none). One of both is empty.
+    template: the Jinja template; None or empty if the model has none.
+    vocabulary: the model's vocabulary.
+    token_names: pieces that the template may write by name: "bos_token",
+      "eos_token", ...
+    special_pieces: the model's special pieces. Those that the template writes
+      must be special in the vocabulary, too.
   """
-  none = config.ChatConfig()
   if not template:
-    return none, "the model brings no chat template"
+    return _no_template("the model comes without one")
   try:
-    asked = _render(template, names, {"user": _PROMPT})
-    told = _render(template, names, {"user": _PROMPT, "assistant": _ANSWER})
-  # Whatever goes wrong in somebody's template, the model is still a model.
+    prompt_only = _render(template, token_names, {"user": _PROMPT})
+    turn = _render(
+      template, token_names, {"user": _PROMPT, "assistant": _ANSWER}
+    )
+  # Whatever is wrong with a template, the model can still be converted.
   except Exception as error:
-    return none, f"its template fails: {type(error).__name__}: {error}"
-  marks = (asked, _PROMPT), (told, _PROMPT), (told, _ANSWER)
-  if any(text.count(mark) != 1 for text, mark in marks):
-    return none, "its template does not write a prompt and an answer once each"
-  before, _, cue = asked.partition(_PROMPT)
-  same, _, rest = told.partition(_PROMPT)
+    return _no_template(
+      f"its chat template fails: {type(error).__name__}: {error}"
+    )
+  if (
+    prompt_only.count(_PROMPT) != 1
+    or turn.count(_PROMPT) != 1
+    or turn.count(_ANSWER) != 1
+  ):
+    return _no_template(
+      "its chat template does not write a prompt and an answer once each"
+    )
+  before, _, cue = prompt_only.partition(_PROMPT)
+  before_in_turn, _, rest = turn.partition(_PROMPT)
   between, _, after = rest.partition(_ANSWER)
   if cue.startswith(between):
-    between = cue  # A template may open an answer with more, to be continued.
-  if before != same or not between.startswith(cue):
-    return none, (
-      f"its template asks for an answer with {before!r}, {cue!r}, but writes"
-      f" one behind {same!r}, {between!r}"
+    # The template starts an answer with more text than it keeps afterwards.
+    between = cue
+  if before != before_in_turn or not between.startswith(cue):
+    return _no_template(
+      f"its chat template writes {before!r} before a prompt and {cue!r} before"
+      f" an answer that is to come, but {before_in_turn!r} and {between!r} with"
+      " the answer"
     )
   if vocabulary.has_start:
     (start,) = vocabulary.pieces([vocabulary.bos_id])
     before = before.removeprefix(start)
-  # What ends a turn is read; blanks behind it belong to a next one.
-  made = config.ChatConfig(before, between, after.strip())
+  # Blanks after the end of a turn belong to the next turn.
+  chat = config.ChatConfig(before, between, after.strip())
   missing = [
     piece
-    for piece in special
-    if piece in str(made) and piece not in vocabulary.special_pieces
+    for piece in special_pieces
+    if piece in str(chat) and piece not in vocabulary.special_pieces
   ]
   if missing:
-    return none, (
-      "its template writes special pieces that the vocabulary has not:"
+    return _no_template(
+      "its chat template writes special pieces that are not in the vocabulary:"
       f" {', '.join(sorted(missing))}"
     )
-  return made, ""
+  return FoundTemplate(chat, "")
 
 
-def of_folder(
-  folder: str, vocabulary: Vocabulary
-) -> tuple[config.ChatConfig, str]:
-  """The wrapper of a Hugging Face folder, as `of_template` gives it."""
+def _no_template(reason: str) -> FoundTemplate:
+  return FoundTemplate(config.ChatConfig(), reason)
+
+
+def from_folder(folder: str, vocabulary: Vocabulary) -> FoundTemplate:
+  """Returns the chat template of a Hugging Face folder; see `from_jinja`."""
   settings: dict[str, Any] = {}
   path = os.path.join(folder, "tokenizer_config.json")
   if os.path.exists(path):
     with open(path, encoding="utf-8") as file:
       settings = json.load(file)
   template = settings.get("chat_template")
-  if isinstance(template, list):  # Several, each with a name.
-    by_name = {one.get("name"): one.get("template") for one in template}
+  if isinstance(template, list):  # Several templates, each with a name.
+    by_name = {entry.get("name"): entry.get("template") for entry in template}
     template = by_name.get("default")
   path = os.path.join(folder, TEMPLATE_FILE)
   if os.path.exists(path):
     with open(path, encoding="utf-8") as file:
       template = file.read()
-  names = {
+  token_names = {
     name: str(value["content"] if isinstance(value, dict) else value)
     for name, value in settings.items()
     if name.endswith("_token") and isinstance(value, (str, dict))
   }
-  added = settings.get("added_tokens_decoder", {}).values()
-  special = [token["content"] for token in added if token.get("special")]
-  return of_template(template, vocabulary, names, special)
+  added_tokens = settings.get("added_tokens_decoder", {}).values()
+  special_pieces = [
+    token["content"] for token in added_tokens if token.get("special")
+  ]
+  return from_jinja(template, vocabulary, token_names, special_pieces)
 
 
 class _Generation(jinja2.ext.Extension):
-  """{% generation %} marks what to train on; what it writes is the same."""
+  """Renders {% generation %}, which only marks the text to train on."""
 
   tags = {"generation"}
 
@@ -197,11 +238,14 @@ class _Generation(jinja2.ext.Extension):
 
 
 def _render(
-  template: str, names: Mapping[str, str], turns: Mapping[str, str]
+  template: str, token_names: Mapping[str, str], turns: Mapping[str, str]
 ) -> str:
-  """A conversation as text: {role: what it says}.
+  """Writes a conversation in a sandbox that has what `transformers` offers.
 
-  It runs in a sandbox, with what `transformers` lends a template.
+  Args:
+    template: a Jinja template.
+    token_names: see `from_jinja`.
+    turns: the text of each role, "user" and "assistant".
   """
 
   def raise_exception(message):
@@ -224,5 +268,5 @@ def _render(
     add_generation_prompt="assistant" not in turns,
     tools=None,
     documents=None,
-    **names,
+    **token_names,
   )

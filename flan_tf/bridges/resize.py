@@ -1,13 +1,14 @@
-"""A source with another vocabulary: more pieces, or more rows for a mesh.
+"""Changes the vocabulary of a model: more pieces, or more rows for a mesh.
 
-  rows of the embedding      what is in them
-  0 ... pieces of before     as they were
-  one for each new piece     the mean of all of those (Hewitt 2021: a new piece
-                             is then no likelier than the others on average)
-  up to the model's pieces   as they were: rows that no piece has
-  up to `vocab`              zeros, which are never predicted
+  rows of the embedding         their values
+  one for each old piece        unchanged
+  one for each new piece        the mean of the rows of all old pieces, so that
+                                a new piece is, on average, no likelier than the
+                                others (Hewitt 2021)
+  up to the model's pieces      unchanged: rows without a piece
+  padding, up to `vocab`        zeros; the model never predicts these
 
-Nothing is read before somebody asks for it, and then in parts.
+No row is read before it is needed, and the mean is computed in parts.
 
 Hewitt, J. Initializing new word embeddings for pretrained language models.
 https://nlp.stanford.edu/~johnhew/vocab-expansion.html
@@ -19,40 +20,48 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from flan_tf.bridges import model_source
+from flan_tf.bridges.model_source import (
+  VOCABULARY_TABLES,
+  ModelSource,
+  SourceError,
+  SourceTensor,
+)
 from flan_tf.model import dims
 
-# Rows of which the mean is taken at a time.
-_ROWS = 4096
+# Rows that are read at a time to compute the mean.
+_MEAN_ROWS = 4096
 
 
-class ResizeError(model_source.SourceError):
-  """A vocabulary that cannot be made so."""
+class ResizeError(SourceError):
+  """The vocabulary cannot be changed as asked; the message says why."""
 
 
-def resized(
-  source: model_source.ModelSource,
-  vocab: int = 0,
-  add_pieces: Sequence[str] = (),
-) -> model_source.ModelSource:
-  """The same model with other rows in its embedding and its output layer.
+def resize(
+  source: ModelSource,
+  vocab_rows: int = 0,
+  new_pieces: Sequence[str] = (),
+) -> ModelSource:
+  """Returns a model with other rows in its embedding and its output layer.
 
   Args:
     source: the model.
-    vocab: rows wanted; 0 for as many as there are, or as the pieces need.
-    add_pieces: special pieces to put behind those of the vocabulary.
+    vocab_rows: rows of the result; 0 for as many as there are, or as the
+      pieces need.
+    new_pieces: special pieces to add after those of the vocabulary.
 
   Raises:
-    ResizeError: too few rows, or a piece that is there or cannot be one.
+    ResizeError: there are too few rows, or a new piece cannot be added.
   """
   model, vocabulary = source.model, source.vocabulary
-  old = vocabulary.size
-  if add_pieces:
-    _check(add_pieces, vocabulary.pieces(range(old)))
-    vocabulary = vocabulary.with_special(add_pieces)
-  pieces = max(model.pieces or model.vocab, vocabulary.size)
-  enough = pieces <= model.vocab
-  rows = vocab or (model.vocab if enough else dims.padded_vocab(pieces))
+  old_size = vocabulary.size
+  if new_pieces:
+    _check_pieces(new_pieces, vocabulary.pieces(range(old_size)))
+    vocabulary = vocabulary.with_special_pieces(new_pieces)
+  pieces = max(source.rows, vocabulary.size)
+  default_rows = model.vocab
+  if pieces > model.vocab:
+    default_rows = dims.padded_vocab(pieces)
+  rows = vocab_rows or default_rows
   if rows < pieces:
     raise ResizeError(
       f"--vocab={rows}: the model predicts {pieces} pieces"
@@ -60,85 +69,107 @@ def resized(
       f" change it. Expected {pieces} or more, e.g."
       f" {dims.padded_vocab(pieces)}."
     )
-  before = model.pieces or model.vocab
-  new = range(old, old + len(add_pieces))
-  tensors = {
-    name: _resized(tensor, before, old, new, rows)
-    if name in model_source.OF_VOCABULARY
-    else tensor
-    for name, tensor in source.tensors.items()
-  }
-  changed = [f"{len(add_pieces)} pieces added"] if add_pieces else []
-  changed += [f"{rows} rows instead of {model.vocab}"] * (rows != model.vocab)
+  tensors = dict(source.tensors)
+  for name in VOCABULARY_TABLES:
+    if name in tensors:
+      tensors[name] = _ResizedTable(
+        tensors[name],
+        used_rows=source.rows,
+        old_pieces=old_size,
+        new_pieces=len(new_pieces),
+        rows=rows,
+      ).source_tensor()
+  changes = []
+  if new_pieces:
+    changes.append(f"{len(new_pieces)} pieces added")
+  if rows != model.vocab:
+    changes.append(f"{rows} rows instead of {model.vocab}")
   return dataclasses.replace(
     source,
     model=dataclasses.replace(model, vocab=rows, pieces=pieces),
     vocabulary=vocabulary,
     tensors=tensors,
-    note=", ".join([source.note, *changed]),
+    origin=", ".join([source.origin, *changes]),
   )
 
 
-def _check(pieces: Sequence[str], known: Sequence[str]) -> None:
-  there = [piece for piece in pieces if piece in set(known)]
-  twice = sorted({piece for piece in pieces if pieces.count(piece) > 1})
-  blank = [piece for piece in pieces if piece != "".join(piece.split())]
-  empty = [piece for piece in pieces if not piece]
-  for wrong, why in (
-    (empty, "a piece is not empty"),
-    (there, "the vocabulary has these already"),
-    (twice, "these are named twice"),
-    (blank, "a piece has no blanks in it"),
+def _check_pieces(new_pieces: Sequence[str], old_pieces: Sequence[str]) -> None:
+  """Raises ResizeError if a piece cannot be added."""
+  known = set(old_pieces)
+  empty = [piece for piece in new_pieces if not piece]
+  existing = [piece for piece in new_pieces if piece in known]
+  repeated = sorted({p for p in new_pieces if new_pieces.count(p) > 1})
+  with_blanks = [p for p in new_pieces if p != "".join(p.split())]
+  for refused, reason in (
+    (empty, "a piece must not be empty"),
+    (existing, "the vocabulary has these already"),
+    (repeated, "these are named twice"),
+    (with_blanks, "a piece must have no blanks in it"),
   ):
-    if wrong:
-      raise ResizeError(f"--add_pieces: {why}: {', '.join(map(repr, wrong))}.")
+    if refused:
+      names = ", ".join(map(repr, refused))
+      raise ResizeError(f"--add_pieces: {reason}: {names}.")
 
 
-def _resized(
-  tensor: model_source.SourceTensor,
-  before: int,
-  old: int,
-  new: range,
-  rows: int,
-) -> model_source.SourceTensor:
-  """A table [vocab, d_model] with other rows.
+@dataclasses.dataclass(frozen=True)
+class _ResizedTable:
+  """A weight [vocab, d_model] with other rows.
 
-  Args:
-    tensor: as it is.
-    before: rows of it that are no padding.
-    old: of these, those that pieces have: the mean is theirs.
-    new: rows that become that mean.
-    rows: wanted.
+  Attributes:
+    tensor: the weight as it was.
+    used_rows: its rows without padding.
+    old_pieces: its rows that belong to pieces; the mean is theirs.
+    new_pieces: rows after those that become the mean.
+    rows: rows of the result.
   """
 
-  @functools.cache
-  def mean() -> np.ndarray:
-    if tensor.read_rows is None:
-      return tensor.read()[:old].mean(0, np.float64)
-    total = np.zeros(tensor.shape[1:])
-    for begin in range(0, old, _ROWS):
-      part = tensor.read_rows(begin, min(begin + _ROWS, old))
-      total += part.sum(0, np.float64)
-    return total / old
+  tensor: SourceTensor
+  used_rows: int
+  old_pieces: int
+  new_pieces: int
+  rows: int
 
-  def changed(value: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """Rows from `begin` to `end`, of which `value` has the first ones."""
-    out = np.zeros((end - begin, *tensor.shape[1:]), np.float32)
-    out[: len(value)] = value
-    here = range(max(begin, new.start), min(end, new.stop))
-    if len(here):
-      out[here.start - begin : here.stop - begin] = mean()
-    return out
+  def source_tensor(self) -> SourceTensor:
+    """Returns the result; it can read rows if the weight can."""
+    return SourceTensor(
+      (self.rows, *self.tensor.shape[1:]),
+      self._read,
+      self._read_rows if self.tensor.read_rows else None,
+    )
 
-  def read() -> np.ndarray:
-    return changed(tensor.read()[:before], 0, rows)
+  @functools.cached_property
+  def _mean(self) -> np.ndarray:
+    if self.tensor.read_rows is None:
+      return self.tensor.read()[: self.old_pieces].mean(0, np.float64)
+    total = np.zeros(self.tensor.shape[1:])
+    for begin in range(0, self.old_pieces, _MEAN_ROWS):
+      end = min(begin + _MEAN_ROWS, self.old_pieces)
+      total += self.tensor.read_rows(begin, end).sum(0, np.float64)
+    return total / self.old_pieces
 
-  def read_rows(begin: int, end: int) -> np.ndarray:
-    assert tensor.read_rows
-    last = min(end, before)
-    none = np.zeros((0, *tensor.shape[1:]), np.float32)
-    there = tensor.read_rows(begin, last) if begin < last else none
-    return changed(there, begin, end)
+  def _read(self) -> np.ndarray:
+    return self._resized(self.tensor.read()[: self.used_rows], 0, self.rows)
 
-  shape = (rows, *tensor.shape[1:])
-  return model_source.SourceTensor(shape, read, tensor.read_rows and read_rows)
+  def _read_rows(self, begin: int, end: int) -> np.ndarray:
+    assert self.tensor.read_rows
+    last = min(end, self.used_rows)
+    old_rows = np.zeros((0, *self.tensor.shape[1:]), np.float32)
+    if begin < last:
+      old_rows = self.tensor.read_rows(begin, last)
+    return self._resized(old_rows, begin, end)
+
+  def _resized(self, old_rows: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Returns the rows begin to end of the result.
+
+    Args:
+      old_rows: the weight's rows from `begin` on, as far as it has them.
+      begin: first row.
+      end: row after the last one.
+    """
+    result = np.zeros((end - begin, *self.tensor.shape[1:]), np.float32)
+    result[: len(old_rows)] = old_rows
+    first_new = max(begin, self.old_pieces)
+    end_new = min(end, self.old_pieces + self.new_pieces)
+    if first_new < end_new:
+      result[first_new - begin : end_new - begin] = self._mean
+    return result

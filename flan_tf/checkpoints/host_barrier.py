@@ -1,12 +1,13 @@
-"""Hosts tell the first one, by files, that each has written its part.
+"""Synchronizes hosts by files, outside of TensorFlow's collectives.
 
-Collectives cannot do it in the background: they would mix with those of
-training, in another order on each host. So a host leaves a file of one line in
-the folder that all write to:
+While a checkpoint is written in the background, each host must tell the first
+one that its shards are written. Collectives cannot do this: they would mix with
+those of training, in a different order on each host. So each host but the first
+writes a file of one line into the folder of the checkpoint:
 
-  part-00001-of-00004.done    "done", or what went wrong
+  part-00001-of-00004.done    "done", or an error message
 
-The first host, which waits for the others, leaves none.
+The first host waits for these files and removes them.
 """
 
 import os
@@ -16,75 +17,85 @@ import time
 import tensorflow as tf
 
 _DONE = "done\n"
-_LEAVING = 30.0  # Seconds to wait yet when the run ends by an error.
-_DELAYS = (0.02, 2.0)  # Seconds between two looks: at first, and at most.
+# Seconds that the first host still waits when its run ends by an error.
+_EXIT_TIMEOUT = 30.0
+# Seconds between two looks for files: at first, and at most.
+_FIRST_DELAY, _LONGEST_DELAY = 0.02, 2.0
 
 
 class HostBarrierError(RuntimeError):
-  """Another host failed, or says nothing."""
+  """Another host failed, or did not report in time."""
 
 
-def part(number: int, of: int) -> str:
-  """The name of one of several parts."""
-  return f"part-{number:05d}-of-{of:05d}"
+def part_name(index: int, number: int) -> str:
+  """Returns the name of one of the `number` parts of a checkpoint."""
+  return f"part-{index:05d}-of-{number:05d}"
 
 
-def leave(folder: str, host: int, hosts: int, error: str = "") -> None:
-  """Says that this host is done, or what went wrong."""
+def report(folder: str, host: int, hosts: int, error: str = "") -> None:
+  """Reports to the first host that this host is done, or that it failed.
+
+  Args:
+    folder: a folder that all hosts can write to.
+    host: index of this host. The first host, 0, writes no file.
+    hosts: number of hosts.
+    error: the error message if this host failed.
+  """
   if host:
     with tf.io.gfile.GFile(_path(folder, host, hosts), "w") as file:
       file.write(" ".join(error.split()) + "\n" if error else _DONE)
 
 
-def collect(
-  folder: str, hosts: int, patience: float, leaving: threading.Event
+def wait_for_hosts(
+  folder: str, hosts: int, timeout: float, is_exiting: threading.Event
 ) -> None:
-  """On the first host: waits for all others, and removes their files.
+  """Waits, on the first host, for all other hosts, and removes their files.
 
   Args:
-    folder: that all hosts write to.
-    hosts: how many there are.
-    patience: seconds to wait.
-    leaving: once it is set, half a minute must do.
+    folder: a folder that all hosts can write to.
+    hosts: number of hosts.
+    timeout: seconds to wait.
+    is_exiting: once it is set, half a minute more is the limit.
 
   Raises:
-    HostError: a host says that it failed, or nothing in time; it is named.
+    HostBarrierError: a host reported an error, or did not report in time. The
+      message names the host.
   """
   missing = list(range(1, hosts))
-  end, (delay, longest) = time.monotonic() + patience, _DELAYS
+  deadline, delay = time.monotonic() + timeout, _FIRST_DELAY
   while missing:
     for host in list(missing):
-      said = _read(folder, host, hosts)
-      if said == _DONE:
+      line = _read_report(folder, host, hosts)
+      if line == _DONE:
         missing.remove(host)
         tf.io.gfile.remove(_path(folder, host, hosts))
-      elif said:
+      elif line:
         raise HostBarrierError(
-          f"Host {host} of {hosts} (from 0) failed: {said[:-1]}"
+          f"Host {host} of {hosts} (from 0) failed: {line[:-1]}"
         )
     if not missing:
       return
-    if time.monotonic() > end:
+    if time.monotonic() > deadline:
       raise HostBarrierError(
-        f"Hosts {missing} of {hosts} (from 0) have not said within"
-        f" {patience:g} seconds that their part is written. Are they still"
+        f"Hosts {missing} of {hosts} (from 0) have not reported within"
+        f" {timeout:g} seconds that their part is written. Are they still"
         f" running, and is {folder!r} a place that all hosts write to?"
       )
-    if leaving.is_set():
-      end = min(end, time.monotonic() + _LEAVING)
+    if is_exiting.is_set():
+      deadline = min(deadline, time.monotonic() + _EXIT_TIMEOUT)
     time.sleep(delay)
-    delay = min(2 * delay, longest)
+    delay = min(2 * delay, _LONGEST_DELAY)
 
 
 def _path(folder: str, host: int, hosts: int) -> str:
-  return os.path.join(folder, f"{part(host, hosts)}.done")
+  return os.path.join(folder, f"{part_name(host, hosts)}.done")
 
 
-def _read(folder: str, host: int, hosts: int) -> str:
-  """What a host said; empty while it has not, or is just saying it."""
+def _read_report(folder: str, host: int, hosts: int) -> str:
+  """Returns the line of a host; empty if it is missing or incomplete."""
   try:
     with tf.io.gfile.GFile(_path(folder, host, hosts), "r") as file:
-      said = file.read()
+      line = file.read()
   except tf.errors.NotFoundError:
     return ""
-  return said if said.endswith("\n") else ""
+  return line if line.endswith("\n") else ""

@@ -1,8 +1,8 @@
-"""The slices of states as TensorFlow's checkpoint files, and back.
+"""Reads and writes the shards of states in TensorFlow's checkpoint files.
 
-A slice is read and written where it is: by the TensorFlow server of the worker
-whose core holds it. So no slice goes over the network but to storage, and on a
-pod all workers write at the same time.
+A shard is read and written on the worker whose core holds it, by that worker's
+TensorFlow server. So shards travel over the network only to and from storage,
+and all workers of a pod write at the same time.
 """
 
 import concurrent.futures
@@ -12,20 +12,27 @@ from typing import TypeVar
 
 import tensorflow as tf
 
-from flan_tf.mesh.state import ShardRange, State, StateSpec
+from flan_tf.mesh.layout import ShardRange
+from flan_tf.mesh.state import State, StateSpec
 
-_READ_AT_ONCE = 2**28  # Bytes; so much more memory than the state it takes.
-_HERE = "/job:localhost/replica:0/task:0/device:CPU:0"
+# Bytes of shards that are read in one call. Reading needs this much memory
+# beside the state.
+_READ_BYTES = 2**28
+_PYTHON_DEVICE = "/job:localhost/replica:0/task:0/device:CPU:0"
 _S = TypeVar("_S")
 _T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True)
-class _Held:
-  """A slice on one core of this process.
+class _StoredShard:
+  """A shard in a checkpoint file, and the variables that hold it.
 
-  `place` is "8 4 0,4:0,4": the whole shape, then (begin, size) of each
-  dimension; empty for a whole tensor.
+  Attributes:
+    name: name of the tensor.
+    place: where the shard lies in the whole tensor, in TensorFlow's notation:
+      "8 4 0,4:0,4" is the whole shape, then (begin, size) of each dimension.
+      Empty for a whole tensor.
+    variables: one variable for each core of this process that holds the shard.
   """
 
   name: str
@@ -34,27 +41,27 @@ class _Held:
 
   @property
   def bytes(self) -> int:
-    """In the file."""
+    """Size in the file, where all tensors are float32."""
     return self.variables[0].shape.num_elements() * tf.float32.size
 
 
-class Share:
-  """The slices that one worker writes.
+class WorkerShards:
+  """The shards that one worker writes.
 
   Attributes:
-    device: the worker's CPU; empty for where Python runs.
-    names: of the tensors, one for each slice.
+    device: the worker's CPU; empty for the process that runs Python.
+    names: name of the tensor of each shard.
   """
 
-  def __init__(self, device: str, held: Sequence[_Held]):
-    self.device, self.names = device, [one.name for one in held]
-    self._places = [one.place for one in held]
-    self._variables = [one.variables[0] for one in held]
-    self.copy = on(device, self._copy)
-    self._save = on(device, self._save_values)
+  def __init__(self, device: str, stored: Sequence[_StoredShard]):
+    self.device, self.names = device, [shard.name for shard in stored]
+    self._places = [shard.place for shard in stored]
+    self._variables = [shard.variables[0] for shard in stored]
+    self.copy = run_on(device, self._copy)
+    self._save = run_on(device, self._save_values)
 
   def write(self, prefix: str, values: Sequence[tf.Tensor]) -> None:
-    """Writes what `copy` gave to PREFIX.index and PREFIX.data-*."""
+    """Writes the result of `copy` to PREFIX.index and PREFIX.data-*."""
     self._save(tf.constant(prefix), list(values))
 
   def _copy(self) -> list[tf.Tensor]:
@@ -69,130 +76,152 @@ class Share:
     )
 
 
-def shares(states: Sequence[State]) -> list[Share]:
-  """Deals out the slices of states, all on the same devices, to the workers.
+def assign_to_workers(states: Sequence[State]) -> list[WorkerShards]:
+  """Decides which worker writes which shard.
 
-  Of the cores that hold the same slice one writes it, each in its turn, so that
-  all workers have about as much to write.
+  If several cores hold the same shard, one of them writes it. They take turns,
+  so that all workers write about the same amount.
+
+  Args:
+    states: states on the same devices.
   """
   devices = states[0].devices
   turn = 0
-  held: dict[str, list[_Held]] = {w: [] for w in devices.cores_by_worker}
+  by_worker: dict[str, list[_StoredShard]] = {
+    worker: [] for worker in devices.cores_by_worker
+  }
   for state in states:
     for name, spec in state.specs.items():
       local = _local_variables(state, name)
-      for at, cores in _holders(state, spec).items():
+      for at, cores in _cores_by_shard(state, spec).items():
         core = cores[turn % len(cores)]
         turn += 1
         if core in local:
-          one = _Held(name, _place(spec, at), [local[core]])
-          held[devices.host_device(core)].append(one)
-  return [Share(worker, mine) for worker, mine in held.items()]
+          shard = _StoredShard(name, _place(spec, at), [local[core]])
+          by_worker[devices.host_device(core)].append(shard)
+  return [WorkerShards(worker, stored) for worker, stored in by_worker.items()]
 
 
-def restore(prefix: str, state: State) -> None:
-  """Sets every slice of a state from checkpoint files of any mesh.
+def restore_shards(prefix: str, state: State) -> None:
+  """Sets every shard of a state from checkpoint files.
 
-  Each worker reads what its own cores hold.
+  Each worker reads the shards of its own cores.
+
+  Args:
+    prefix: prefix of the files, which may have been written on any mesh.
+    state: the state to set.
   """
   devices = state.devices
 
   def read(worker: str) -> None:
     cores = devices.cores_by_worker[worker]
-    for group in _groups(_wanted(state, cores)):
+    for group in _groups(_shards_of_cores(state, cores)):
 
       def load(group=group) -> None:
         values = tf.raw_ops.RestoreV2(
           prefix=prefix,
-          tensor_names=[one.name for one in group],
-          shape_and_slices=[one.place for one in group],
+          tensor_names=[shard.name for shard in group],
+          shape_and_slices=[shard.place for shard in group],
           dtypes=[tf.float32] * len(group),
         )
-        for one, value in zip(group, values, strict=True):
-          value = tf.cast(value, one.variables[0].dtype)
-          for variable in one.variables:
+        for shard, value in zip(group, values, strict=True):
+          value = tf.cast(value, shard.variables[0].dtype)
+          for variable in shard.variables:
             variable.assign(value)
 
-      on(worker, load)()
+      run_on(worker, load)()
 
-  on_each(list(devices.cores_by_worker), read)
+  for_each_worker(list(devices.cores_by_worker), read)
 
 
-def on(device: str, work: Callable[..., _T]) -> Callable[..., _T]:
-  """`work`, on a worker, so that a call returns when it is done.
+def run_on(device: str, fn: Callable[..., _T]) -> Callable[..., _T]:
+  """Returns `fn` as a function that runs on a worker and waits for the end.
 
-  Operations that are called one by one on another process's devices have only
-  begun when the call returns, and an error of theirs comes out of whatever is
-  called next. So they are a function, called here.
+  Eager operations on the devices of another process return before they are
+  done, and their errors are raised by the next operation. A `tf.function`
+  that is called from this process does wait.
+
+  Args:
+    device: CPU of the worker; if empty, `fn` is returned as it is.
+    fn: a function of TensorFlow operations.
   """
   if not device:
-    return work
+    return fn
 
-  def there(*args):
+  def on_worker(*args):
     with tf.device(device):
-      return work(*args)
+      return fn(*args)
 
-  function = tf.function(there, autograph=False)
+  function = tf.function(on_worker, autograph=False)
 
   def call(*args):
-    with tf.device(_HERE):
+    with tf.device(_PYTHON_DEVICE):
       return function(*args)
 
   return call
 
 
-def on_each(items: Sequence[_S], work: Callable[[_S], _T]) -> list[_T]:
-  """Calls `work` for each worker, or what stands for it, all at a time."""
-  if len(items) == 1:
-    return [work(items[0])]
-  with concurrent.futures.ThreadPoolExecutor(len(items)) as pool:
-    return list(pool.map(work, items))
+def for_each_worker(workers: Sequence[_S], fn: Callable[[_S], _T]) -> list[_T]:
+  """Calls `fn` for all items at the same time, each in a thread of its own."""
+  if len(workers) == 1:
+    return [fn(workers[0])]
+  with concurrent.futures.ThreadPoolExecutor(len(workers)) as pool:
+    return list(pool.map(fn, workers))
 
 
-def _wanted(state: State, cores: Sequence[int]) -> Iterator[_Held]:
-  """The slices on some cores, each with all variables that hold it there."""
+def _shards_of_cores(
+  state: State, cores: Sequence[int]
+) -> Iterator[_StoredShard]:
+  """Yields the distinct shards that some cores of this process hold."""
   for name, spec in state.specs.items():
     local = _local_variables(state, name)
-    by_slice: dict[ShardRange, list[tf.Variable]] = {}
+    by_range: dict[ShardRange, list[tf.Variable]] = {}
     for core in cores:
-      at = state.layout.slice_of(spec.shape, core)
-      by_slice.setdefault(at, []).append(local[core])
-    for at, variables in by_slice.items():
-      yield _Held(name, _place(spec, at), variables)
+      at = state.layout.shard_range(spec.shape, core)
+      by_range.setdefault(at, []).append(local[core])
+    for at, variables in by_range.items():
+      yield _StoredShard(name, _place(spec, at), variables)
 
 
-def _groups(wanted: Iterator[_Held]) -> Iterator[list[_Held]]:
-  """Slices that are read together: opening a file on object storage is slow."""
+def _groups(stored: Iterator[_StoredShard]) -> Iterator[list[_StoredShard]]:
+  """Groups shards that are read in one call.
+
+  Opening a file on object storage is slow, so that a call for each shard would
+  take long.
+  """
   group, size = [], 0
-  for one in wanted:
-    if group and size + one.bytes > _READ_AT_ONCE:
+  for shard in stored:
+    if group and size + shard.bytes > _READ_BYTES:
       yield group
       group, size = [], 0
-    group.append(one)
-    size += one.bytes
+    group.append(shard)
+    size += shard.bytes
   if group:
     yield group
 
 
-def _holders(state: State, spec: StateSpec) -> dict[ShardRange, list[int]]:
-  """All cores that hold each slice of a tensor, of all hosts."""
-  holders: dict[ShardRange, list[int]] = {}
+def _cores_by_shard(
+  state: State, spec: StateSpec
+) -> dict[ShardRange, list[int]]:
+  """Returns, for each distinct shard, all cores of all hosts that hold it."""
+  cores: dict[ShardRange, list[int]] = {}
   for core in range(state.devices.cores):
-    at = state.layout.slice_of(spec.shape, core)
-    holders.setdefault(at, []).append(core)
-  return holders
+    at = state.layout.shard_range(spec.shape, core)
+    cores.setdefault(at, []).append(core)
+  return cores
 
 
 def _local_variables(state: State, name: str) -> dict[int, tf.Variable]:
-  """The variable of a tensor's slice on each core of this process."""
+  """Returns a tensor's variable on each core of this process."""
   devices = state.devices
   local = devices.strategy.experimental_local_results(state.variable(name))
   return dict(zip(devices.local_cores, local, strict=True))
 
 
 def _place(spec: StateSpec, at: ShardRange) -> str:
-  whole = spec.shape.to_integer_list
-  if all(pair == (0, size) for pair, size in zip(at, whole, strict=True)):
+  """Returns the place of a shard in TensorFlow's notation; see _StoredShard."""
+  sizes = spec.shape.to_integer_list
+  if all(pair == (0, size) for pair, size in zip(at, sizes, strict=True)):
     return ""
-  sizes = " ".join(str(size) for size in whole)
-  return f"{sizes} {':'.join(f'{begin},{size}' for begin, size in at)}"
+  shape = " ".join(str(size) for size in sizes)
+  return f"{shape} {':'.join(f'{begin},{size}' for begin, size in at)}"

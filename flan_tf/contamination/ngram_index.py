@@ -1,45 +1,39 @@
-"""Runs of words that texts share with a corpus which streams by once.
+"""An index of the n-grams of texts, which are searched in a corpus.
 
-    index = Index([words("It rained all night."), ...], sizes=[3, ...])
-    index.read([corpus.Document("news.txt:7", "Yes, it rained ALL night!")])
-    index.dirty()                                    [True, ...]
+    texts = [split_words("It rained all night."), ...]
+    index = NgramIndex(texts, sizes=[3, ...])
+    index.read([Document("news.txt:7", "Yes, it rained ALL night!")])
+    index.dirty_texts()                                       [True, ...]
 
-A word is what blanks part, in lower case and without its punctuation (Brown et
-al. 2020, appendix C). A text's n-grams are all its runs of n words; one with
-fewer words is a single n-gram.
+The n-grams of a text are all its runs of n words. A text of fewer words is a
+single n-gram. A text is dirty if the corpus contains one of its n-grams.
 
-Memory grows with the texts, not with the corpus: some 50 bytes for each of
-their n-grams, whatever streams by. N-grams are looked up by 64-bit hashes, and
-each hit is compared word by word, so no hash that two share counts as a match.
+The corpus is read as a stream. Memory grows with the texts, about 50 bytes per
+n-gram, and not with the corpus. N-grams are found by 64-bit hashes and then
+compared word by word, so that equal hashes alone are no match.
 """
 
 import functools
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from flan_tf.data import corpus
+from flan_tf.contamination.ngram_table import DocumentBatch, NgramTable
+from flan_tf.contamination.words import split_words
+from flan_tf.data.corpus import Document
 
-# A document never lies in two batches; a batch has at least so many words.
+# Minimum number of words of a batch of documents.
 _BATCH_WORDS = 1 << 17
-# Entries of the table that most n-grams of a corpus fail at, for each n-gram.
-_TABLE_PER_NGRAM = 8
-
-_NO_WORD = re.compile(r"[^\w\s]|_")
-_NO_WORD_ASCII = {
-  code: None for code in range(128) if _NO_WORD.match(chr(code))
-}
 
 
-class Match(NamedTuple):
-  """An n-gram of a text that the corpus has.
+class NgramMatch(NamedTuple):
+  """An n-gram of a text that the corpus contains.
 
   Attributes:
-    ngram: its words, with blanks between them.
-    documents: how many documents of the corpus have it.
-    where: the first of them.
+    ngram: its words, separated by spaces.
+    documents: number of documents that contain it.
+    where: location of the first of them.
   """
 
   ngram: str
@@ -47,52 +41,47 @@ class Match(NamedTuple):
   where: str
 
 
-def words(text: str) -> list[str]:
-  """
-  >>> words("It's 9 o'clock - WAKE up!")
-  ['its', '9', 'oclock', 'wake', 'up']
-  """
-  text = text.lower()
-  if text.isascii():
-    return text.translate(_NO_WORD_ASCII).split()
-  return _NO_WORD.sub("", text).split()
-
-
-def size_of(
+def ngram_size(
   lengths: Sequence[int],
   percentile: float = 5,
   least: int = 8,
   most: int = 13,
 ) -> int:
-  """The n of a data set: a low percentile of its lengths, within bounds.
+  """Returns the n of a data set: a low percentile of its text lengths.
 
-  Lengths are in words. 5 % of the texts are shorter, and 8 to 13 is the
-  choice of Brown et al. (2020), appendix C: shorter runs are shared by chance.
+  As in Brown et al. (2020), appendix C, 5 % of the texts are shorter, and n is
+  8 to 13. Shorter n-grams are shared by chance.
 
-  >>> size_of([6, 9, 40]), size_of([10] * 30), size_of([200, 300])
+  >>> ngram_size([6, 9, 40]), ngram_size([10] * 30), ngram_size([200, 300])
   (8, 10, 13)
+
+  Args:
+    lengths: number of words of each text.
+    percentile: the percentile, 0 to 100.
+    least: smallest n.
+    most: largest n, also the result without texts.
   """
   if not 1 <= least <= most:
     raise ValueError(
-      f"The size of n-grams must be at least 1 and at most something no"
-      f" smaller; got {least} to {most} words."
+      "Expected bounds of the n-gram size with 1 <= least <= most; got"
+      f" {least} to {most} words."
     )
   if not len(lengths):
     return most
   return int(np.clip(np.percentile(lengths, percentile), least, most))
 
 
-class Index:
-  """The n-grams of texts, and which of them a corpus has.
+class NgramIndex:
+  """The n-grams of texts, and the documents of a corpus that contain them.
 
   Args:
-    texts: the words of each text.
-    sizes: the n of each text, 1 or more.
-    seed: of the hash; where two n-grams share one, the next seed is taken.
+    texts: words of each text.
+    sizes: n of each text, 1 or more.
+    seed: seed of the hash. If two n-grams share a hash, the next seed is used.
 
   Attributes:
-    documents: of the corpus, read so far.
-    words: of the corpus, read so far.
+    documents: number of documents read so far.
+    words: number of words read so far.
   """
 
   def __init__(
@@ -107,66 +96,66 @@ class Index:
         f" {list(sizes[:5])} ... for {len(sizes)}."
       )
     self.documents = self.words = 0
-    # Number 0 is a word that no text has.
+    # Words are numbered from 1; number 0 is a word that no text has.
     self._numbers: dict[str, int] = {}
     number = self._numbers.setdefault
     lengths = np.array([len(text) for text in texts], np.int64)
-    ids = np.fromiter(
+    words = np.fromiter(
       (number(word, len(self._numbers) + 1) for text in texts for word in text),
       np.int32,
       int(lengths.sum()),
     )
-    starts = np.cumsum(lengths) - lengths
-    of_text = np.minimum(lengths, np.array(sizes, np.int64))
-    self._texts = len(texts)
-    self._tables: dict[int, _Table] = {}
-    for size in sorted(set(of_text[of_text > 0].tolist())):
-      chosen = np.flatnonzero(of_text == size)
-      counts = lengths[chosen] - size + 1
-      place = _ranges(starts[chosen], counts)
-      text = np.repeat(chosen.astype(np.int32), counts)
-      self._tables[size] = _Table(ids, place, text, size)
-    self._hash(seed)
+    self._num_texts = len(texts)
+    self._tables = _build_tables(words, lengths, np.array(sizes, np.int64))
+    self._assign_hashes(seed)
 
-  def read(self, documents: Iterable[corpus.Document]) -> None:
-    """Looks for the n-grams in documents; may be called again for more."""
-    last = max(self._tables, default=0)
-    for ids, document, where in self._batches(documents):
-      hashes = np.zeros([len(ids)], np.uint64)
-      known = np.ones([len(ids)], bool)
-      for size in range(1, min(last, len(ids)) + 1):
-        # From the n-grams of size - 1 to those of `size`.
-        word = ids[size - 1 :]
-        known = known[: len(word)] & (word != 0)
-        hashes = hashes[: len(word)] + self._term(word, size - 1)
+  def read(self, documents: Iterable[Document]) -> None:
+    """Searches the n-grams in documents; may be called again for more."""
+    largest = max(self._tables, default=0)
+    for batch in self._batches(documents):
+      hashes = np.zeros([len(batch.words)], np.uint64)
+      known = np.ones([len(batch.words)], bool)
+      for size in range(1, min(largest, len(batch.words)) + 1):
+        # An n-gram of `size` words is one of `size - 1` words and its last.
+        last_word = batch.words[size - 1 :]
+        known = known[: len(last_word)] & (last_word != 0)
+        hashes = hashes[: len(last_word)] + self._hash_term(last_word, size - 1)
         if size in self._tables:
-          self._tables[size].read(hashes, known, ids, document, where)
+          self._tables[size].count_documents(batch, hashes, known)
 
-  def dirty(self, frequent: int | None = 10) -> np.ndarray:
-    """Which texts share an n-gram with the corpus, bool [texts].
+  def dirty_texts(self, max_documents: int | None = 10) -> np.ndarray:
+    """Returns which texts share an n-gram with the corpus, bool [texts].
 
     Args:
-      frequent: n-grams in more documents than that do not count: everybody
-        uses them. None counts all.
+      max_documents: n-grams in more documents do not count, because they are
+        common phrases; None for no limit.
     """
-    out = np.zeros([self._texts], bool)
+    dirty = np.zeros([self._num_texts], bool)
     for table in self._tables.values():
-      out[table.text[table.hits(frequent)[table.ngram]]] = True
-    return out
+      dirty[table.text[table.found(max_documents)[table.ngram]]] = True
+    return dirty
 
-  def matches(self, text: int, frequent: int | None = 10) -> Iterator[Match]:
-    """The n-grams of one text that the corpus has, each once, in order."""
+  def matches(
+    self, text: int, max_documents: int | None = 10
+  ) -> Iterator[NgramMatch]:
+    """Yields each n-gram of one text that the corpus contains, in text order.
+
+    Args:
+      text: number of the text.
+      max_documents: see `dirty_texts`.
+    """
     for table in self._tables.values():
-      mine = slice(*np.searchsorted(table.text, [text, text + 1]))
-      ngrams = table.ngram[mine]
-      for index in dict.fromkeys(ngrams[table.hits(frequent)[ngrams]].tolist()):
-        ngram = " ".join(self._words[i - 1] for i in table.words_of(index))
-        yield Match(ngram, int(table.documents[index]), table.where[index])
+      positions = slice(*np.searchsorted(table.text, [text, text + 1]))
+      ngrams = table.ngram[positions]
+      found = ngrams[table.found(max_documents)[ngrams]]
+      for ngram in dict.fromkeys(found.tolist()):
+        words = " ".join(self._words[i - 1] for i in table.words_of(ngram))
+        yield NgramMatch(words, int(table.documents[ngram]), table.where[ngram])
 
-  def too_frequent(self, frequent: int | None = 10) -> int:
-    """How many n-grams `dirty` does not count."""
+  def count_too_frequent(self, max_documents: int | None = 10) -> int:
+    """Returns how many n-grams are in more documents than allowed."""
     return sum(
-      int((table.hits(None) & ~table.hits(frequent)).sum())
+      int((table.found(None) & ~table.found(max_documents)).sum())
       for table in self._tables.values()
     )
 
@@ -174,127 +163,78 @@ class Index:
   def _words(self) -> list[str]:
     return list(self._numbers)
 
-  def _term(self, word: np.ndarray, place: int) -> np.ndarray:
-    """What the word at a place of an n-gram adds to its hash."""
-    return self._values[word] * self._powers[place]
+  def _hash_term(self, word: np.ndarray, position: int) -> np.ndarray:
+    """Returns what words at a position of an n-gram add to its hash."""
+    return self._values[word] * self._powers[position]
 
-  def _hash(self, seed: int) -> None:
-    """Gives each n-gram its hash, different n-grams different ones."""
+  def _assign_hashes(self, seed: int) -> None:
+    """Hashes all n-grams; tries the next seed if two of them share a hash."""
     generator = np.random.default_rng(seed)
     shape, limit = [len(self._numbers) + 1], 1 << 64
     self._values = generator.integers(0, limit, shape, np.uint64)
     odd = generator.integers(0, limit >> 1, dtype=np.uint64).item() * 2 + 1
-    longest = max(self._tables, default=0)
-    powers = [pow(odd, place, limit) for place in range(longest)]
+    largest = max(self._tables, default=0)
+    powers = [pow(odd, position, limit) for position in range(largest)]
     self._powers = np.array(powers, np.uint64)
-    unique = all([t.index(self._term) for t in self._tables.values()])
-    if not unique:
-      self._hash(seed + 1)
+    # A list, so that all tables have hashes even if one is not unique.
+    is_unique = [
+      table.assign_hashes(self._hash_term) for table in self._tables.values()
+    ]
+    if not all(is_unique):
+      self._assign_hashes(seed + 1)
 
-  def _batches(self, documents) -> Iterator[tuple]:
-    """Documents side by side, a 0 behind each.
-
-    Yields:
-      Word numbers, int32 [n]; which document each is of, int32 [n]; where the
-      documents are from.
-    """
+  def _batches(self, documents: Iterable[Document]) -> Iterator[DocumentBatch]:
+    """Yields batches of whole documents."""
     number = self._numbers.get
-    ids, ends, where = [], [], []
+    words, ends, where = [], [], []
     for document in documents:
-      ids.extend([number(word, 0) for word in words(document.text)])
-      ids.append(0)
-      ends.append(len(ids))
+      words.extend([number(word, 0) for word in split_words(document.text)])
+      words.append(0)
+      ends.append(len(words))
       where.append(document.where)
-      if len(ids) >= _BATCH_WORDS:
-        yield self._batch(ids, ends, where)
-        ids, ends, where = [], [], []
-    if ids:
-      yield self._batch(ids, ends, where)
+      if len(words) >= _BATCH_WORDS:
+        yield self._batch(words, ends, where)
+        words, ends, where = [], [], []
+    if words:
+      yield self._batch(words, ends, where)
 
-  def _batch(self, ids, ends, where):
+  def _batch(
+    self, words: list[int], ends: list[int], where: list[str]
+  ) -> DocumentBatch:
     self.documents += len(where)
-    self.words += len(ids) - len(where)
+    self.words += len(words) - len(where)
     lengths = np.diff(ends, prepend=0)
     document = np.repeat(np.arange(len(where), dtype=np.int32), lengths)
-    return np.array(ids, np.int32), document, where
+    return DocumentBatch(np.array(words, np.int32), document, where)
 
 
-class _Table:
-  """All n-grams of one size.
+def _build_tables(
+  words: np.ndarray, lengths: np.ndarray, sizes: np.ndarray
+) -> dict[int, NgramTable]:
+  """Returns a table for each size of n-grams.
 
-  Attributes:
-    text: whose n-gram it is, int32 [places], ascending.
-    ngram: which of the different n-grams is there, int32 [places].
-    documents: how many documents have it, int32 [n-grams].
-    where: n-gram -> the first document that has it.
+  Args:
+    words: word numbers of all texts, one text after the other, int32 [words].
+    lengths: number of words of each text, int64 [texts].
+    sizes: n of each text, int64 [texts].
   """
-
-  def __init__(self, ids, place, text, size):
-    self._ids, self._place, self._size = ids, place, size
-    self.text = text
-    self.where: dict[int, str] = {}
-
-  def index(self, term) -> bool:
-    """Sorts the n-grams by hash; whether each has a hash of its own."""
-    hashes = np.zeros([len(self._place)], np.uint64)
-    for offset in range(self._size):
-      hashes += term(self._ids[self._place + offset], offset)
-    self._hashes, first, ngram = np.unique(
-      hashes, return_index=True, return_inverse=True
+  starts = np.cumsum(lengths) - lengths
+  sizes = np.minimum(lengths, sizes)
+  tables = {}
+  for size in sorted(set(sizes[sizes > 0].tolist())):
+    texts = np.flatnonzero(sizes == size)
+    counts = lengths[texts] - size + 1
+    tables[size] = NgramTable(
+      words=words,
+      begins=_concatenate_ranges(starts[texts], counts),
+      text=np.repeat(texts.astype(np.int32), counts),
+      size=size,
     )
-    self._first = self._place[first]
-    self.ngram = ngram.astype(np.int32)
-    self.documents = np.zeros([len(first)], np.int32)
-    bits = (_TABLE_PER_NGRAM * len(first)).bit_length()
-    self._shift = np.uint64(64 - bits)
-    self._filter = np.zeros([1 << bits], bool)
-    self._filter[self._hashes >> self._shift] = True
-    same = self._equal(self._ids, self._place, self._first[self.ngram])
-    return bool(same.all())
-
-  def read(self, hashes, known, ids, document, where) -> None:
-    """Counts the documents of a batch that have each n-gram.
-
-    Args:
-      hashes: of all n-grams of the batch, uint64 [n].
-      known: whether our texts have all their words, bool [n].
-      ids: the words of the batch, int32 [n + size - 1].
-      document: of each word.
-      where: where the documents are from.
-    """
-    known = known & self._filter[hashes >> self._shift]
-    place = np.flatnonzero(known)
-    ngram = np.searchsorted(self._hashes, hashes[place])
-    ngram = np.minimum(ngram, len(self._hashes) - 1)
-    found = self._hashes[ngram] == hashes[place]
-    place, ngram = place[found], ngram[found]
-    same = self._equal(ids, place, self._first[ngram])
-    place, ngram = place[same], ngram[same]
-    pairs = np.stack([ngram, document[place]], 1)
-    pairs = np.unique(pairs, axis=0)  # A document counts once.
-    np.add.at(self.documents, pairs[:, 0], 1)
-    for index, number in pairs.tolist():
-      self.where.setdefault(index, where[number])
-
-  def hits(self, frequent: int | None) -> np.ndarray:
-    """Which n-grams the corpus has, but not too often, bool [n-grams]."""
-    most = np.iinfo(np.int32).max if frequent is None else frequent
-    return (self.documents > 0) & (self.documents <= most)
-
-  def words_of(self, index: int) -> list[int]:
-    first = self._first[index]
-    return self._ids[first : first + self._size].tolist()
-
-  def _equal(self, ids, place, ours) -> np.ndarray:
-    """Whether n-grams of `ids` are word by word those of our texts."""
-    same = np.ones([len(place)], bool)
-    for offset in range(self._size):
-      same &= ids[place + offset] == self._ids[ours + offset]
-    return same
+  return tables
 
 
-def _ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
-  """The numbers from each start on.
+def _concatenate_ranges(starts: np.ndarray, counts: np.ndarray) -> np.ndarray:
+  """Returns `counts` numbers from each start.
 
   [7, 20], [3, 2] becomes [7, 8, 9, 20, 21].
   """

@@ -1,98 +1,134 @@
-"""The rows that an evaluation asked about, with what was answered.
+"""Test rows of an evaluation, with their words and their predictions.
 
-A row is what its templates show of it: their own words, the same in every
-prompt, are left out, and so are options and answer.
+The words of a row are those of the slots that its templates show. The
+templates' own words are left out, since they are the same in every prompt, and
+so are options and answer.
 """
 
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from flan_tf.contamination import ngram_index
-from flan_tf.data import pipeline, requests
-from flan_tf.eval import prediction_log, results, scoring
+from flan_tf.contamination.words import split_words
+from flan_tf.data import opened_tasks, requests
+from flan_tf.eval import prediction_log, scoring, task_result
+from flan_tf.eval.scored_prediction import ScoredPrediction
 from flan_tf.task import schema
 
 
+class TaskLeftOutError(ValueError):
+  """A task cannot be analyzed; the message gives the reason."""
+
+
 @dataclasses.dataclass(frozen=True)
-class EvaluatedTask:
-  """A task with its predictions on test rows and the words of these rows.
+class ScoredTask:
+  """The evaluated test rows of a task.
 
   Attributes:
-    task: in the wording in which it was asked.
-    lines: its predictions, of all templates.
-    rows: the numbers of the rows, [n].
-    texts: their words, [n].
+    task: the task, in the wording that was evaluated.
+    predictions: predictions on test rows, of all templates.
+    rows: number of each row in its split, [n].
+    words: words of each row, [n].
   """
 
   task: schema.Task
-  lines: tuple[prediction_log.PredictionLine, ...]
+  predictions: tuple[ScoredPrediction, ...]
   rows: tuple[int, ...]
-  texts: tuple[list[str], ...]
+  words: tuple[list[str], ...]
 
-  def score(self, rows: frozenset[int]) -> float | None:
-    """Mean over templates of the headline metric on some rows."""
+  def mean_score(self, rows: Collection[int]) -> float | None:
+    """Returns the mean over templates of the headline metric on some rows.
+
+    Args:
+      rows: numbers of the rows. Without rows the result is None.
+    """
     if not rows:
       return None
-    by_template: dict[int, list[prediction_log.PredictionLine]] = {}
-    for line in self.lines:
-      if line.row in rows:
-        by_template.setdefault(line.template, []).append(line)
-    name = self.task.metrics[0]
-    values = (scoring.measure([name], x)[name] for x in by_template.values())
-    return results.mean(values)
+    by_template: dict[int, list[ScoredPrediction]] = {}
+    for scored in self.predictions:
+      if scored.example.row_index in rows:
+        template = scored.request.template
+        by_template.setdefault(template, []).append(scored)
+    metric = self.task.metrics[0]
+    return task_result.mean_or_nan(
+      scoring.compute_metrics([metric], predictions)[metric]
+      for predictions in by_template.values()
+    )
 
 
-def read_task(
+def read_scored_task(
   folder: str,
   label: str,
-  item: pipeline.PlannedTask,
+  item: opened_tasks.OpenedTask,
   slots: Sequence[str] = (),
-) -> EvaluatedTask | str:
-  """The predictions of a task and the rows that they are of, or why not.
+) -> ScoredTask:
+  """Reads the predictions of a task, and the rows that they are about.
 
   Args:
-    folder: of an evaluation.
-    label: of the model.
-    item: the task, in the wording in which it was asked, and its data set.
-    slots: see Settings.
+    folder: output folder of the evaluation.
+    label: label of the model.
+    item: the task, in the wording that was evaluated, and its data set.
+    slots: names of the slots to read words from; empty for all.
 
   Raises:
-    FileNotFoundError: the folder has no predictions of it.
-    ValueError: they are of other rows than those of the data set.
+    FileNotFoundError: the folder has no predictions of the task.
+    TaskLeftOutError: the task has none of the slots, or no predictions of test
+      rows.
+    ValueError: the predictions are about other rows than those of the data set.
   """
-  task, test = item.task, item.plan.test
-  names = [name for name in _shown(task) if name in (slots or task.slots)]
+  task = item.task
+  names = [name for name in _shown_slots(task) if name in (slots or task.slots)]
   if not names:
-    return f"it has none of the slots {', '.join(slots)}"
-  lines = tuple(
-    line
-    for line in prediction_log.read(folder, label, task.name)
-    if line.part == prediction_log.TEST
+    raise TaskLeftOutError(f"it has none of the slots {', '.join(slots)}")
+  log = prediction_log.read_log(
+    prediction_log.folder_of(folder, label), task.name
   )
-  asked = {line.row: line for line in lines}
-  numbers = np.array(sorted(asked), np.int64)
-  if not len(numbers):
-    return "it has no predictions of test rows"
-  found = ()
-  if test.start <= numbers[0] and numbers[-1] < test.stop:
-    read = requests.read_evaluation_rows(task, item.dataset, test, only=numbers)
-    found = read.rows
-  same = [row for row in found if asked[row.row].references == row.references]
-  if len(same) < len(numbers):
+  predictions = tuple(log.test.values())
+  references = {
+    scored.example.row_index: scored.example.references
+    for scored in predictions
+  }
+  if not references:
+    raise TaskLeftOutError("it has no predictions of test rows")
+  examples = [
+    example
+    for example in _read_examples(item, np.array(sorted(references), np.int64))
+    if references[example.row_index] == example.references
+  ]
+  if len(examples) < len(references):
     raise ValueError(
-      f"Task {task.name!r}: {len(numbers) - len(same)} of {len(numbers)}"
-      f" predictions are not of rows of {item.dataset.path}, {test}. Name the"
-      " directory that was evaluated with --tfds_data_dir."
+      f"Task {task.name!r}: {len(references) - len(examples)} of"
+      f" {len(references)} predictions are not of rows of {item.dataset.path},"
+      f" {item.ranges.test}. Set --tfds_data_dir to the directory that was"
+      " evaluated."
     )
-  texts = tuple(_words([row.slots[name] for name in names]) for row in same)
-  return EvaluatedTask(task, lines, tuple(row.row for row in same), texts)
+  return ScoredTask(
+    task=task,
+    predictions=predictions,
+    rows=tuple(example.row_index for example in examples),
+    words=tuple(
+      _distinct_words([example.slots[name] for name in names])
+      for example in examples
+    ),
+  )
 
 
-def _shown(task: schema.Task) -> list[str]:
-  """The slots that a template shows, when it asks for the answer."""
+def _read_examples(
+  item: opened_tasks.OpenedTask, rows: np.ndarray
+) -> tuple[requests.Example, ...]:
+  """Reads test rows; none if a number is outside of the test range."""
+  test = item.ranges.test
+  if rows[0] < test.start or rows[-1] >= test.stop:
+    return ()
+  return requests.read_evaluation_rows(
+    item.task, item.dataset, test, row_indices=rows
+  ).rows
+
+
+def _shown_slots(task: schema.Task) -> list[str]:
+  """Returns the slots that any template shows when it asks for the answer."""
   shown = {
     name
     for template in task.forward_templates
@@ -101,14 +137,15 @@ def _shown(task: schema.Task) -> list[str]:
   return [name for name in task.slots if name in shown]
 
 
-def _words(texts: Sequence[str]) -> list[str]:
-  """The words of texts, one after the other, without texts in other texts.
+def _distinct_words(texts: Sequence[str]) -> list[str]:
+  """Returns the words of all texts, without texts that are in other texts.
 
-  A passage and the same passage below its title is one text.
+  A passage and the same passage with a title above it are one text.
   """
-  found: list[str] = []
-  for text in map(ngram_index.words, texts):
-    one = f" {' '.join(text)} "
-    if not any(one in other for other in found):
-      found = [other for other in found if other not in one] + [one]
-  return [sys.intern(word) for word in " ".join(found).split()]
+  distinct: list[str] = []
+  for words in map(split_words, texts):
+    # Spaces at both ends, so that only whole words match.
+    text = f" {' '.join(words)} "
+    if not any(text in other for other in distinct):
+      distinct = [other for other in distinct if other not in text] + [text]
+  return [sys.intern(word) for word in " ".join(distinct).split()]

@@ -1,102 +1,98 @@
-"""What of the tasks can be read from a directory, and what it would take.
+"""Checks which tasks can be read from a TFDS directory.
 
-prepared      it is there; the detail says what departs from the published
-downloadable  one command fetches and prepares it
-manual        a person has to fetch files first
-broken        the download is known to fail; the detail knows a way out
+status         meaning                                   detail
+prepared       the data set is there                     differences from
+                                                         the published one
+downloadable   one command downloads and prepares it     that command
+manual         a person has to download files first      where and how
+broken         its download is known to fail             a way around that
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flan_tf.data import pipeline
+from flan_tf.data import opened_tasks
 from flan_tf.task import schema
 
-# Fewer rows are named: a score of so few says little.
-_FEW = 50
+# Parts with fewer rows get a note, because scores on few rows are unreliable.
+_FEW_ROWS = 50
 
 PREPARED: str = "prepared"
 DOWNLOADABLE: str = "downloadable"
 MANUAL: str = "manual"
 BROKEN: str = "broken"
 
+_PARTS = ("train", "dev", "test")
 
-def check(tasks: Iterable[schema.Task], data_dir: str) -> dict[str, Any]:
-  """Opens every task's data set; reads no row.
+
+def check_tasks(tasks: Iterable[schema.Task], data_dir: str) -> dict[str, Any]:
+  """Opens every task's data set, without reading a row.
 
   Returns:
-    `data_dir`, `datasets` {status: data sets of the paper's 62} and `tasks`
-    [{`name`, `dataset`, `cluster`, `status`, `detail`, `train`, `dev`,
-    `test`}], the last three as row ranges, "" where nothing is prepared.
+    `data_dir`, `datasets` {status: number of the paper's 62 data sets} and
+    `tasks` [{`name`, `dataset`, `cluster`, `status`, `detail`, `train`, `dev`,
+    `test`}]. The last three are row ranges, or "" if nothing is prepared.
   """
   tasks = tuple(tasks)
-  planned, missing = pipeline.plan_tasks(tasks, data_dir)
-  by_name = {item.task.name: item for item in planned}
-  found = []
-  for task in tasks:
-    if task.name in by_name:
-      found.append(_prepared(by_name[task.name]))
-    else:
-      found.append(_missing(task, missing[task.name]))
+  opened, left_out = opened_tasks.open_tasks(tasks, data_dir)
+  by_name = {item.task.name: item for item in opened}
+  entries = [
+    _prepared_entry(by_name[task.name])
+    if task.name in by_name
+    else _missing_entry(task, left_out[task.name])
+    for task in tasks
+  ]
   return {
     "data_dir": data_dir,
-    "datasets": _by_dataset(tasks, found),
-    "tasks": found,
+    "datasets": _count_datasets(tasks, entries),
+    "tasks": entries,
   }
 
 
-def text(found: dict[str, Any]) -> str:
-  """A check for a terminal: what is there, and below it what is not."""
-  lines = [f"In {found['data_dir']}:"]
-  width = max(len(task["name"]) for task in found["tasks"])
-  for task in found["tasks"]:
-    if task["status"] == PREPARED:
-      parts = (
-        f"{part} {task[part]}"
-        for part in ("train", "dev", "test")
-        if task[part]
-      )
-      lines.append(f"  {task['name']:{width}}  {', '.join(parts)}")
-      notes = filter(None, task["detail"].split("\n"))
+def format_availability(checked: dict[str, Any]) -> str:
+  """Formats the result of `check_tasks` for a terminal."""
+  lines = [f"In {checked['data_dir']}:"]
+  width = max(len(entry["name"]) for entry in checked["tasks"])
+  for entry in checked["tasks"]:
+    if entry["status"] == PREPARED:
+      ranges = [f"{part} {entry[part]}" for part in _PARTS if entry[part]]
+      lines.append(f"  {entry['name']:{width}}  {', '.join(ranges)}")
+      notes = filter(None, entry["detail"].split("\n"))
       lines += [f"  {'':{width}}  ! {note}" for note in notes]
   for status in (DOWNLOADABLE, MANUAL, BROKEN):
-    of_status = [t for t in found["tasks"] if t["status"] == status]
-    if of_status:
+    missing = [e for e in checked["tasks"] if e["status"] == status]
+    if missing:
       lines += ["", f"Not prepared, {status}:"]
-    for task in of_status:
-      lines.append(f"  {task['name']}")
-      lines += [f"    {line}" for line in task["detail"].split("\n")]
-  counts = found["datasets"]
+    for entry in missing:
+      lines.append(f"  {entry['name']}")
+      lines += [f"    {line}" for line in entry["detail"].split("\n")]
+  counts = checked["datasets"]
   summary = ", ".join(f"{n} {status}" for status, n in counts.items() if n)
   return "\n".join([*lines, "", f"{sum(counts.values())} data sets: {summary}"])
 
 
-def _prepared(item: pipeline.PlannedTask) -> dict[str, str]:
-  plan, named = item.plan, item.task.source.splits
-  parts = {
-    part: rows
-    for part, split, rows in (
-      ("train", named.train, plan.train),
-      ("dev", named.dev, plan.dev),
-      ("test", named.test, plan.test),
-    )
-    if split  # wsc273 names no train and no dev
+def _prepared_entry(item: opened_tasks.OpenedTask) -> dict[str, str]:
+  splits = item.task.source.splits
+  # A task may name no split for a part: wsc273 has neither train nor dev.
+  ranges = {
+    part: getattr(item.ranges, part) for part in _PARTS if getattr(splits, part)
   }
+  expected = {"train": _FEW_ROWS, "dev": min(_FEW_ROWS, splits.dev_rows)}
   small = [
     f"{len(rows) or 'no'} {part} row{'' if len(rows) == 1 else 's'} only"
-    for part, rows in parts.items()
-    if len(rows) < min(_FEW, named.dev_rows if part == "dev" else _FEW)
+    for part, rows in ranges.items()
+    if len(rows) < expected.get(part, _FEW_ROWS)
   ]
   return {
     **_names(item.task),
     "status": PREPARED,
     "detail": "\n".join([*item.notes, *small]),
-    **dict.fromkeys(("train", "dev", "test"), ""),
-    **{part: str(rows) for part, rows in parts.items() if len(rows)},
+    **dict.fromkeys(_PARTS, ""),
+    **{part: str(rows) for part, rows in ranges.items() if len(rows)},
   }
 
 
-def _missing(task: schema.Task, reason: str) -> dict[str, str]:
+def _missing_entry(task: schema.Task, reason: str) -> dict[str, str]:
   source = task.source
   if source.manual:
     status = MANUAL
@@ -106,9 +102,7 @@ def _missing(task: schema.Task, reason: str) -> dict[str, str]:
     **_names(task),
     "status": status,
     "detail": reason,
-    "train": "",
-    "dev": "",
-    "test": "",
+    **dict.fromkeys(_PARTS, ""),
   }
 
 
@@ -116,12 +110,14 @@ def _names(task: schema.Task) -> dict[str, str]:
   return {"name": task.name, "dataset": task.dataset, "cluster": task.cluster}
 
 
-def _by_dataset(tasks, found) -> dict[str, int]:
-  """How many of the data sets that the paper counts have which status."""
+def _count_datasets(
+  tasks: Sequence[schema.Task], entries: Sequence[dict[str, str]]
+) -> dict[str, int]:
+  """Counts the data sets of the paper by status."""
   status_of: dict[str, str] = {}
-  for task, entry in zip(tasks, found, strict=True):
+  for task, entry in zip(tasks, entries, strict=True):
     if not task.extra:
-      # A data set of several configs is there where all of them are.
+      # A data set with several configs is prepared if all configs are.
       worst = status_of.get(task.dataset, PREPARED)
       status_of[task.dataset] = entry["status"] if worst == PREPARED else worst
   counts = dict.fromkeys((PREPARED, DOWNLOADABLE, MANUAL, BROKEN), 0)

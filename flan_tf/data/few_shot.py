@@ -1,110 +1,136 @@
-"""Few-shot prompts: exemplars from training rows stand before the query.
+"""Few-shot prompts: exemplars from training rows before each request.
 
-    pool = read_pool(task, dataset, plan.train, seed)          once a task
-    asked = with_exemplars(task, asked, template, pool, ...)   once a template
+    pool = read_exemplar_pool(task, dataset, ranges.train, seed)   once per task
+    requests = add_exemplars(requests, task, template, pool, ...)  per template
 
-Each query draws its own exemplars, from the seed and its row number, in the
-query's own template; or, where they are fixed, all have the same ones. A query
-is never an exemplar. Where the prompt is too long, whole exemplars go, the last
-ones first.
+Each request gets its own exemplars, drawn with the seed and the number of its
+data-set row; fixed exemplars are the same for all requests. Exemplars have the
+template of the request. A request is never its own exemplar. If the prompt is
+too long, whole exemplars are left out, beginning with the last one.
 """
 
 import dataclasses
 from collections.abc import Sequence
 
-from flan_tf.data import mixture, prompt_format, requests, row_ranges, rows
+from flan_tf.data import random_draws, row_ranges
+from flan_tf.data.prepared_dataset import PreparedDataset
+from flan_tf.data.prompt_format import PromptFormat
+from flan_tf.data.requests import (
+  Example,
+  Request,
+  read_evaluation_rows,
+  render_prompts_and_targets,
+)
 from flan_tf.task import schema, wordings
-from flan_tf.vocab.vocabulary import Vocabulary
 
-# Training rows that exemplars are drawn from; more are seldom told apart.
-POOL = 512
+# Number of training rows that exemplars are drawn from.
+POOL_SIZE = 512
+
+# (prompt, answer).
+_Exemplar = tuple[str, str]
 
 
-def read_pool(
+def read_exemplar_pool(
   task: schema.Task,
-  dataset: rows.Dataset,
+  dataset: PreparedDataset,
   train: row_ranges.RowRange,
   seed: int,
-  size: int = POOL,
-) -> tuple[requests.EvaluationRow, ...]:
-  """Training rows with public answers, at most `size`, drawn with the seed."""
-  only = None
-  if len(train) > size:
-    draw = mixture.generator(seed, "pool", task.name)
-    only = train.start + draw.choice(len(train), size, replace=False)
-  return requests.read_evaluation_rows(task, dataset, train, only=only).rows
-
-
-def with_exemplars(
-  task: schema.Task,
-  asked: Sequence[requests.Request],
-  template: int,
-  pool: Sequence[requests.EvaluationRow],
-  shots: int,
-  markers: wordings.Markers,
-  vocabulary: Vocabulary,
-  limits: prompt_format.Limits,
-  seed: int,
-  same_split: bool = False,
-  fixed: bool = False,
-) -> list[requests.Request]:
-  """Requests with up to `shots` exemplars each, and markers around all parts.
+  size: int = POOL_SIZE,
+) -> tuple[Example, ...]:
+  """Reads the training rows that exemplars are drawn from.
 
   Args:
     task: the task.
-    asked: requests without exemplars, in the wording `template`.
-    template: of the exemplars, too.
-    pool: what exemplars are drawn from.
-    shots: exemplars of a prompt; fewer where the pool has fewer, or where they
-      do not fit into `limits.input_length`.
-    markers: what stands between the parts.
-    vocabulary: what counts tokens.
-    limits: how long a prompt may be.
+    dataset: the task's data set.
+    train: its training rows.
+    seed: of the draw of `size` rows.
+    size: the maximum number of rows; those with hidden answers are left out.
+  """
+  row_indices = None
+  if len(train) > size:
+    generator = random_draws.random_generator(seed, "pool", task.name)
+    drawn = generator.choice(len(train), size, replace=False)
+    row_indices = train.start + drawn
+  return read_evaluation_rows(
+    task, dataset, train, row_indices=row_indices
+  ).rows
+
+
+def add_exemplars(
+  requests: Sequence[Request],
+  task: schema.Task,
+  template: int,
+  pool: Sequence[Example],
+  prompt_format: PromptFormat,
+  *,
+  shots: int,
+  markers: wordings.Markers,
+  seed: int,
+  same_split: bool = False,
+  fixed: bool = False,
+) -> list[Request]:
+  """Puts up to `shots` exemplars and the markers into each prompt.
+
+  Args:
+    requests: requests without exemplars, in the words of `template`.
+    task: the task.
+    template: index of the template, of requests and exemplars alike.
+    pool: the rows that exemplars are drawn from.
+    prompt_format: decides how many exemplars fit into a prompt.
+    shots: exemplars of a prompt. There are fewer if the pool is too small, or
+      if they do not fit.
+    markers: texts around prompts and answers.
     seed: of the draws.
-    same_split: whether the queries come from the split that the pool was read
-      from: then rows of the same number are the same row.
-    fixed: the same exemplars for all requests.
+    same_split: whether the requests and the pool are of the same split. Then
+      equal row numbers mean the same row.
+    fixed: whether all requests get the same exemplars.
 
   Returns:
-    The same requests in the same order, with other prompts.
+    The requests in the same order, with other prompts.
   """
-  rendered = requests.render_rows(task, pool, template)
-  asked_rows = {request.row for request in asked} if same_split else set()
+  rendered = render_prompts_and_targets(task, pool, template)
+  # The rows that must not become exemplars.
+  requested = {x.example.row_index for x in requests} if same_split else set()
 
-  def draw(own: set[int], row: int) -> list[tuple[str, str]]:
-    others = [i for i, other in enumerate(pool) if other.row not in own]
-    drawing = mixture.generator(seed, "shots", task.name, same_split, row)
-    chosen = drawing.permutation(len(others))[:shots]
-    return [rendered[others[i]] for i in chosen]
+  def draw(excluded: set[int], row_index: int) -> list[_Exemplar]:
+    allowed = [i for i, row in enumerate(pool) if row.row_index not in excluded]
+    generator = random_draws.random_generator(
+      seed, "shots", task.name, same_split, row_index
+    )
+    chosen = generator.permutation(len(allowed))[:shots]
+    return [rendered[allowed[i]] for i in chosen]
 
   if fixed:
-    same = draw(asked_rows, -1)
-    drawn = [same for _ in asked]
+    exemplars = [draw(requested, -1)] * len(requests)
   else:
-    drawn = [draw(asked_rows & {one.row}, one.row) for one in asked]
-  drawn = _fitting(asked, drawn, markers, vocabulary, limits)
+    row_indices = [request.example.row_index for request in requests]
+    exemplars = [draw(requested & {row}, row) for row in row_indices]
+  exemplars = _drop_until_fit(requests, exemplars, markers, prompt_format)
   return [
     dataclasses.replace(
       request,
-      prompt=markers.join(request.prompt, exemplars),
-      exemplars=len(exemplars),
+      prompt=markers.join(request.prompt, of_request),
+      exemplars=len(of_request),
     )
-    for request, exemplars in zip(asked, drawn, strict=True)
+    for request, of_request in zip(requests, exemplars, strict=True)
   ]
 
 
-def _fitting(asked, drawn, markers, vocabulary, limits):
-  """Exemplars without the last ones of each prompt that is too long."""
-  wrapper = limits.wrapper(vocabulary)
-  room = min(limits.input_length, limits.row_length - limits.longest_target)
-  room -= wrapper.of_prompt
-  drawn = [list(exemplars) for exemplars in drawn]
-  open_ = [i for i, exemplars in enumerate(drawn) if exemplars]
-  while open_:
-    joined = [markers.join(asked[i].prompt, drawn[i]) for i in open_]
-    lengths = map(len, wrapper.encode_prompts(joined))
-    open_ = [i for i, n in zip(open_, lengths, strict=True) if n > room]
-    for i in open_:
-      drawn[i].pop()
-    open_ = [i for i in open_ if drawn[i]]
-  return drawn
+def _drop_until_fit(
+  requests: Sequence[Request],
+  exemplars: Sequence[Sequence[_Exemplar]],
+  markers: wordings.Markers,
+  prompt_format: PromptFormat,
+) -> list[list[_Exemplar]]:
+  """Drops the last exemplars of each prompt until the prompt fits."""
+  room = prompt_format.prompt_room(prompt_format.max_target_length)
+  kept = [list(of_request) for of_request in exemplars]
+  too_long = [i for i, of_request in enumerate(kept) if of_request]
+  while too_long:
+    prompts = [markers.join(requests[i].prompt, kept[i]) for i in too_long]
+    lengths = map(len, prompt_format.tokenizer.encode_prompts(prompts))
+    too_long = [i for i, n in zip(too_long, lengths, strict=True) if n > room]
+    for i in too_long:
+      kept[i].pop()
+    too_long = [i for i in too_long if kept[i]]
+  return kept

@@ -1,27 +1,27 @@
-"""One row of a task as the model sees it: text, and tokens."""
+"""Shows one data-set row of a task as a model reads it: text and tokens."""
 
+import dataclasses
 from typing import Any
 
 import numpy as np
 
 from flan_tf.data import (
-  example_table,
+  encoded_examples,
   few_shot,
-  pipeline,
-  prompt_format,
+  opened_tasks,
   requests,
+  row_ranges,
 )
+from flan_tf.data.prompt_format import PromptFormat
 from flan_tf.task import schema, wordings
-from flan_tf.vocab.vocabulary import Vocabulary
 
 PARTS = ("test", "dev", "train")
 
 
-def show(
-  item: pipeline.PlannedTask,
+def preview_row(
+  item: opened_tasks.OpenedTask,
   task: schema.Task,
-  vocabulary: Vocabulary,
-  limits: prompt_format.Limits,
+  prompt_format: PromptFormat,
   *,
   template: int = 0,
   row: int = 0,
@@ -30,140 +30,152 @@ def show(
   markers: wordings.Markers = wordings.MARKERS["plain"],
   seed: int = 0,
 ) -> dict[str, Any]:
-  """Renders one row in one wording.
+  """Renders and encodes one data-set row.
 
   Args:
-    item: where the rows are.
-    task: that task, or a rewording of it.
-    vocabulary: what tokenizes.
-    limits: lengths and separator.
-    template: which template; those that turn the task around, too.
-    row: which row of the part, from 0.
-    part: "test", "dev" or "train".
-    shots: exemplars before it.
-    markers: what stands around prompts and answers.
-    seed: of the exemplars.
+    item: the task with its opened data set.
+    task: the same task, or a rewording of it.
+    prompt_format: how texts become token ids.
+    template: index of the template; inverse templates are allowed.
+    row: position of the row in its part, from 0.
+    part: one of PARTS.
+    shots: number of exemplars before the prompt.
+    markers: texts around prompts and answers.
+    seed: of the draw of exemplars.
 
   Returns:
-    `task`, `template`, `row` (e.g. "validation[7]"), `shots` (how many fitted)
-    of `shots_asked`, `prompt`, `target`, `options`, `references`,
+    `task`, `template`, `row` (e.g. "validation[7]"), `shots` (exemplars that
+    fit) of `shots_asked`, `prompt`, `target`, `options`, `references`,
     `prompt_tokens` and `target_tokens` (ids), `prompt_pieces` and
     `target_pieces`, `trimmed`.
 
   Raises:
-    ValueError: no such template or row, or a row that has no public answer.
+    ValueError: there is no such template or row, or the row has no public
+      answer.
   """
   if not 0 <= template < len(task.templates):
     raise ValueError(
       f"Task {task.name!r} has templates 0 to {len(task.templates) - 1}, not"
       f" {template}."
     )
-  rows = getattr(item.plan, part)
-  if not 0 <= row < len(rows):
-    raise ValueError(
-      f"Task {task.name!r}: {part} has {len(rows)} rows here ({rows}), so there"
-      f" is no row {row}."
-    )
-  number = rows.start + row
-  found = requests.read_evaluation_rows(
-    task, item.dataset, rows, only=np.array([number])
+  row_range: row_ranges.RowRange = getattr(item.ranges, part)
+  example = _read_example(item, task, part, row)
+  ((prompt, target),) = requests.render_prompts_and_targets(
+    task, [example], template
   )
-  if not found.rows:
-    why = "its answer is hidden" if found.hidden else "the task leaves it out"
-    raise ValueError(
-      f"Task {task.name!r}: {rows.split}[{number}] cannot be shown, {why}. Try"
-      " another --row."
-    )
-  (query,) = found.rows
-  ((prompt, target),) = requests.render_rows(task, [query], template)
-  forward = template in task.forward_templates
-  asked = requests.Request(
-    number,
-    prompt,
-    query.options if forward else (),
-    query.answer_index,
-    query.references,
-  )
-  pool: tuple[requests.EvaluationRow, ...] = ()
+  if template not in task.forward_templates:
+    example = dataclasses.replace(example, options=())
+  pool: tuple[requests.Example, ...] = ()
   if shots:
-    pool = few_shot.read_pool(task, item.dataset, item.plan.train, seed)
-  same_split = rows.split == item.plan.train.split
-  (full,) = few_shot.with_exemplars(
+    pool = few_shot.read_exemplar_pool(
+      task, item.dataset, item.ranges.train, seed
+    )
+  (request,) = few_shot.add_exemplars(
+    [requests.Request(example, prompt, template)],
     task,
-    [asked],
     template,
     pool,
-    shots,
-    markers,
-    vocabulary,
-    limits,
-    seed,
-    same_split,
+    prompt_format,
+    shots=shots,
+    markers=markers,
+    seed=seed,
+    same_split=row_range.split == item.ranges.train.split,
   )
   return {
     "task": task.name,
     "template": template,
-    "row": f"{rows.split}[{number}]",
-    "shots": full.exemplars,
+    "row": f"{row_range.split}[{example.row_index}]",
+    "shots": request.exemplars,
     "shots_asked": shots,
-    "prompt": full.prompt,
+    "prompt": request.prompt,
     "target": target,
-    "options": list(asked.options),
-    "references": list(asked.references),
-    **_tokens(full.prompt, target, vocabulary, limits),
+    "options": list(example.options),
+    "references": list(example.references),
+    **_tokens(request.prompt, target, prompt_format),
   }
 
 
-def text(shown: dict[str, Any]) -> str:
-  """What `show` found, for a terminal."""
-  shots = f" / {shown['shots']} shots" if shown["shots"] else ""
+def format_preview(preview: dict[str, Any]) -> str:
+  """Formats the result of `preview_row` for a terminal."""
+  shots = f" / {preview['shots']} shots" if preview["shots"] else ""
   lines = [
-    f"=== {shown['task']} / template {shown['template']}{shots} /"
-    f" {shown['row']} ===",
-    shown["prompt"],
-    f">>> {shown['target']}",
+    f"=== {preview['task']} / template {preview['template']}{shots} /"
+    f" {preview['row']} ===",
+    preview["prompt"],
+    f">>> {preview['target']}",
   ]
-  for part in ("prompt", "target"):
-    pieces = shown[f"{part}_pieces"]
+  for name in ("prompt", "target"):
+    pieces = preview[f"{name}_pieces"]
     lines += [
       "",
-      f"{part}: {len(pieces)} tokens",
-      " ".join(map(_visible, pieces)),
+      f"{name}: {len(pieces)} tokens",
+      " ".join(piece.replace("\n", "\u21b5") for piece in pieces),
     ]
-  if shown["shots"] < shown["shots_asked"]:
+  if preview["shots"] < preview["shots_asked"]:
     lines.append(
-      f"{shown['shots']} of {shown['shots_asked']} exemplars: there are no more"
-      " training rows here, or they do not fit."
+      f"{preview['shots']} of {preview['shots_asked']} exemplars: there are no"
+      " more training rows here, or they do not fit."
     )
-  if shown["trimmed"]:
+  if preview["trimmed"]:
     lines.append("The prompt or the target was too long, and was cut.")
   return "\n".join(lines)
 
 
-def _tokens(prompt, target, vocabulary, limits) -> dict[str, Any]:
-  wrapper = limits.wrapper(vocabulary)
-  ((asked, answers),) = wrapper.encode_options([prompt], [[target]])
-  pair = asked, *answers
-  lengths = np.array([[len(ids)] for ids in pair])  # [2, 1]
-  starts = np.stack([np.zeros_like(lengths[0]), lengths[0]])
-  counts = example_table.Counts()
-  joined = example_table.join(
-    np.concatenate(pair), starts, lengths, wrapper, limits, counts
-  )
-  if not joined.fit.all():  # limits.overflow is "skip"
+def _read_example(
+  item: opened_tasks.OpenedTask, task: schema.Task, part: str, row: int
+) -> requests.Example:
+  """Reads a row by its position in a part.
+
+  Raises:
+    ValueError: there is no such row, or it has no public answer.
+  """
+  row_range: row_ranges.RowRange = getattr(item.ranges, part)
+  if not 0 <= row < len(row_range):
     raise ValueError(
-      f"The prompt has {len(pair[0])} tokens and the target {len(pair[1])}: too"
-      f" long for {limits.input_length} and {limits.target_length}, and such"
-      " examples are skipped."
+      f"Task {task.name!r}: {part} has {len(row_range)} rows here"
+      f" ({row_range}), so there is no row {row}."
     )
-  split = int(joined.prompt_lengths[0])
-  parts = {"prompt": joined.ids[:split], "target": joined.ids[split:]}
+  row_index = row_range.start + row
+  read = requests.read_evaluation_rows(
+    task, item.dataset, row_range, row_indices=np.array([row_index])
+  )
+  if not read.rows:
+    why = "its answer is hidden" if read.hidden else "the task leaves it out"
+    raise ValueError(
+      f"Task {task.name!r}: {row_range.split}[{row_index}] cannot be shown,"
+      f" because {why}. Try another --row."
+    )
+  return read.rows[0]
+
+
+def _tokens(
+  prompt: str, target: str, prompt_format: PromptFormat
+) -> dict[str, Any]:
+  """Encodes prompt and target as a training example."""
+  tokenizer = prompt_format.tokenizer
+  ((prompt_ids, (target_ids,)),) = tokenizer.encode_options(
+    [prompt], [[target]]
+  )
+  lengths = np.array([[len(prompt_ids)], [len(target_ids)]])
+  encoded = encoded_examples.join_examples(
+    np.concatenate([prompt_ids, target_ids]),
+    starts=np.array([[0], [len(prompt_ids)]]),
+    lengths=lengths,
+    prompt_format=prompt_format,
+  )
+  if encoded.too_long:  # The overflow is "skip".
+    raise ValueError(
+      f"The prompt has {len(prompt_ids)} tokens and the target"
+      f" {len(target_ids)}. That is too long for data.input_length ="
+      f" {prompt_format.input_length} and data.target_length ="
+      f' {prompt_format.target_length}, and data.overflow = "skip" leaves out'
+      " such examples."
+    )
+  split = int(encoded.prompt_lengths[0])
+  ids = {"prompt": encoded.ids[:split], "target": encoded.ids[split:]}
+  pieces = prompt_format.vocabulary.pieces
   return {
-    **{f"{name}_tokens": ids.tolist() for name, ids in parts.items()},
-    **{f"{name}_pieces": vocabulary.pieces(ids) for name, ids in parts.items()},
-    "trimmed": bool(counts.trimmed_inputs or counts.trimmed_targets),
+    **{f"{name}_tokens": part.tolist() for name, part in ids.items()},
+    **{f"{name}_pieces": pieces(part) for name, part in ids.items()},
+    "trimmed": bool(encoded.trimmed_inputs or encoded.trimmed_targets),
   }
-
-
-def _visible(piece: str) -> str:
-  return piece.replace("\n", "\u21b5")

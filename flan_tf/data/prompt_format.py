@@ -1,36 +1,39 @@
-"""What stands around prompts and targets, and how long they may be.
+"""The prompt format of a run: rules that turn texts into token ids and back.
+
+The separator decides which ids stand around a prompt and its target, and which
+of them have a loss:
 
     separator   ids of one example                       loss on
-    flan        prompt ids, EOS, target ids, EOS         target ids, last EOS
-    plain       ids of prompt and target                 target ids
-    newline     ids of prompt, new line and target       target ids
-    blank       ids of prompt, a blank and target        target ids
-    chat        before, prompt ids, between,             target ids, after
-                target ids, after
+    flan        prompt, EOS, target, EOS                 target, last EOS
+    plain       prompt and target                        target
+    newline     prompt, a line break and target          target
+    blank       prompt, a space and target               target
+    chat        before, prompt, between, target, after   target, after
 
-With plain, newline and blank, both are one text and tokenized together: a piece
-over the border belongs to the target, and none is without pieces of its own.
+With plain, newline and blank, prompt and target are tokenized as one text. The
+ids of a chat template (`config.ChatConfig`) count in all lengths and are never
+truncated.
 
-    "no", "yes" as "noyes"    pieces n oy es    prompt n, target oy es
+A soft prompt stands before everything else; padding ids keep its place:
 
-The parts of a chat are the model's own (`config.ChatConfig`), special pieces
-among them. They stay whole whatever is cut, and count in all lengths.
+    start, soft prompt, before, prompt, between, target, after
 """
 
 import dataclasses
 import enum
+import functools
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 import numpy as np
-import tensorflow as tf
 
-from flan_tf import config, name_lists
-from flan_tf.vocab.vocabulary import Vocabulary
+from flan_tf import config
+from flan_tf.data import prompt_tokenizer
+from flan_tf.vocab.base import Vocabulary
 
 
 class Separator(enum.Enum):
-  """What stands around a prompt and its target."""
+  """The token ids around a prompt and its target; see the table above."""
 
   FLAN = "flan"
   PLAIN = "plain"
@@ -39,252 +42,238 @@ class Separator(enum.Enum):
   CHAT = "chat"
 
 
-_GLUE = {Separator.PLAIN: "", Separator.NEWLINE: "\n", Separator.BLANK: " "}
+_JOINERS = {Separator.PLAIN: "", Separator.NEWLINE: "\n", Separator.BLANK: " "}
 
 
 class Overflow(enum.Enum):
-  """What happens to a prompt that is too long."""
+  """The treatment of a prompt that is too long."""
 
-  MIDDLE = "middle"  # its middle is cut
-  END = "end"  # its end is cut, as published
-  SKIP = "skip"  # the example is left out, for a long target too
+  MIDDLE = "middle"  # The middle is cut: instructions stand at both ends.
+  END = "end"  # The end is cut, as published.
+  SKIP = "skip"  # The example is left out, also if its target is too long.
+
+
+class EncodedPrompt(NamedTuple):
+  """A prompt with options as the model reads them.
+
+  Attributes:
+    prompt: int32 ids, those around the prompt included.
+    options: int32 ids of each option, those after it included.
+    trimmed: whether the prompt or an option was too long and lost a part.
+  """
+
+  prompt: np.ndarray
+  options: tuple[np.ndarray, ...]
+  trimmed: bool
 
 
 @dataclasses.dataclass(frozen=True)
-class Wrapper:
-  """What stands around prompts and targets, and what tokenizes them.
+class PromptFormat:
+  """Lengths, truncation, separator, chat template and soft prompt of a run.
+
+  Lengths are numbers of tokens and include the ids around a text.
 
   Attributes:
-    before: int32 ids before a prompt.
-    between: int32 ids between prompt and target.
-    after: int32 ids after a target.
-    vocabulary: tokenizes prompts and targets.
-    glue: what is between the texts where they are tokenized together; None
-      where they are not.
-    leads: what goes before the text of a prompt, and of a target: a blank, or
-      nothing. A blank at the end of `before` is one token with the first word
-      of the prompt, as it was where the model was trained.
+    vocabulary: tokenizes all texts.
+    input_length: maximum length of a prompt, without the soft prompt.
+    target_length: maximum length of a target; the end of a longer one is cut.
+    row_length: length of a packed row. It must hold the soft prompt, the prompt
+      and the target. A target takes at most half of the tokens that the soft
+      prompt leaves.
+    overflow: the treatment of a prompt that is too long.
+    separator: the ids around a prompt and its target.
+    chat: the chat template; used if the separator is "chat".
+    soft_prompt: the number of learned vectors before every example.
+
+  Raises:
+    ValueError: a length is too small, or there is no chat template for the
+      separator "chat".
   """
 
-  before: np.ndarray
-  between: np.ndarray
-  after: np.ndarray
-  vocabulary: Vocabulary
-  leads: tuple[str, str] = ("", "")
-  glue: str | None = None
-
-  @property
-  def of_prompt(self) -> int:
-    """Tokens that come with a prompt."""
-    return len(self.before) + len(self.between)
-
-  @property
-  def cue(self) -> str:
-    """What ends the text of a prompt that is to be continued.
-
-    No blank: it is one token with the first word of what comes.
-    """
-    return (self.glue or "").rstrip(" ")
-
-  @property
-  def ends(self) -> tuple[int, ...]:
-    """Ids at which an answer is over: end of text, and what begins `after`."""
-    return (self.vocabulary.eos_id, *map(int, self.after[:1]))
-
-  def tokenize(self, texts: tf.Tensor) -> Any:
-    """Prompts and targets [2, n] to ids [2 n, None]; empty targets stay empty.
-
-    In the graph.
-    """
-    prompts, targets = tf.unstack(texts)
-    if self.glue is None:
-      led = tf.stack([self._led(prompts, 0), self._led(targets, 1)])
-      return self.vocabulary.tokenize(tf.reshape(led, [-1]))
-    asked = self.vocabulary.tokenize(prompts + self.cue)
-    whole = self.vocabulary.tokenize(prompts + self.glue + targets)
-    common = _common_beginnings(asked, whole)[:, tf.newaxis]
-    place = tf.ragged.range(whole.row_lengths())
-    kept = place < tf.cast(common, place.dtype)
-    answers = ~kept & (targets != "")[:, tf.newaxis]
-    parts = (tf.ragged.boolean_mask(whole, x) for x in (kept, answers))
-    return tf.concat(list(parts), axis=0)
-
-  def tokenize_prompts(self, texts: tf.Tensor) -> Any:
-    """Prompts that are to be continued, [n] to ids [n, None], in the graph."""
-    return self.vocabulary.tokenize(self._led(texts, 0) + self.cue)
-
-  def encode_prompts(self, texts: Sequence[str]) -> list[np.ndarray]:
-    """Prompts that are to be continued, to ids."""
-    lead = self.leads[0]
-    return self.vocabulary.encode(
-      [(text and lead + text) + self.cue for text in texts]
-    )
-
-  def encode_options(
-    self, prompts: Sequence[str], options: Sequence[Sequence[str]]
-  ) -> list[tuple[np.ndarray, list[np.ndarray]]]:
-    """Prompts with the options that are to be ranked behind each, to ids.
-
-    Options of one prompt all begin where the first of them departs from the
-    prompt, so that their probabilities are those of the same stretch of text.
-    """
-    if self.glue is None:
-      asked = self.encode_prompts(prompts)
-      texts = sorted({text for few in options for text in few})
-      led = [text and self.leads[1] + text for text in texts]
-      ids = dict(zip(texts, self.vocabulary.encode(led), strict=True))
-      return [
-        (prompt, [ids[text] for text in few])
-        for prompt, few in zip(asked, options, strict=True)
-      ]
-    # What options may change of a prompt's pieces is its end.
-    cuts = list(map(self.vocabulary.border, prompts))
-    pairs = list(zip(prompts, cuts, strict=True))
-    heads = self.vocabulary.encode([prompt[:cut] for prompt, cut in pairs])
-    tails = self.vocabulary.encode([p[cut:] + self.cue for p, cut in pairs])
-    wholes = iter(
-      self.vocabulary.encode(
-        [
-          prompt[cut:] + self.glue + text if text else ""
-          for (prompt, cut), few in zip(pairs, options, strict=True)
-          for text in few
-        ]
-      )
-    )
-    out = []
-    for head, tail, few in zip(heads, tails, options, strict=True):
-      found = [next(wholes) for _ in few]
-      same = min((in_common(tail, ids) for ids in found), default=len(tail))
-      prompt = np.concatenate([head, tail[:same]])
-      out.append((prompt, [ids[same:] for ids in found]))
-    return out
-
-  def prompt(self, ids: np.ndarray) -> np.ndarray:
-    """The ids of a prompt with what belongs to it."""
-    return np.concatenate([self.before, ids, self.between])
-
-  def _led(self, texts: tf.Tensor, part: int) -> tf.Tensor:
-    lead = self.leads[part]
-    return tf.where(texts == "", "", lead + texts) if lead else texts
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-  """Lengths in tokens, with what the separator puts around a text.
-
-  Attributes:
-    input_length: of a prompt.
-    target_length: of a target; a longer one loses its end.
-    row_length: of a packed row, which must hold prompt and target. A target
-      takes half of it at most, a prompt what its target leaves.
-    overflow: see Overflow.
-    separator: see Separator.
-    chat: what the separator "chat" puts around a prompt and its target.
-  """
-
+  vocabulary: Vocabulary = dataclasses.field(repr=False)
   input_length: int = 1024
   target_length: int = 256
   row_length: int = 1280
   overflow: Overflow = Overflow.MIDDLE
   separator: Separator = Separator.FLAN
   chat: config.ChatConfig = config.ChatConfig()
+  soft_prompt: int = 0
 
   def __post_init__(self):
-    for name, least in (
-      ("input_length", 2),
-      ("target_length", 2),
-      ("row_length", 4),
-    ):
-      if getattr(self, name) < least:
+    for name in ("input_length", "target_length"):
+      if getattr(self, name) < 2:
         raise ValueError(
-          f"{name} is {getattr(self, name)}; it must be {least} or more."
+          f"{name} is {getattr(self, name)}; it must be 2 tokens or more."
         )
-    if self.separator is Separator.CHAT and not self.chat.given:
+    if self.example_length < 4:
       raise ValueError(
-        'The separator is "chat", but there is no chat wrapper: the model came'
-        " with none. Convert it again with launch.convert --chat=chatml (or"
-        " another), set --config.chat.before, .between and .after for training,"
-        ' or take the separator "plain" or "flan".'
+        f"A packed row has {self.row_length} tokens, and the soft prompt takes"
+        f" {self.soft_prompt} of them; prompt and target need 4 or more. Raise"
+        " data.length."
       )
+    check_chat_template(self.separator, self.chat)
 
   @classmethod
-  def of(
-    cls,
-    input_length: int,
-    target_length: int,
-    row_length: int,
-    overflow: str,
-    separator: str,
-    chat: config.ChatConfig | None = None,
-  ) -> "Limits":
-    """Limits from plain values, as a configuration has them."""
+  def from_run(cls, run: config.RunConfig, vocabulary: Vocabulary) -> Self:
+    """Returns the prompt format that a run trains and is evaluated with."""
     return cls(
-      input_length,
-      target_length,
-      row_length,
-      _member(Overflow, "overflow", overflow),
-      _member(Separator, "separator", separator),
-      chat or config.ChatConfig(),
+      vocabulary,
+      input_length=run.data.input_length,
+      target_length=run.data.target_length,
+      row_length=run.data.length,
+      overflow=Overflow(run.data.overflow),
+      separator=Separator(run.data.separator),
+      chat=run.chat,
+      soft_prompt=run.adapter.soft_prompt,
     )
 
   @property
-  def longest_target(self) -> int:
-    """Most tokens of a target, with what comes after it."""
-    return min(self.target_length, self.row_length // 2)
+  def example_length(self) -> int:
+    """Maximum length of prompt and target together, without soft prompt."""
+    return self.row_length - self.soft_prompt
 
-  def wrapper(self, vocabulary: Vocabulary) -> Wrapper:
-    """What the separator puts around prompts and targets.
+  @property
+  def max_target_length(self) -> int:
+    """Maximum length of a target, with the ids after it."""
+    return min(self.target_length, self.example_length // 2)
+
+  @functools.cached_property
+  def tokenizer(self) -> prompt_tokenizer.PromptTokenizer:
+    """Tokenizes prompts and targets.
 
     Raises:
-      ValueError: it leaves no room for them.
+      ValueError: the chat template leaves no room for a prompt or an answer.
     """
-    none = np.zeros(0, np.int32)
-    if self.separator in _GLUE:
-      glue = _GLUE[self.separator]
-      return Wrapper(none, none, none, vocabulary, glue=glue)
+    if self.separator in _JOINERS:
+      joiner = _JOINERS[self.separator]
+      return prompt_tokenizer.JointTokenizer(self.vocabulary, joiner=joiner)
     if self.separator is Separator.FLAN:
-      eos = np.array([vocabulary.eos_id], np.int32)
-      return Wrapper(none, eos, eos, vocabulary)
-    made = _chat_wrapper(self.chat, vocabulary)
-    room = min(self.input_length, self.row_length - self.longest_target)
-    if made.of_prompt >= room or len(made.after) >= self.longest_target:
+      eos = np.array([self.vocabulary.eos_id], np.int32)
+      return prompt_tokenizer.SeparateTokenizer(
+        self.vocabulary, between=eos, after=eos
+      )
+    tokenizer = prompt_tokenizer.chat_tokenizer(self.chat, self.vocabulary)
+    overhead, after = tokenizer.prompt_overhead, len(tokenizer.after)
+    room = min(self.input_length, self.example_length - self.max_target_length)
+    if overhead >= room or after >= self.max_target_length:
       raise ValueError(
-        f"The chat wrapper takes {made.of_prompt} tokens of a prompt's {room}"
-        f" and {len(made.after)} of an answer's {self.longest_target}, so that"
+        f"The chat template takes {overhead} tokens of a prompt's {room}"
+        f" and {after} of an answer's {self.max_target_length}, so that"
         " nothing else fits. Raise data.input_length, data.target_length or"
         " data.length, or shorten chat.before."
       )
-    return made
+    return tokenizer
+
+  def check(self) -> None:
+    """Raises ValueError if the chat template leaves no room for texts."""
+    _ = self.tokenizer
+
+  @property
+  def end_ids(self) -> tuple[int, ...]:
+    """Ids that end an answer."""
+    return self.tokenizer.end_ids
+
+  @property
+  def pad_id(self) -> int:
+    """The id that fills packed rows and keeps the place of a soft prompt."""
+    return self.vocabulary.pad_id
+
+  @property
+  def start_id(self) -> int | None:
+    """The input before the first token of an example; None if there is none.
+
+    A soft prompt needs an input before it, even if texts of the vocabulary do
+    not start with one.
+    """
+    if self.vocabulary.has_start or self.soft_prompt:
+      return self.vocabulary.bos_id
+    return None
+
+  def prompt_room(self, answer_length: Any) -> Any:
+    """Returns the number of tokens that the text of a prompt may have.
+
+    Args:
+      answer_length: tokens that the answer takes, with the ids after it; an
+        int or an int array.
+    """
+    room = np.minimum(self.input_length, self.example_length - answer_length)
+    return room - self.tokenizer.prompt_overhead
+
+  def truncate_prompt(self, ids: np.ndarray, room: int) -> np.ndarray:
+    """Shortens a prompt to `room` tokens, for evaluation and generation.
+
+    Only training leaves out prompts. With the overflow "skip", the middle of a
+    prompt is cut here.
+    """
+    end = self.overflow is Overflow.END
+    return truncate(ids, room, Overflow.END if end else Overflow.MIDDLE)
+
+  def wrap_prompt(self, ids: np.ndarray) -> np.ndarray:
+    """Adds the ids that stand before and after a prompt."""
+    return np.concatenate([self.tokenizer.before, ids, self.tokenizer.between])
+
+  def context_tokens(self, prompt: np.ndarray) -> np.ndarray:
+    """Returns the model's inputs for a prompt: start, soft prompt, prompt.
+
+    Args:
+      prompt: int32 ids, those around the prompt included.
+    """
+    soft_prompt = np.full([self.soft_prompt], self.pad_id, np.int32)
+    ids = np.concatenate([soft_prompt, prompt])
+    start = [] if self.start_id is None else [self.start_id]
+    if not len(ids):
+      # The first token of an answer needs an input before it.
+      start = [self.vocabulary.bos_id]
+    return np.concatenate([start, ids]).astype(np.int32)
+
+  def encode_options(
+    self, prompts: Sequence[str], options: Sequence[Sequence[str]]
+  ) -> list[EncodedPrompt]:
+    """Tokenizes prompts and their options as a model scores them.
+
+    All options of a prompt share one prompt, truncated so that the longest
+    option fits after it. A prompt without options leaves room for an answer of
+    `max_target_length`.
+
+    Args:
+      prompts: texts.
+      options: the texts of each prompt's options; empty for a generation. An
+        option without tokens has only the ids after an option.
+    """
+    after = self.tokenizer.after
+    max_option = self.max_target_length - len(after)
+    encoded = []
+    for ids, option_ids in self.tokenizer.encode_options(prompts, options):
+      cut = [np.concatenate([x[:max_option], after]) for x in option_ids]
+      longest = max(map(len, cut), default=self.max_target_length)
+      room = int(self.prompt_room(longest))
+      prompt = self.wrap_prompt(self.truncate_prompt(ids, room))
+      trimmed = len(ids) > room or any(len(x) > max_option for x in option_ids)
+      encoded.append(EncodedPrompt(prompt, tuple(cut), trimmed))
+    return encoded
+
+  def without_ends(self, ids: Sequence[int] | np.ndarray) -> np.ndarray:
+    """Removes the ids that end an answer: int32 [n]."""
+    ends = self.end_ids
+    return np.array([i for i in ids if i not in ends], np.int32)
+
+  def decode(self, ids: Sequence[int] | np.ndarray) -> str:
+    """Returns the text of an answer's ids; the ids that end it are removed."""
+    return self.vocabulary.decode(self.without_ends(ids))
 
 
-def _chat_wrapper(chat: config.ChatConfig, vocabulary: Vocabulary) -> Wrapper:
-  """Its texts as ids.
-
-  A blank at the end of a part goes to the text behind it. Where texts of a
-  vocabulary start with a blank (SentencePiece), the whole has one too.
-  """
-  verbatim = vocabulary.verbatim
-  before, between = chat.before, chat.between
-  if verbatim is not vocabulary and not _starts_special(before, vocabulary):
-    before = f" {before}"
-  return Wrapper(
-    vocabulary.encode_special(before.removesuffix(" ")),
-    vocabulary.encode_special(between.removesuffix(" ")),
-    vocabulary.encode_special(chat.after),
-    verbatim,
-    (_last_blank(before), _last_blank(between)),
-  )
+def check_chat_template(separator: Separator, chat: config.ChatConfig) -> None:
+  """Raises ValueError if a separator needs a chat template that is missing."""
+  if separator is Separator.CHAT and not chat.is_set:
+    raise ValueError(
+      'The separator is "chat", but there is no chat template: the model came'
+      " with none. Convert it again with launch.convert --chat=chatml (or"
+      " another), set --config.chat.before, .between and .after for training,"
+      ' or take the separator "plain" or "flan".'
+    )
 
 
-def _last_blank(text: str) -> str:
-  return " " if text.endswith(" ") else ""
-
-
-def _starts_special(text: str, vocabulary: Vocabulary) -> bool:
-  return text.startswith(tuple(vocabulary.special_pieces))
-
-
-def cut(ids: np.ndarray, length: int, overflow: Overflow) -> np.ndarray:
+def truncate(ids: np.ndarray, length: int, overflow: Overflow) -> np.ndarray:
   """Shortens ids to a length.
 
   0 1 2 3 4 5 6 7 8 9 cut to 5 is 0 1 2 8 9 (middle) or 0 1 2 3 4 (end).
@@ -295,26 +284,3 @@ def cut(ids: np.ndarray, length: int, overflow: Overflow) -> np.ndarray:
     return ids[:length]
   tail = length // 2
   return np.concatenate([ids[: length - tail], ids[len(ids) - tail :]])
-
-
-def in_common(one: np.ndarray, other: np.ndarray) -> int:
-  """How many ids two texts have in common at their beginnings."""
-  size = min(len(one), len(other))
-  differ = np.flatnonzero(one[:size] != other[:size])
-  return int(differ[0]) if len(differ) else size
-
-
-def _common_beginnings(one: Any, other: Any) -> Any:
-  """The same of ragged ids [n, None] each, in the graph: int32 [n]."""
-  size = tf.minimum(one.bounding_shape()[1], other.bounding_shape()[1])
-  # Their paddings differ, so that nothing is in common behind an end.
-  first, second = one.to_tensor(-1), other.to_tensor(-2)
-  same = tf.cast(first[:, :size] == second[:, :size], tf.int32)
-  return tf.reduce_sum(tf.math.cumprod(same, axis=1), axis=1)
-
-
-def _member(kind: Any, name: str, value: str) -> Any:
-  known = {member.value: member for member in kind}
-  if value not in known:
-    raise ValueError(name_lists.unknown_name(name, value, known))
-  return known[value]

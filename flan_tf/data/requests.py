@@ -1,75 +1,92 @@
-"""Held-back rows become requests: what a model is asked, and what is right.
+"""Requests: what a model is asked about data-set rows, and the right answers.
 
-rows = read_evaluation_rows(task, dataset, plan.test)     once a task
-asked = prompts_for(task, rows, template)                 once a template
-ids = tokenize_requests(asked, vocabulary, limits)
+rows = read_evaluation_rows(task, dataset, ranges.test).rows   once per task
+requests = render_requests(task, rows, template)               per template
+encoded = encode_requests(requests, prompt_format)
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from flan_tf.data import mixture, prompt_format, prompts, row_ranges
-from flan_tf.data import rows as rows_lib
+from flan_tf.data import prompts, random_draws, row_ranges, rows
+from flan_tf.data.prepared_dataset import PreparedDataset
+from flan_tf.data.prompt_format import PromptFormat
 from flan_tf.task import schema
-from flan_tf.vocab.vocabulary import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
-class EvaluationRow:
-  """One row to evaluate.
+class Example:
+  """A data-set row to evaluate, with its right answers.
 
   Attributes:
-    row: its number in the split.
-    slots: the texts that templates name, `answer` and `options_` among them.
-    options: of a classification, in label order; else empty.
-    answer_index: the right option; -1 for a generation.
+    row_index: number of the row in its TFDS split.
     references: all right answers, at least one.
-    group: rows of one group are judged together; "" if each is alone.
+    options: the options of a classification in label order; empty for a
+      generation.
+    answer_index: index of the right option; -1 for a generation.
+    group: examples of one group are scored together, e.g. all questions about
+      one passage; "" for an example without a group.
+    slots: text of each slot that a template may name, `answer` and `options_`
+      among them; empty where the prompt is written already.
   """
 
-  row: int
-  slots: dict[str, str]
-  options: tuple[str, ...]
-  answer_index: int
+  row_index: int
   references: tuple[str, ...]
+  options: tuple[str, ...] = ()
+  answer_index: int = -1
   group: str = ""
+  slots: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationRows:
-  """The rows of a task that can be evaluated, and how many could not."""
+  """The rows of a task that can be evaluated.
 
-  rows: tuple[EvaluationRow, ...]
-  hidden: int = 0  # the label or all references are not public
-  left_out: int = 0  # the task's fields said keep=False
+  Attributes:
+    rows: the rows with public answers.
+    hidden: number of rows whose label, or whose references, are not public.
+    left_out: number of rows that the task's field function left out
+      (keep=False).
+  """
+
+  rows: tuple[Example, ...]
+  hidden: int = 0
+  left_out: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-  """One row in one wording, as text; `exemplars` stand before it."""
+  """An example in the words of one template.
 
-  row: int
+  Attributes:
+    example: the row and its right answers.
+    prompt: the text that a model reads, with exemplars and markers.
+    template: index of the template among those of the task.
+    part: "test" or "dev", the row range that the row belongs to; "" where that
+      does not matter.
+    exemplars: number of exemplars in the prompt.
+  """
+
+  example: Example
   prompt: str
-  options: tuple[str, ...]
-  answer_index: int
-  references: tuple[str, ...]
-  group: str = ""
+  template: int = 0
+  part: str = ""
   exemplars: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
-class TokenRequest:
-  """A request as ids, with what the separator puts around its parts.
+class EncodedRequest:
+  """A request as token ids.
 
   Attributes:
-    request: what it was made from.
-    prompt: int32 [n].
-    options: int32 [m] each, none empty; of a generation there are none.
-    trimmed: whether the prompt or an option was too long.
+    request: the request.
+    prompt: int32 [n], with the ids that the prompt format puts around it.
+    options: int32 [m] each, none empty; a generation has no options.
+    trimmed: whether the prompt or an option was too long, and was cut.
   """
 
   request: Request
@@ -80,44 +97,30 @@ class TokenRequest:
 
 def read_evaluation_rows(
   task: schema.Task,
-  dataset: rows_lib.Dataset,
+  dataset: PreparedDataset,
   row_range: row_ranges.RowRange,
   limit: int | None = None,
   seed: int = 0,
-  only: np.ndarray | None = None,
+  row_indices: np.ndarray | None = None,
 ) -> EvaluationRows:
-  """Reads rows with public answers.
+  """Reads the rows of a range that have public answers.
 
   Args:
     task: the task.
-    dataset: its data set.
-    row_range: a part of the split plan, e.g. `plan.test`.
-    limit: at most so many usable rows, drawn at random; None takes all.
+    dataset: the task's data set.
+    row_range: the rows to read, e.g. `opened_task.ranges.test`.
+    limit: the maximum number of usable rows, drawn at random; None takes all.
     seed: of that draw.
-    only: numbers of the rows to read, int64 [n]; None for the whole range.
+    row_indices: int64 [n], the numbers of the rows to read; None reads the
+      whole range.
 
   Raises:
     rows.DataCorruptionError: a file cannot be read.
   """
-  numbered = rows_lib.read_rows(dataset, row_range)
-  if only is not None:
-    wanted = np.zeros([len(row_range)], bool)
-    wanted[only - row_range.start] = True
-    numbered = numbered.filter(
-      lambda row: tf.constant(wanted)[row[rows_lib.ROW_INDEX] - row_range.start]
-    )
-  slots = numbered.map(
-    lambda row: {
-      **prompts.fill_slots(task, row),
-      rows_lib.ROW_INDEX: row[rows_lib.ROW_INDEX],
-    },
-    num_parallel_calls=tf.data.AUTOTUNE,
-    deterministic=True,
-  )
-  found: list[EvaluationRow] = []
+  examples: list[Example] = []
   hidden = left_out = 0
-  names = task.available_slots
-  with rows_lib.naming_corrupt_files(dataset, row_range.split):
+  slots = _read_slots(task, dataset, row_range, row_indices)
+  with rows.naming_corrupt_files(dataset, row_range.split):
     for row in slots.as_numpy_iterator():
       references = tuple(filter(None, map(_text, row[prompts.REFERENCES])))
       if not row[prompts.KEEP]:
@@ -125,103 +128,131 @@ def read_evaluation_rows(
       elif row[prompts.HIDDEN] or not references:
         hidden += 1
       else:
-        found.append(
-          EvaluationRow(
-            row=int(row[rows_lib.ROW_INDEX]),
-            slots={name: _text(row[name]) for name in sorted(names)},
+        examples.append(
+          Example(
+            row_index=int(row[rows.ROW_INDEX]),
+            references=references,
             options=tuple(map(_text, row[prompts.OPTIONS])),
             answer_index=int(row[prompts.ANSWER_INDEX]),
-            references=references,
             group=_text(row[prompts.GROUP]),
+            slots={
+              name: _text(row[name]) for name in sorted(task.available_slots)
+            },
           )
         )
-  if limit is not None and len(found) > limit:
-    # Not the first ones: files are often sorted by label.
-    draw = mixture.generator(seed, "evaluation", task.name)
-    chosen = draw.choice(len(found), limit, replace=False)
-    found = [found[i] for i in sorted(chosen)]
-  return EvaluationRows(tuple(found), hidden, left_out)
+  if limit is not None and len(examples) > limit:
+    # Not the first rows: files are often sorted by label.
+    generator = random_draws.random_generator(seed, "evaluation", task.name)
+    chosen = generator.choice(len(examples), limit, replace=False)
+    examples = [examples[i] for i in sorted(chosen)]
+  return EvaluationRows(tuple(examples), hidden, left_out)
 
 
-def prompts_for(
-  task: schema.Task, rows: Sequence[EvaluationRow], template: int
+def render_requests(
+  task: schema.Task,
+  examples: Sequence[Example],
+  template: int,
+  part: str = "",
 ) -> list[Request]:
-  """The rows in one wording.
+  """Writes the requests of examples in the words of one template.
+
+  Args:
+    task: the task of the examples.
+    examples: the rows to ask about.
+    template: index of the template.
+    part: "test" or "dev", kept in each request.
 
   Raises:
-    ValueError: no such template, or one that turns the task around.
+    ValueError: there is no such template, or it is inverse: it does not ask for
+      the answer of the task.
   """
   if template not in task.forward_templates:
     raise ValueError(
-      f"Task {task.name!r}: template {template} cannot be evaluated. Those that"
-      f" ask for the answer: {list(task.forward_templates)}."
+      f"Task {task.name!r}: template {template} cannot be evaluated. Templates"
+      f" that ask for the answer: {list(task.forward_templates)}."
     )
   return [
-    Request(
-      row=row.row,
-      prompt=prompt,
-      options=row.options,
-      answer_index=row.answer_index,
-      references=row.references,
-      group=row.group,
-    )
-    for row, (prompt, _) in zip(
-      rows, render_rows(task, rows, template), strict=True
+    Request(example, prompt, template, part)
+    for example, (prompt, _) in zip(
+      examples,
+      render_prompts_and_targets(task, examples, template),
+      strict=True,
     )
   ]
 
 
-def render_rows(
-  task: schema.Task, rows: Sequence[EvaluationRow], template: int
+def render_prompts_and_targets(
+  task: schema.Task, examples: Sequence[Example], template: int
 ) -> list[tuple[str, str]]:
-  """(prompt, target) of each row; also of a template that turns it around."""
-  if not rows:
+  """Returns (prompt, target) of each example; inverse templates are allowed."""
+  if not examples:
     return []
-  slots = {name: [row.slots[name] for row in rows] for name in rows[0].slots}
-  pair = prompts.render(task, slots, tf.fill([len(rows)], template))
-  texts = (map(_text, part.numpy()) for part in pair)
-  return list(zip(*texts, strict=True))
+  slots = {
+    name: [example.slots[name] for example in examples]
+    for name in examples[0].slots
+  }
+  templates = tf.fill([len(examples)], template)
+  inputs, targets = prompts.render(task, slots, templates)
+  return list(
+    zip(map(_text, inputs.numpy()), map(_text, targets.numpy()), strict=True)
+  )
 
 
-def tokenize_requests(
-  requests: Sequence[Request],
-  vocabulary: Vocabulary,
-  limits: prompt_format.Limits,
-) -> list[TokenRequest]:
-  """Requests as ids; nothing is left out, whatever `limits.overflow` says.
+def encode_requests(
+  requests: Sequence[Request], prompt_format: PromptFormat
+) -> list[EncodedRequest]:
+  """Turns requests into token ids; prompts that are too long are cut.
 
-  All options of a request share one prompt, cut so that the longest option
-  fits behind it. A generation leaves room for `limits.target_length`.
+  No request is left out, even with the overflow "skip". See
+  `PromptFormat.encode_options`.
 
   Raises:
     ValueError: an option has no tokens, so it has no probability.
   """
-  overflow = limits.overflow
-  if overflow is prompt_format.Overflow.SKIP:
-    overflow = prompt_format.Overflow.MIDDLE
-  wrapper = limits.wrapper(vocabulary)
-  most = limits.longest_target - len(wrapper.after)
-  encoded = wrapper.encode_options(
+  encoded = prompt_format.encode_options(
     [request.prompt for request in requests],
-    [request.options for request in requests],
+    [request.example.options for request in requests],
   )
-  out = []
-  for request, (ids, found) in zip(requests, encoded, strict=True):
-    for text, option in zip(request.options, found, strict=True):
-      if not len(option):
+  after = len(prompt_format.tokenizer.after)
+  for request, (_, options, _) in zip(requests, encoded, strict=True):
+    example = request.example
+    for text, ids in zip(example.options, options, strict=True):
+      if len(ids) == after:
         raise ValueError(
-          f"Row {request.row}: option {text!r} has no tokens, so it cannot be"
-          f" ranked. Options: {list(request.options)}."
+          f"Row {example.row_index}: option {text!r} has no tokens, so it cannot"
+          f" be ranked. Options: {list(example.options)}."
           f"\n  prompt: {request.prompt[-200:]!r}"
         )
-    options = [np.concatenate([x[:most], wrapper.after]) for x in found]
-    longest = max(map(len, options), default=limits.longest_target)
-    room = min(limits.input_length, limits.row_length - longest)
-    room -= wrapper.of_prompt
-    prompt = wrapper.prompt(prompt_format.cut(ids, room, overflow))
-    trimmed = len(ids) > room or any(len(x) > most for x in found)
-    out.append(TokenRequest(request, prompt, tuple(options), trimmed))
-  return out
+  return [
+    EncodedRequest(request, prompt, options, trimmed)
+    for request, (prompt, options, trimmed) in zip(
+      requests, encoded, strict=True
+    )
+  ]
+
+
+def _read_slots(
+  task: schema.Task,
+  dataset: PreparedDataset,
+  row_range: row_ranges.RowRange,
+  row_indices: np.ndarray | None,
+) -> tf.data.Dataset:
+  """Reads slots and `row_index` of the chosen rows of a range."""
+  read = rows.read_rows(dataset, row_range)
+  if row_indices is not None:
+    chosen = np.zeros([len(row_range)], bool)
+    chosen[row_indices - row_range.start] = True
+    read = read.filter(
+      lambda row: tf.constant(chosen)[row[rows.ROW_INDEX] - row_range.start]
+    )
+  return read.map(
+    lambda row: {
+      **prompts.fill_slots(task, row),
+      rows.ROW_INDEX: row[rows.ROW_INDEX],
+    },
+    num_parallel_calls=tf.data.AUTOTUNE,
+    deterministic=True,
+  )
 
 
 def _text(value: Any) -> str:

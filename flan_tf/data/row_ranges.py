@@ -1,4 +1,4 @@
-"""Which rows train, which choose templates (dev) and which are reported (test).
+"""Chooses the data-set rows that train, choose templates (dev) and test.
 
     Splits(dev="train", test="validation"), train 67,349 rows, validation 872
 
@@ -7,9 +7,10 @@
       validation  [0:872]
                    test
 
-The rules are the published ones where the splits are as large as published.
-Real directories are smaller or lack splits, so the plan is made from the real
-counts, and says where it departs. No row is ever in two of the three.
+The rules are the published ones if the splits are as large as published. Real
+directories may have smaller splits or lack some. So ranges are computed from
+the numbers of rows that are really there, and notes report every difference. No
+row is in two of the three ranges.
 """
 
 import dataclasses
@@ -18,16 +19,16 @@ from collections.abc import Mapping
 from flan_tf.task import schema
 
 TRAIN_CAP = 30_000
-# A smaller test split is replaced where something larger is held back.
+# A smaller test split is replaced by a larger one, if there is any.
 _FEW_TEST_ROWS = 50
-# Splits that may stand in for a missing test split. Never one named "test":
-# where a task does not name it, its labels are hidden.
+# Splits that may replace a missing test split. A split called "test" is not
+# among them: if a task does not name it, its labels are hidden.
 _HELD_BACK = ("validation", "dev")
 
 
 @dataclasses.dataclass(frozen=True)
 class RowRange:
-  """Rows [start, stop) of a split."""
+  """The rows [start, stop) of a TFDS split."""
 
   split: str
   start: int
@@ -41,8 +42,15 @@ class RowRange:
 
 
 @dataclasses.dataclass(frozen=True)
-class SplitPlan:
-  """Three disjoint row ranges, and what departs from the published rules."""
+class RowRanges:
+  """Three disjoint ranges of a data set's rows.
+
+  Attributes:
+    train: rows to train on and to draw exemplars from.
+    dev: rows that the best template is chosen with.
+    test: rows whose scores are reported.
+    notes: differences from the published rules.
+  """
 
   train: RowRange
   dev: RowRange
@@ -50,116 +58,123 @@ class SplitPlan:
   notes: tuple[str, ...] = ()
 
 
-def plan_splits(
-  source_splits: schema.Splits,
+def choose_row_ranges(
+  splits: schema.Splits,
   counts: Mapping[str, int],
   train_cap: int = TRAIN_CAP,
-) -> SplitPlan:
+) -> RowRanges:
   """Turns the splits that a task names into row ranges.
 
+  Dev is the last `dev_rows` of the training split (a fifth of it at most), or
+  the first `dev_rows` of another split (half of it at most, if test comes from
+  the same split). If the dev split is missing, dev is the end of the training
+  split. If the test split is missing or nearly empty, test is validation, or
+  else the end of the training split.
+
+  If tasks share a training split, each has a stretch of its own, with as many
+  rows as the cap and its dev rows at most, so that no row trains two tasks:
+
+    train  [0:30000][30000:30200] [30200:60200][60200:60400] ... [-3000:]
+            task 0   task 0's dev    task 1      task 1's dev     test of all
+
   Args:
-    source_splits: the splits that the task names.
-    counts: rows of each split that is really there.
-    train_cap: most training rows to keep.
+    splits: the splits that the task names.
+    counts: the number of rows of each split that is really there.
+    train_cap: the maximum number of training rows.
 
-  Returns:
-    The plan. Dev is the last `dev_rows` of the training split (a fifth of it
-    at most) or the first of another split (half of it at most where test comes
-    from the same). A missing dev split gives way to the tail of train; a
-    missing or nearly empty test split to validation, then to the tail of train.
-
-    Tasks that share a training split have a stretch of it each, of the cap and
-    its dev rows at most, so that no row trains two of them:
-
-      train  [0:30000][30000:30200] [30200:60200][60200:60400] ... [-3000:]
-                 0        0's dev        1           1's dev      test of all
+  Raises:
+    ValueError: `train_cap` is not positive.
   """
   if train_cap < 1:
     raise ValueError(f"train_cap is {train_cap}; it must be 1 or more.")
-  named, notes = source_splits, []
   rows = {name: count for name, count in counts.items() if count > 0}
-  total = rows.get(named.train, 0)
-  if named.train and not total:
-    notes.append(
-      f"no training rows: split {named.train!r} {_lack(counts, named.train)}"
-    )
+  total = rows.get(splits.train, 0)
+  dev_split, notes = _dev_split(splits, counts)
+  test_split = _test_split(splits, rows, dev_split)
+  test_from_train = test_split == splits.train
 
-  dev_split = named.dev
-  if dev_split != named.train and dev_split not in rows:
-    notes.append(
-      f"dev rows are the tail of {named.train}, because split {dev_split!r}"
-      f" {_lack(counts, dev_split)}"
-    )
-    dev_split = named.train
-  test_split = _test_split(named, rows, dev_split)
-
-  # Rows given up by train; test stands at the very end.
+  # Test takes the end of the training split, and dev the rows before it.
   fifth = total // 5
-  own_test = min(named.test_rows, fifth) if test_split == named.train else 0
-  begin, end = _stretch(named, total - own_test)
-  own_dev = min(named.dev_rows, fifth // named.parts)
-  dev_start = end - (own_dev if dev_split == named.train else 0)
-  train = RowRange(named.train, begin, min(dev_start, begin + train_cap))
-
-  if dev_split == named.train:
+  test_rows = min(splits.test_rows, fifth) if test_from_train else 0
+  begin, end = _stretch(splits, total - test_rows)
+  dev_start = end
+  if dev_split == splits.train:
+    dev_start = end - min(splits.dev_rows, fifth // splits.parts)
     dev = RowRange(dev_split, dev_start, end)
   else:
     available = rows[dev_split]
     if dev_split == test_split:
       available //= 2
-    dev = RowRange(dev_split, 0, min(named.dev_rows, available))
-  if test_split == named.train:
-    test = RowRange(test_split, total - own_test, total)
+    dev = RowRange(dev_split, 0, min(splits.dev_rows, available))
+  train = RowRange(splits.train, begin, min(dev_start, begin + train_cap))
+  if test_from_train:
+    test = RowRange(test_split, total - test_rows, total)
   else:
     start = len(dev) if dev_split == test_split else 0
     test = RowRange(test_split, start, rows[test_split])
 
-  if test_split != named.test:
-    notes.append(
-      f"test rows are {test}, because {named.test}"
-      f" {_lack(counts, named.test, rows.get(named.test, 0))}"
-    )
-  return SplitPlan(train, dev, test, tuple(notes))
+  if test_split != splits.test:
+    reason = _why_not(counts, splits.test, rows.get(splits.test, 0))
+    notes.append(f"test rows are {test}, because {splits.test} {reason}")
+  return RowRanges(train, dev, test, tuple(notes))
 
 
-def _stretch(named: schema.Splits, total: int) -> tuple[int, int]:
-  """[begin, end) of a training split that is one task's own."""
-  if named.parts == 1:
+def _dev_split(
+  splits: schema.Splits, counts: Mapping[str, int]
+) -> tuple[str, list[str]]:
+  """Returns the split that dev rows come from, and notes on missing splits."""
+  notes = []
+  if splits.train and not counts.get(splits.train):
+    reason = _why_not(counts, splits.train)
+    notes.append(f"no training rows: split {splits.train!r} {reason}")
+  if splits.dev == splits.train or counts.get(splits.dev):
+    return splits.dev, notes
+  reason = _why_not(counts, splits.dev)
+  notes.append(
+    f"dev rows are the tail of {splits.train}, because split"
+    f" {splits.dev!r} {reason}"
+  )
+  return splits.train, notes
+
+
+def _stretch(splits: schema.Splits, total: int) -> tuple[int, int]:
+  """Returns [begin, end) of the training rows that one task may use."""
+  if splits.parts == 1:
     return 0, total
-  size = min(total // named.parts, TRAIN_CAP + named.dev_rows)
-  return named.part * size, (named.part + 1) * size
+  size = min(total // splits.parts, TRAIN_CAP + splits.dev_rows)
+  return splits.part * size, (splits.part + 1) * size
 
 
 def _test_split(
-  named: schema.Splits, rows: Mapping[str, int], dev_split: str
+  splits: schema.Splits, rows: Mapping[str, int], dev_split: str
 ) -> str:
-  """The split that test rows come from."""
-  if named.test == named.train:
-    return named.test
-  own = rows.get(named.test, 0)
-  if named.test == dev_split:
-    own -= min(named.dev_rows, own // 2)
-  if own >= _FEW_TEST_ROWS:
-    return named.test
+  """Returns the split that test rows come from."""
+  if splits.test == splits.train:
+    return splits.test
 
-  def share(split: str) -> int:
+  def rows_left(split: str) -> int:
+    """Counts the rows of a split that dev does not take."""
     count = rows.get(split, 0)
-    return (
-      count - min(named.dev_rows, count // 2) if split == dev_split else count
-    )
+    if split == dev_split:
+      count -= min(splits.dev_rows, count // 2)
+    return count
 
+  named = rows_left(splits.test)
+  if named >= _FEW_TEST_ROWS:
+    return splits.test
   candidates = [
     split
-    for split in dict.fromkeys((named.dev, *_HELD_BACK))
-    if split not in (named.train, named.test)
+    for split in dict.fromkeys((splits.dev, *_HELD_BACK))
+    if split not in (splits.train, splits.test)
   ]
-  best = max(candidates, key=share, default="")
-  if best and share(best) > own:
+  best = max(candidates, key=rows_left, default="")
+  if best and rows_left(best) > named:
     return best
-  return named.test if own else named.train
+  return splits.test if named else splits.train
 
 
-def _lack(counts: Mapping[str, int], split: str, rows: int = 0) -> str:
+def _why_not(counts: Mapping[str, int], split: str, rows: int = 0) -> str:
+  """Says why a split cannot be used as it is."""
   if rows:
     return f"has {rows} rows" if rows > 1 else "has 1 row"
   return "is empty" if split in counts else "is not there"

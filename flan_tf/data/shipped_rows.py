@@ -1,11 +1,12 @@
-"""Rows written for this project become a prepared TFDS directory.
+"""Writes rows from JSON lines as a prepared TFDS directory.
 
-`rows_dir` holds one file a data set, `super_glue_rte.jsonl` for
-`super_glue/rte`, and a line a row:
+The rows that are shipped with this project are in such files. `rows_dir` holds
+one file per data set, `super_glue_rte.jsonl` for `super_glue/rte`, with one row
+per line:
 
     {"split": "train", "row": {"premise": "...", "label": "entailment", ...}}
 
-They are written in the data set's own TFDS features, so everything downstream
+Rows are written with the TFDS features of the real data set, so that all code
 reads them exactly as it reads the real data set.
 """
 
@@ -25,20 +26,22 @@ from absl import logging
 
 from flan_tf.task import schema
 
-# Says which rows a directory was made from; its absence says "not ours".
+# File with a digest of the rows that a directory was made from. A directory
+# without this file was prepared by someone else.
 _STAMP = "sample_rows.sha256"
 
 
 def file_name(dataset: str) -> str:
-  """The rows file of a data set: "super_glue/rte" -> "super_glue_rte.jsonl"."""
+  """Names the file of a data set: super_glue/rte gives super_glue_rte.jsonl."""
   return dataset.replace("/", "_") + ".jsonl"
 
 
-def read_sample_rows(path: str | os.PathLike) -> dict[str, list[Any]]:
-  """Reads a rows file: split -> rows, in file order.
+def read_rows_file(path: str | os.PathLike) -> dict[str, list[Any]]:
+  """Reads a file of rows as {split: rows in file order}.
 
   Raises:
-    ValueError: a line is not {"split": ..., "row": {...}}; names file and line.
+    ValueError: a line is not {"split": ..., "row": {...}}; the message names
+      file and line.
   """
   rows: dict[str, list[Any]] = {}
   lines = pathlib.Path(path).read_text(encoding="utf-8").split("\n")
@@ -57,47 +60,48 @@ def read_sample_rows(path: str | os.PathLike) -> dict[str, list[Any]]:
 
 
 def feature_row(features: Any, row: Mapping[str, Any]) -> dict[str, Any]:
-  """One written row as TFDS would yield it: class names become numbers.
+  """Returns a row from a file as TFDS would yield it, e.g. labels as numbers.
 
   Args:
     features: `tfds.builder(name).info.features`.
-    row: the value of "row" in a line of a rows file.
+    row: the value of "row" in a line of a file of rows.
   """
   example = features.serialize_example(features.encode_example(row))
   return features.deserialize_example(example)
 
 
-def prepare_sample_rows(
+def prepare_shipped_rows(
   tasks: Iterable[schema.Task],
   rows_dir: str | os.PathLike,
   out_dir: str | os.PathLike,
 ) -> str:
-  """Writes the rows files of these tasks as a TFDS directory.
+  """Writes the rows of the tasks' data sets as a TFDS directory.
 
-  A data set is written whole or not at all, and skipped where `out_dir` holds
-  it already. A directory that someone else prepared there is left alone.
+  A data set is written completely or not at all. It is skipped if `out_dir`
+  has the same rows already, or a data set that someone else prepared.
 
   Args:
-    tasks: whose data sets are wanted; those without a rows file are left out.
+    tasks: the tasks; those without a file of rows are left out.
     rows_dir: the folder of the .jsonl files.
-    out_dir: the TFDS data directory to make; local.
+    out_dir: the TFDS data directory to write, local.
 
   Returns:
-    `out_dir`, for `data_dir=`.
+    `out_dir`.
 
   Raises:
-    ValueError: a row does not fit the data set's features; names the line.
+    ValueError: a row does not fit the data set's features; the message names
+      the row.
   """
   out_dir = pathlib.Path(out_dir)
   out_dir.mkdir(parents=True, exist_ok=True)
   for name in dict.fromkeys(task.source.name for task in tasks):
     path = pathlib.Path(rows_dir) / file_name(name)
     if not path.exists():
-      logging.info("No rows were written for %s: %s is absent.", name, path)
+      logging.info("%s has no file of rows: there is no %s.", name, path)
       continue
     stamp = _stamp(path)
-    made = [p.read_text() for p in _stamps(out_dir / name)]
-    if made != [stamp]:
+    present = [path.read_text() for path in _stamps(out_dir / name)]
+    if present != [stamp]:
       _prepare(name, path, out_dir, stamp)
   return str(out_dir)
 
@@ -109,14 +113,18 @@ def write_dataset(
   version: str,
   splits: Mapping[str, Iterable[Any]],
 ) -> None:
-  """Writes rows as one shard a split, with the metadata that TFDS reads.
+  """Writes rows as one file per split, with the metadata that TFDS reads.
 
   Args:
-    folder: the version directory to fill; it exists.
-    dataset: the name without its config: files are `{dataset}-train.tfrecord-`.
-    features: tfds features.
+    folder: the directory of the version to write; it must exist.
+    dataset: name of the data set without its config. Files are called
+      `{dataset}-train.tfrecord-...`.
+    features: the TFDS features.
     version: e.g. "1.0.2".
-    splits: split name -> rows.
+    splits: {name of a split: its rows}.
+
+  Raises:
+    ValueError: a row does not fit the features.
   """
   infos = []
   for split, rows in splits.items():
@@ -126,7 +134,7 @@ def write_dataset(
       for count, row in enumerate(rows, 1):
         try:
           record = features.serialize_example(features.encode_example(row))
-        except Exception as error:  # TFDS raises many kinds
+        except Exception as error:  # TFDS raises many types.
           raise ValueError(
             f"{dataset}, split {split!r}, row {count - 1} does not fit its"
             f" features {list(features)}: {error}\n  row: {row!r}"
@@ -147,15 +155,19 @@ def write_dataset(
 def _prepare(
   name: str, path: pathlib.Path, out_dir: pathlib.Path, stamp: str
 ) -> None:
+  """Writes one data set into a temporary directory, then renames that."""
   root = pathlib.Path(tempfile.mkdtemp(prefix=".incomplete-", dir=out_dir))
   try:
-    # An empty directory: what `out_dir` holds must not speak for TFDS.
+    # In an empty directory, TFDS takes the features from its own code and not
+    # from a data set that `out_dir` may hold.
     builder = tfds.builder(name, data_dir=str(root))
-    # Below a config's folder, where the name leaves the default config out.
+    # This path has the default config, which the name may leave out.
     work = pathlib.Path(builder.data_path)
     target = out_dir / work.relative_to(root)
     if target.exists() and not (target / _STAMP).exists():
-      logging.info("%s is a data set that is not ours; left as it is.", target)
+      logging.info(
+        "%s was prepared by someone else; it stays as it is.", target
+      )
       return
     work.mkdir(parents=True)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -165,7 +177,7 @@ def _prepare(
         builder.name,
         builder.info.features,
         str(builder.version),
-        read_sample_rows(path),
+        read_rows_file(path),
       )
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from error
@@ -176,7 +188,7 @@ def _prepare(
     try:
       os.rename(work, target)
     except OSError:
-      # Another process was faster; its rows are the same.
+      # Another process wrote the same rows in the meantime.
       if not (target / _STAMP).exists():
         raise
   finally:
@@ -184,11 +196,11 @@ def _prepare(
 
 
 def _stamps(folder: pathlib.Path) -> list[pathlib.Path]:
-  """Stamps of the versions in a data set's folder."""
+  """Lists the stamp files of the versions in a data set's folder."""
   return [*folder.glob(f"*/{_STAMP}"), *folder.glob(f"*/*/{_STAMP}")]
 
 
 def _stamp(path: pathlib.Path) -> str:
-  """Changes with the rows and with the features that TFDS has for them."""
+  """Returns a digest of the rows and of the version of TFDS."""
   version = importlib.metadata.version("tensorflow_datasets")
   return hashlib.sha256(path.read_bytes() + version.encode()).hexdigest()

@@ -1,11 +1,23 @@
-"""Evaluation: prompts in, answers out, and how good they are.
+"""Evaluation: scores of a model on tasks, as in the paper.
 
-`loaded` holds the weights, `scoring` and `decoding` the programs with them,
-`model` both; `predictions` answers requests, `protocol` asks over all
-templates, `answering` answers what somebody wrote.
+Read in this order:
 
-`asking` writes the requests of a task, and `journal` keeps the answers, so that
-a stopped evaluation goes on. `measures` makes numbers of them with `metrics`,
-`intervals` says how sure these are, and `paired` how sure a difference is.
-`results` is one value of the numbers, which is kept as JSON.
+    evaluation_config    settings
+    protocol             the evaluation of a model, step by step
+    task_requests        what is asked, in a fixed order
+    scored_prediction    the record of one answer with its score
+    prediction_log       answers on disk, so that an evaluation can resume
+    scoring              scores of answers, and metrics of sets of answers
+    metrics              the table of metrics by name; metric is one of them,
+                         and classification_metrics, text_metrics and
+                         qa_metrics compute them
+    bootstrap            intervals of scores; metric_sums makes them fast
+    paired               the difference of two models, with its interval
+    task_summary         the result of a task, from its predictions
+    results              all numbers of an evaluation: results.json; task_result
+                         holds those of one task
+    control              the positive control
+    fingerprint, package_versions   what the numbers depend on
+
+Predictions themselves are made in `flan_tf.inference`.
 """

@@ -1,4 +1,4 @@
-"""The versions of what computes an evaluation's numbers."""
+"""Versions of the packages that compute an evaluation's numbers."""
 
 import importlib.metadata
 import platform
@@ -16,14 +16,14 @@ _NAMES = (
 )
 
 
-def versions() -> dict[str, str]:
-  """Package -> version, Python's own among them."""
+def package_versions() -> dict[str, str]:
+  """Returns package -> version, with Python's own version."""
   import tensorflow as tf
 
   return {
     "python": platform.python_version(),
     "flan_tf": __version__,
-    # A distribution of it may have another name.
+    # TensorFlow may be installed under another distribution name.
     "tensorflow": tf.__version__,
     **{name: importlib.metadata.version(name) for name in _NAMES},
   }

@@ -1,34 +1,39 @@
-"""Two models on the same rows: their difference, and how sure it is.
+"""Two models on the same rows: their difference, and its uncertainty.
 
-Both are drawn again with the same rows (paired bootstrap), so that what makes a
-row hard for both does not count. Beside it stand the answers that one model won
-and lost against the other, as McNemar's test counts them.
+The bootstrap draws the same rows for both models. So rows that are hard for
+both do not widen the interval. As in McNemar's test, the answers that one model
+won and lost against the other are counted, too.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
-from flan_tf.data import mixture
-from flan_tf.eval import bootstrap, prediction_log, scoring
+from flan_tf.data import random_draws
+from flan_tf.eval import bootstrap, scoring
+from flan_tf.eval.prediction_log import TaskLog
+from flan_tf.eval.scored_prediction import ScoredPrediction
+
+# Predictions by (template, row).
+_Table = Mapping[tuple[int, int], ScoredPrediction]
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-  """How far the second model is above the first one, on a task.
+  """The second model's score minus the first model's score, on one task.
 
   Attributes:
-    task: its name.
+    task: name of the task.
     metric: the headline metric.
     value: difference of the means over templates, in points; nan if undefined.
-    interval: the ends of its 95 % interval; None where there is none.
-    rows: test rows that both answered.
-    won: answers (a row in one template) where the second model scores higher.
-    lost: where the first one does; both are None where the models were asked
-      in different templates.
-    left_out: rows that one of them alone answered, or with another right
-      answer.
+    interval: its 95 % bootstrap interval; None if there is none.
+    rows: number of test rows that both models answered.
+    won: number of answers (a row in one template) where the second model
+      scores higher; None if the models were asked in different templates.
+    lost: number of answers where the first model scores higher, or None.
+    left_out: number of rows that only one model answered, or for which the two
+      logs have different right answers.
   """
 
   task: str
@@ -42,7 +47,7 @@ class Difference:
 
   @property
   def is_clear(self) -> bool:
-    """Whether the interval leaves 0 out."""
+    """True if the interval excludes 0."""
     return self.interval is not None and (
       self.interval[0] > 0 or self.interval[1] < 0
     )
@@ -51,82 +56,113 @@ class Difference:
 def difference(
   task: str,
   metric: str,
-  first: Sequence[prediction_log.PredictionLine],
-  second: Sequence[prediction_log.PredictionLine],
+  first: TaskLog,
+  second: TaskLog,
   seed: int = 0,
   resamples: int = 1_000,
 ) -> Difference | None:
-  """Compares two models' predictions; None if they share no row.
+  """Compares the predictions of two models on the test rows of a task.
 
   Args:
-    task: its name.
+    task: name of the task.
     metric: the headline metric.
-    first: predictions of one model.
-    second: of the other one.
-    seed: of the draws.
-    resamples: how many there are.
+    first: log of one model.
+    second: log of the other model.
+    seed: seed of the draws.
+    resamples: number of draws.
+
+  Returns:
+    The difference; None if the models share no row.
   """
-  one, other = tables = _table(first), _table(second)
-  answers = [
-    {row: _right(line) for (_, row), line in table.items()} for table in tables
+  references = [_references_by_row(log.test) for log in (first, second)]
+  all_rows = sorted({*references[0], *references[1]})
+  rows = [
+    row
+    for row in all_rows
+    if row in references[0]
+    and row in references[1]
+    and references[0][row] == references[1][row]
   ]
-  every = sorted({*answers[0], *answers[1]})
-  rows = [r for r in every if r in answers[0] and r in answers[1]]
-  rows = [row for row in rows if answers[0][row] == answers[1][row]]
   if not rows:
     return None
-  models = [
-    [
-      [table[template, row] for row in rows]
-      for template in sorted({template for template, _ in table})
-    ]
-    for table in tables
-  ]
-  value = [
-    bootstrap.mean(
-      np.array([[scoring.measure([metric], x)[metric] for x in by_template]])
-    )
-    for by_template in models
-  ]
-  random = mixture.generator(seed, "bootstrap", task)
-  drawn = bootstrap.draw(metric, models, random, resamples)
-  ends = None
-  if drawn is not None:
-    ends = bootstrap.ends(bootstrap.mean(drawn[1]) - bootstrap.mean(drawn[0]))
-  won, lost = _won_and_lost(one, other, set(rows))
+  models = [_by_template(log.test, rows) for log in (first, second)]
+  means = [_mean_score(metric, by_template) for by_template in models]
+  won, lost = _count_won_and_lost(first.test, second.test, set(rows))
   return Difference(
     task=task,
     metric=metric,
-    value=float(value[1][0] - value[0][0]),
-    interval=ends,
+    value=means[1] - means[0],
+    interval=_difference_interval(task, metric, models, seed, resamples),
     rows=len(rows),
     won=won,
     lost=lost,
-    left_out=len(every) - len(rows),
+    left_out=len(all_rows) - len(rows),
   )
 
 
-def _table(lines) -> dict[tuple[int, int], prediction_log.PredictionLine]:
+def _references_by_row(table: _Table) -> dict[int, object]:
+  """Returns for each row its right answers.
+
+  For a classification these are the index of the right option, because two
+  wordings of a task may have different names for the same option.
+  """
   return {
-    (line.template, line.row): line
-    for line in lines
-    if line.part == prediction_log.TEST
+    row: scored.example.references
+    if scored.prediction.choice is None
+    else scored.example.answer_index
+    for (_, row), scored in table.items()
   }
 
 
-def _right(line: prediction_log.PredictionLine) -> object:
-  """What must be equal of the same row, also where options have other names."""
-  return line.references if line.choice is None else line.answer_index
+def _by_template(
+  table: _Table, rows: Sequence[int]
+) -> list[list[ScoredPrediction]]:
+  """Returns for each template its predictions on the given rows."""
+  return [
+    [table[template, row] for row in rows]
+    for template in sorted({template for template, _ in table})
+  ]
 
 
-def _won_and_lost(first, second, rows) -> tuple[int | None, int | None]:
+def _mean_score(
+  metric: str, by_template: Sequence[Sequence[ScoredPrediction]]
+) -> float:
+  scores = [
+    scoring.compute_metrics([metric], predictions)[metric]
+    for predictions in by_template
+  ]
+  return float(bootstrap.mean_over_templates(np.array([scores]))[0])
+
+
+def _difference_interval(
+  task: str,
+  metric: str,
+  models: Sequence[Sequence[Sequence[ScoredPrediction]]],
+  seed: int,
+  resamples: int,
+) -> bootstrap.Interval | None:
+  random = random_draws.random_generator(seed, "bootstrap", task)
+  drawn = bootstrap.draw_scores(metric, models, random, resamples)
+  if drawn is None:
+    return None
+  first, second = map(bootstrap.mean_over_templates, drawn)
+  return bootstrap.percentile_interval(second - first)
+
+
+def _count_won_and_lost(
+  first: _Table, second: _Table, rows: Collection[int]
+) -> tuple[int | None, int | None]:
+  """Returns the numbers of answers that the second model won and lost.
+
+  Both are None if the models were asked in different templates.
+  """
   if {template for template, _ in first} != {
     template for template, _ in second
   }:
     return None, None
   gains = [
-    second[key].score - line.score
-    for key, line in first.items()
-    if key[1] in rows
+    second[template, row].score - scored.score
+    for (template, row), scored in first.items()
+    if row in rows
   ]
   return sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)

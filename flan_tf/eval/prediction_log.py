@@ -1,147 +1,114 @@
-"""Predictions kept on disk while they are made: a stopped evaluation goes on.
+"""Prediction logs: predictions on disk, written while they are made.
 
-    OUTPUT/predictions/<label>/<task>.jsonl           of a task that is done
-    OUTPUT/predictions/<label>/<task>.parts/00003.jsonl   chunk 3, while it runs
+    OUTPUT/predictions/LABEL/TASK.jsonl               log of a finished task
+    OUTPUT/predictions/LABEL/TASK.parts/00003.jsonl   chunk 3 of a running task
 
-Each file begins with its header, {"header": {...}}; a line of it is a `PredictionLine`.
-A task's requests are answered in chunks of a fixed number. A chunk is written
-whole, under another name first, and never changes: what a chunk holds does not
-depend on when a run was stopped. Whoever goes on must ask for the same: another
-header is refused. Local or gs://, where files cannot be appended to.
+Each file is JSON lines: first the header, {"header": {...}}, then one line per
+`ScoredPrediction`. The header has everything that predictions depend on: the
+settings, and fingerprints of weights and requests. A stopped evaluation resumes
+only with an equal header.
 
-A number keeps its value: JSON has the shortest digits that give it back.
+The requests of a task are answered in chunks of a fixed size. A chunk is first
+written under a temporary name and then renamed, so that a chunk that is there
+is complete. Its contents do not depend on where an evaluation was stopped.
+Files are never appended to, because gs:// cannot do that.
+
+JSON writes the shortest digits that give a float back, so no number changes.
 """
 
 import dataclasses
+import functools
 import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import tensorflow as tf
+
 from flan_tf import json_lines
+from flan_tf.eval.scored_prediction import ScoredPrediction
 
 SCHEMA = 1
+# The row ranges of a task, as `Request.part` names them.
 TEST, DEV = "test", "dev"
 _HEADER = "header"
-# Says where the weights came from; weights that moved are the same.
-_FOR_PEOPLE = "checkpoint"
+# The header's key that may differ when an evaluation resumes: the folder of the
+# weights. A fingerprint of the weights themselves is in the header, too.
+_NOT_COMPARED = "checkpoint"
+_MOST_CHARACTERS = 80  # of a value in an error message
 
 
 class PredictionLogError(ValueError):
-  """A file of predictions is that of another evaluation."""
-
-
-@dataclasses.dataclass(frozen=True)
-class PredictionLine:
-  """One answered request.
-
-  Attributes:
-    part: `test` or `dev`.
-    template: its index among the task's templates.
-    row: its number in the split.
-    prompt: as it was asked, exemplars and markers in it.
-    exemplars: how many stand before the query.
-    trimmed: whether the prompt was too long and lost a part.
-    answer: the option that was chosen, or the continuation.
-    references: all right answers.
-    group: rows of one group are judged together; "" if each is alone.
-    right: of a classification whether the answer is a right one; of a
-      generation whether it equals one after the metric's own normalization,
-      None where the metric has none.
-    score: this example's value of the headline metric, 0 to 100; of a metric
-      that has values of whole sets alone what the header's "line_score" says.
-    options: of a classification; the four below, too.
-    answer_index: the right option; -1 for a generation.
-    choice: the option that was chosen; None for a generation.
-    scores: log-probability of each option.
-    values: what the options were ranked by.
-  """
-
-  part: str
-  template: int
-  row: int
-  prompt: str
-  exemplars: int
-  trimmed: bool
-  answer: str
-  references: tuple[str, ...]
-  group: str
-  right: bool | None
-  score: float
-  options: tuple[str, ...] = ()
-  answer_index: int = -1
-  choice: int | None = None
-  scores: tuple[float, ...] = ()
-  values: tuple[float, ...] = ()
-
-  def to_json(self) -> dict[str, Any]:
-    """Without what only a classification has, for a generation."""
-    value = dataclasses.asdict(self)
-    if self.choice is None:
-      for name in ("options", "answer_index", "choice", "scores", "values"):
-        del value[name]
-    return value
-
-  @classmethod
-  def from_json(cls, value: Mapping[str, Any]) -> "PredictionLine":
-    given: dict[str, Any] = {
-      name: tuple(item) if isinstance(item, list) else item
-      for name, item in value.items()
-    }
-    return cls(**given)
+  """A prediction log belongs to another evaluation."""
 
 
 def folder_of(output: str, label: str) -> str:
-  """The folder of a model's predictions; a label may be any text."""
-  import tensorflow as tf
+  """Returns the folder of a model's prediction logs.
 
+  Args:
+    output: output folder of the evaluation.
+    label: label of the model, any text.
+  """
   name = re.sub(r"[^\w.-]+", "_", label).strip("_")
   return tf.io.gfile.join(output, "predictions", name)
 
 
-def read(output: str, label: str, task: str) -> list[PredictionLine]:
-  """The predictions of a task that is done, in an evaluation's folder.
+@dataclasses.dataclass(frozen=True)
+class TaskLog:
+  """The log of a finished task, read once and passed on.
 
-  Raises:
-    FileNotFoundError: there are none.
-    ValueError: the file is not one of predictions.
+  Attributes:
+    header: everything that the predictions depend on, as JSON values.
+    predictions: all predictions, in the order of the requests.
   """
-  return read_task(folder_of(output, label), task)
+
+  header: Mapping[str, Any]
+  predictions: tuple[ScoredPrediction, ...]
+
+  @functools.cached_property
+  def test(self) -> dict[tuple[int, int], ScoredPrediction]:
+    """Predictions on test rows by (template, row)."""
+    return {
+      (scored.request.template, scored.example.row_index): scored
+      for scored in self.predictions
+      if scored.request.part == TEST
+    }
 
 
-def read_task(folder: str, task: str) -> list[PredictionLine]:
-  """As `read`, in the folder that `folder_of` gives."""
-  import tensorflow as tf
-
-  path = _path(folder, task)
-  if not tf.io.gfile.exists(path):
-    raise FileNotFoundError(
-      f"There are no predictions at {path}. `launch.evaluate` keeps them."
-    )
-  return _read(path)[1]
-
-
-def read_header(folder: str, task: str) -> dict[str, Any]:
-  """The header of a task that is done: what it was asked, and how."""
-  import tensorflow as tf
-
-  with tf.io.gfile.GFile(_path(folder, task)) as file:
-    return json.loads(file.readline())[_HEADER]
-
-
-class PredictionLog:
-  """The chunks of one task's predictions.
+def read_log(folder: str, task: str) -> TaskLog:
+  """Reads the log of a finished task.
 
   Args:
-    folder: as `folder_of` gives it; empty to keep nothing.
-    task: its name.
-    header: JSON values that say what is asked; equal for going on.
-    requests: how many the task has.
-    chunk: requests of a chunk; the last one may have fewer.
+    folder: the folder that `folder_of` returns.
+    task: name of the task.
 
   Raises:
-    JournalError: predictions of another header are there.
+    FileNotFoundError: the folder has no log of the task.
+    ValueError: the file is not a prediction log.
+  """
+  path = _log_path(folder, task)
+  if not tf.io.gfile.exists(path):
+    raise FileNotFoundError(
+      f"There are no predictions at {path}. `launch.evaluate` writes"
+      " them there."
+    )
+  header, predictions = _read_file(path)
+  return TaskLog(header, tuple(predictions))
+
+
+class PredictionLogWriter:
+  """Writes the predictions of one task, chunk by chunk, and reads them back.
+
+  Args:
+    folder: the folder that `folder_of` returns; "" writes nothing.
+    task: name of the task.
+    header: everything that the predictions depend on, as JSON values.
+    requests: number of requests of the task.
+    chunk: number of requests of a chunk; the last one may have fewer.
+
+  Raises:
+    PredictionLogError: the folder has a log of the task with another header.
   """
 
   def __init__(
@@ -152,9 +119,6 @@ class PredictionLog:
     requests: int,
     chunk: int,
   ):
-    import tensorflow as tf
-
-    self._files = tf.io.gfile
     self._header = {
       "schema": SCHEMA,
       "task": task,
@@ -163,116 +127,130 @@ class PredictionLog:
       "chunk": chunk,
     }
     self._requests, self._chunk = requests, chunk
-    self._folder, self._path = folder, _path(folder, task)
+    self._folder, self._path = folder, _log_path(folder, task)
     self._parts = self._path.removesuffix(".jsonl") + ".parts"
-    self._done: list[PredictionLine] = []
+    # Predictions of the finished log; fewer than all if it was cut short.
+    self._finished: list[ScoredPrediction] = []
     if not folder:
       return
-    if self._files.exists(self._path):
-      self._done = self._checked(self._path)
-    if self._is_done:
-      self._remove_parts()  # A run may have been stopped before it did.
+    if tf.io.gfile.exists(self._path):
+      self._finished = self._read_checked(self._path)
+    if self._is_finished:
+      # A run may have been stopped before it removed them.
+      self._remove_parts()
     else:
-      self._files.makedirs(self._parts)
+      tf.io.gfile.makedirs(self._parts)
 
   def __len__(self) -> int:
-    """How many chunks there are."""
+    """Returns the number of chunks."""
     return -(-self._requests // self._chunk)
 
   def requests_of(self, number: int) -> range:
-    """The requests of a chunk."""
+    """Returns the numbers of the requests of a chunk."""
     begin = number * self._chunk
     return range(begin, min(begin + self._chunk, self._requests))
 
-  def read(self, number: int) -> list[PredictionLine] | None:
-    """The lines of a chunk; None if it was never written, or not to its end."""
-    wanted = self.requests_of(number)
-    if len(self._done) >= wanted.stop:
-      return self._done[wanted.start : wanted.stop]
-    path = self._part(number)
-    if not self._folder or not self._files.exists(path):
+  def read(self, number: int) -> list[ScoredPrediction] | None:
+    """Returns the predictions of a chunk, or None if it is incomplete."""
+    numbers = self.requests_of(number)
+    if len(self._finished) >= numbers.stop:
+      return self._finished[numbers.start : numbers.stop]
+    path = self._chunk_path(number)
+    if not self._folder or not tf.io.gfile.exists(path):
       return None
-    lines = self._checked(path)
-    return lines if len(lines) == len(wanted) else None
+    predictions = self._read_checked(path)
+    return predictions if len(predictions) == len(numbers) else None
 
-  def write(self, number: int, lines: Sequence[PredictionLine]) -> None:
-    """Keeps the lines of a chunk."""
+  def write(self, number: int, predictions: Sequence[ScoredPrediction]) -> None:
+    """Writes the predictions of a chunk."""
     if self._folder:
-      self._write(self._part(number), lines)
+      self._write_file(self._chunk_path(number), predictions)
 
   def finish(self) -> None:
-    """Makes one file of all chunks, each of which must be there."""
-    if not self._folder or self._is_done:
+    """Joins all chunks in one file and removes them.
+
+    Raises:
+      PredictionLogError: a chunk is missing.
+    """
+    if not self._folder or self._is_finished:
       return
-    self._write(self._path, self._all())
+    self._write_file(self._path, self._all_predictions())
     self._remove_parts()
 
-  def _all(self) -> Iterator[PredictionLine]:
+  def _all_predictions(self) -> Iterator[ScoredPrediction]:
     for number in range(len(self)):
-      lines = self.read(number)
-      if lines is None:
+      predictions = self.read(number)
+      if predictions is None:
         raise PredictionLogError(
-          f"{self._part(number)} is not there, or not whole, though it was"
-          " written. Start the evaluation again: it asks what is missing."
+          f"{self._chunk_path(number)} was written, but is missing or cut short"
+          " now. Start the evaluation again: it makes only the missing"
+          " predictions."
         )
-      yield from lines
+      yield from predictions
 
   @property
-  def _is_done(self) -> bool:
-    return len(self._done) == self._requests
+  def _is_finished(self) -> bool:
+    return len(self._finished) == self._requests
 
-  def _part(self, number: int) -> str:
-    return self._files.join(self._parts, f"{number:05d}.jsonl")
+  def _chunk_path(self, number: int) -> str:
+    return tf.io.gfile.join(self._parts, f"{number:05d}.jsonl")
 
-  def _checked(self, path: str) -> list[PredictionLine]:
-    """The lines of a file that has our header; none if it was cut short."""
-    header, lines = _read(path)
-    if not header:  # Not even that is whole.
+  def _read_checked(self, path: str) -> list[ScoredPrediction]:
+    """Returns the predictions of a file; none if its header was cut short.
+
+    Raises:
+      PredictionLogError: the file has another header.
+    """
+    header, predictions = _read_file(path)
+    if not header:
       return []
     different = [
-      f"{name} is {_short(self._header.get(name))} now, was"
-      f" {_short(header.get(name))}"
-      for name in sorted({*self._header, *header} - {_FOR_PEOPLE})
+      f"{name} is {_shortened(self._header.get(name))} now, was"
+      f" {_shortened(header.get(name))}"
+      for name in sorted({*self._header, *header} - {_NOT_COMPARED})
       if self._header.get(name) != header.get(name)
     ]
     if different:
       raise PredictionLogError(
         f"{path} has the predictions of another evaluation:"
-        f" {'; '.join(different)}. Choose another --output, or begin anew with"
-        " --restart, which removes them."
+        f" {'; '.join(different)}. Choose another --output, or start over with"
+        " --restart, which removes these predictions."
       )
-    return lines
+    return predictions
 
-  def _write(self, path: str, lines: Iterable[PredictionLine]) -> None:
-    # Under another name first: a file that is there is whole.
-    with self._files.GFile(f"{path}.tmp", "w") as file:
-      header = {_HEADER: self._header}
-      for value in itertools.chain([header], (x.to_json() for x in lines)):
+  def _write_file(
+    self, path: str, predictions: Iterable[ScoredPrediction]
+  ) -> None:
+    # The temporary name makes sure that a file at `path` is complete.
+    with tf.io.gfile.GFile(f"{path}.tmp", "w") as file:
+      lines = (scored.to_json() for scored in predictions)
+      for value in itertools.chain([{_HEADER: self._header}], lines):
         file.write(json.dumps(value, ensure_ascii=False) + "\n")
-    self._files.rename(f"{path}.tmp", path, overwrite=True)
+    tf.io.gfile.rename(f"{path}.tmp", path, overwrite=True)
 
   def _remove_parts(self) -> None:
-    if self._files.exists(self._parts):
-      self._files.rmtree(self._parts)
+    if tf.io.gfile.exists(self._parts):
+      tf.io.gfile.rmtree(self._parts)
 
 
-def _path(folder: str, task: str) -> str:
-  import tensorflow as tf
-
+def _log_path(folder: str, task: str) -> str:
   return tf.io.gfile.join(folder, f"{task}.jsonl")
 
 
-def _read(path: str) -> tuple[dict[str, Any], list[PredictionLine]]:
-  """Header and lines; of a file that was cut short, what is whole of it."""
+def _read_file(path: str) -> tuple[dict[str, Any], list[ScoredPrediction]]:
+  """Returns header and predictions; a line that was cut short is left out."""
   first, *lines = json_lines.read_jsonl(path) or [{_HEADER: {}}]
   try:
-    return first[_HEADER], [PredictionLine.from_json(line) for line in lines]
+    return first[_HEADER], [ScoredPrediction.from_json(line) for line in lines]
   except (KeyError, TypeError) as error:
     raise ValueError(
-      f"{path} is not a file of predictions that this version wrote: {error}."
+      f"{path} is not a prediction log that this version of flan_tf wrote:"
+      f" {error}."
     ) from error
 
 
-def _short(value: Any) -> str:
+def _shortened(value: Any) -> str:
   text = json.dumps(value, ensure_ascii=False)
-  return text if len(text) <= 80 else text[:77] + "..."
+  if len(text) <= _MOST_CHARACTERS:
+    return text
+  return text[: _MOST_CHARACTERS - 3] + "..."

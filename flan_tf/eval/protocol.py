@@ -1,39 +1,43 @@
-"""The paper's evaluation: every template of every task, then what sums it up.
+"""The paper's evaluation protocol: every template of every task.
 
-Classification: the option with the largest sum of token log-probabilities
-(rank classification). Generation: greedy decoding, compared with the
-references. Each template that asks for the answer is evaluated alone, on the
-dev rows (to find the best one) and on the test rows (to report).
+Each template that asks for the answer is evaluated alone, on the test rows, to
+report its score, and on the dev rows, to find the best template. A
+classification is scored by rank classification: the model answers with the
+option of the highest log-probability. A generation is decoded greedily and
+compared with the references.
 
-Answers are kept while they are made, see `flan_tf.eval.prediction_log`. An evaluation
-that was stopped asks only what was not answered, and its numbers are those of
-one that never stopped.
+For each task the steps are
+
+    requests       task_requests     what the model is asked
+    predictions    predictions       what it answers
+    log            prediction_log    predictions are saved while they are made
+    scores         scoring           metrics of each template
+    intervals      bootstrap         uncertainty of these metrics
+    result         task_summary      all numbers of the task, one value
+
+An evaluation that was stopped makes only the missing predictions, and its
+numbers are those of one that was never stopped.
 """
 
 import dataclasses
-import itertools
-import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from flan_tf.data import mixture, pipeline
-from flan_tf.eval import (
-  bootstrap,
-  fingerprint,
-  metrics,
-  package_versions,
-  prediction_log,
-  results,
-  scoring,
-)
-from flan_tf.eval.task_requests import (
-  EvaluationConfig,
-  TaskRequests,
-  most_requests,
-)
+from flan_tf import name_lists
+from flan_tf.data import opened_tasks
+from flan_tf.data.prompt_format import PromptFormat
+from flan_tf.eval import prediction_log, scoring
+from flan_tf.eval.evaluation_config import EvaluationConfig
+from flan_tf.eval.fingerprint import fingerprint_checkpoint
+from flan_tf.eval.package_versions import package_versions
+from flan_tf.eval.results import EvaluationResults
+from flan_tf.eval.scored_prediction import ScoredPrediction
+from flan_tf.eval.task_requests import TaskRequests, max_requests
+from flan_tf.eval.task_result import TaskResult
+from flan_tf.eval.task_summary import summarize_task
 from flan_tf.inference import predictions
 from flan_tf.inference.language_model import LanguageModel
 from flan_tf.inference.progress import Progress
@@ -49,90 +53,102 @@ def evaluate(
   checkpoint: str,
   tasks: Sequence[schema.Task],
   data_dir: str,
-  settings: EvaluationConfig = _DEFAULT,
+  config: EvaluationConfig = _DEFAULT,
   output: str = "",
   restart: bool = False,
-) -> results.EvaluationResults:
-  """Evaluates one model on tasks; those without data are named, not skipped.
+) -> EvaluationResults:
+  """Evaluates one model; a task without a result is listed with the reason.
 
   Args:
-    model: scores and generates.
-    label: a short name, e.g. "base".
-    checkpoint: where its weights came from.
-    tasks: what to evaluate.
+    model: the model.
+    label: short name of the model in reports, e.g. "base".
+    checkpoint: folder that the weights were loaded from.
+    tasks: the tasks to evaluate.
     data_dir: a prepared TFDS directory.
-    settings: see Settings.
-    output: where predictions are kept, and where an evaluation that was
-      stopped goes on; empty to keep none.
-    restart: whether to remove those of this label that are there.
+    config: settings of the evaluation.
+    output: folder for the prediction logs. Predictions that are there already
+      are not made again. "" saves none.
+    restart: True removes the predictions of this label first.
 
   Raises:
-    journal.JournalError: there are predictions of another evaluation.
+    PredictionLogError: `output` has predictions of another evaluation.
   """
-  planned, not_read = pipeline.plan_tasks(tasks, data_dir)
+  opened, not_evaluated = opened_tasks.open_tasks(tasks, data_dir)
   folder = prediction_log.folder_of(output, label) if output else ""
   if folder and restart and tf.io.gfile.exists(folder):
     tf.io.gfile.rmtree(folder)
-  about = _settings(model, settings)
-  header = {
-    "checkpoint": checkpoint,
-    "weights": fingerprint.of_checkpoint(checkpoint) if folder else "",
-    "flan_tf": __version__,
-    "seed": settings.seed,
-    **about,
-  }
-  expected = {i.task.name: most_requests(i, settings) for i in planned}
-  progress, found = Progress(label, expected), []
-  for item in planned:
-    result = _evaluate_task(model, item, settings, folder, header, progress)
-    progress.finish_task()
-    if isinstance(result, str):
-      not_read[item.task.name] = result
-    else:
-      found.append(result)
-  return results.EvaluationResults(
+  weights = fingerprint_checkpoint(checkpoint) if folder else ""
+  settings = _answer_settings(model, config)
+  evaluation = _Evaluation(
+    model=model,
+    config=config,
+    folder=folder,
+    header={
+      "checkpoint": checkpoint,
+      "weights": weights,
+      "flan_tf": __version__,
+      "seed": config.seed,
+      **settings,
+    },
+    progress=Progress(
+      label, {item.task.name: max_requests(item, config) for item in opened}
+    ),
+  )
+  task_results = []
+  for item in opened:
+    try:
+      task_results.append(evaluation.evaluate_task(item))
+    except _NotEvaluatedError as error:
+      not_evaluated[item.task.name] = str(error)
+      evaluation.progress.set_requests(item.task.name, 0)
+    evaluation.progress.finish_task()
+  return EvaluationResults(
     checkpoint=checkpoint,
     label=label,
-    tasks=tuple(found),
-    held_out=model.run.held_out,
-    not_read=not_read,
-    seed=settings.seed,
-    # Models that were tuned to answer come with a chat wrapper, others seldom.
-    tuned_start=model.run.chat.given,
-    settings=about,
-    run={"weights": header["weights"], **_run(model, settings)},
-    time=progress.time,
+    tasks=tuple(task_results),
+    held_out=name_lists.join_names(model.run.held_out),
+    not_read=not_evaluated,
+    seed=config.seed,
+    # A chat template suggests that others tuned the weights on instructions.
+    tuned_start=model.run.chat.is_set,
+    settings=settings,
+    run={"weights": weights, **_run_settings(model, config)},
+    time=evaluation.progress.time,
   )
 
 
-def _settings(
-  model: LanguageModel, settings: EvaluationConfig
+def _answer_settings(
+  model: LanguageModel, config: EvaluationConfig
 ) -> dict[str, Any]:
-  """What the answers depend on, but for weights, rows and wordings."""
+  """Returns the settings that predictions depend on, as JSON values.
+
+  A key that is missing means that the setting was not used.
+  """
   data = model.run.data
-  about = {
+  prompt_format = model.prompt_format
+  settings = {
     "separator": data.separator,
     "precision": model.run.mesh.precision,
-    "max_examples": settings.max_examples,
+    "max_examples": config.max_examples,
     "row_length": data.length,
-    "wording": settings.wording,
-    "shots": settings.shots,
-    "markers": settings.markers or data.markers,
-    "score": settings.score,
+    "wording": config.wording,
+    "shots": config.shots,
+    "markers": config.markers or data.markers,
+    "score": config.score,
   }
-  # Where nothing is said of one of these, there was none.
   if data.separator == "chat":
-    about["chat"] = str(predictions.limits_of(model).chat)
-  if settings.shots:
-    about["exemplars"] = settings.exemplars
-  if settings.max_new:
-    most = predictions.limits_of(model).longest_target
-    about["max_new"] = min(settings.max_new, most)
-  return about
+    settings["chat"] = str(prompt_format.chat)
+  if config.shots:
+    settings["exemplars"] = config.exemplars
+  if config.max_new:
+    settings["max_new"] = min(config.max_new, prompt_format.max_target_length)
+  return settings
 
 
-def _run(model: LanguageModel, settings: EvaluationConfig) -> dict[str, Any]:
-  """What ran it: for repeating it, or for comparing speeds."""
+def _run_settings(
+  model: LanguageModel, config: EvaluationConfig
+) -> dict[str, Any]:
+  """Returns what computed the numbers: devices, sizes and package versions."""
   mesh = model.run.mesh
   return {
     "mesh": mesh.shape,
@@ -140,142 +156,131 @@ def _run(model: LanguageModel, settings: EvaluationConfig) -> dict[str, Any]:
     "platform": model.devices.platform,
     "cores": model.devices.cores,
     "batch": model.batch,
-    "chunk": settings.chunk,
-    "resamples": settings.resamples,
-    "packages": package_versions.versions(),
+    "chunk": config.chunk,
+    "resamples": config.resamples,
+    "packages": package_versions(),
   }
 
 
-def _evaluate_task(
-  model: LanguageModel,
-  item: pipeline.PlannedTask,
-  settings: EvaluationConfig,
-  folder: str,
-  header: Mapping[str, Any],
-  progress: Progress,
-) -> results.TaskResult | str:
-  """The result, or why there is none."""
-  task = item.task
-  if settings.wording == wordings.BASELINE and task.baseline is None:
-    progress.expect(task.name, 0)
-    return "no baseline prompt was published for its data set"
-  task = wordings.reword(task, settings.wording)
-  item = dataclasses.replace(item, task=task)
-  limits = predictions.limits_of(model)
-  if settings.max_new and task.kind is schema.TaskKind.GENERATION:
-    most = min(settings.max_new, limits.target_length)
-    limits = dataclasses.replace(limits, target_length=most)
-  asked = TaskRequests(model, item, limits, settings)
-  if not asked.templates:
-    progress.expect(task.name, 0)
-    return (
-      f"none of the templates {list(settings.templates)} asks for the answer;"
-      f" those that do: {list(task.forward_templates)}"
-    )
-  if not asked.test.rows:
-    progress.expect(task.name, 0)
-    return (
-      f"no row of {item.plan.test} can be scored:"
-      f" {asked.left_out or 'it is empty'}"
-    )
-  ranked = task.kind is schema.TaskKind.CLASSIFICATION
-  kept = prediction_log.PredictionLog(
-    folder,
-    task.name,
-    {
-      **header,
-      "asked": asked.fingerprint if folder else "",
-      "metric": task.metrics[0],
-      "line_score": scoring.about_score(task.metrics[0]),
-    },
-    len(asked),
-    settings.chunk if ranked else max(settings.chunk // 4, 1),
-  )
-  lines = _answer(model, task, asked, limits, settings, kept, progress)
-  return _result(item, asked, settings, lines)
+class _NotEvaluatedError(Exception):
+  """A task has no result; the message gives the reason."""
 
 
-def _answer(
-  model, task, asked, limits, settings, kept, progress
-) -> list[prediction_log.PredictionLine]:
-  """The lines of all requests, without their prompts: read, or made now."""
-  stops = task.baseline.stops if settings.wording == wordings.BASELINE else ()
-  progress.expect(task.name, len(asked))
-  found = []
-  for chunk in range(len(kept)):
-    lines = kept.read(chunk)
-    if lines is None:
-      places, wanted = zip(*asked.ask(kept.requests_of(chunk)), strict=True)
-      start = time.perf_counter()
-      answered = predictions.predict(
-        model, task, wanted, limits, stops, settings.score
+@dataclasses.dataclass(frozen=True)
+class _Evaluation:
+  """One model's evaluation, task by task.
+
+  Attributes:
+    model: the model.
+    config: settings of the evaluation.
+    folder: folder of the prediction logs; "" saves none.
+    header: what all logs say about the evaluation.
+    progress: counts the requests that are answered.
+  """
+
+  model: LanguageModel
+  config: EvaluationConfig
+  folder: str
+  header: Mapping[str, Any]
+  progress: Progress
+
+  def evaluate_task(self, item: opened_tasks.OpenedTask) -> TaskResult:
+    """Evaluates one task in the wording of the configuration.
+
+    Raises:
+      _NotEvaluatedError: the task has no result.
+    """
+    item = dataclasses.replace(item, task=self._reword(item.task))
+    prompt_format = self._prompt_format(item.task)
+    task_requests = TaskRequests(self.model, item, prompt_format, self.config)
+    self._check_has_requests(item, task_requests)
+    scored = self._predict(item.task, task_requests, prompt_format)
+    return summarize_task(item, task_requests, scored, self.config)
+
+  def _reword(self, task: schema.Task) -> schema.Task:
+    if self._is_baseline and task.baseline is None:
+      raise _NotEvaluatedError(
+        "no baseline prompt was published for its data set"
       )
-      seconds = time.perf_counter() - start
-      lines = scoring.lines_of(task, places, answered)
-      kept.write(chunk, lines)
-      progress.add(len(lines), seconds)
-    else:
-      progress.add_kept(len(lines))
-    # Few-shot prompts are long, and no metric reads them.
-    found += [dataclasses.replace(line, prompt="") for line in lines]
-  kept.finish()
-  return found
+    return wordings.reword(task, self.config.wording)
 
+  @property
+  def _is_baseline(self) -> bool:
+    return self.config.wording == wordings.BASELINE
 
-def _result(
-  item: pipeline.PlannedTask,
-  asked: TaskRequests,
-  settings: EvaluationConfig,
-  lines: list[prediction_log.PredictionLine],
-) -> results.TaskResult:
-  """What sums up the answers of a task."""
-  task, headline = item.task, item.task.metrics[0]
-  parts = {
-    key: list(those)
-    for key, those in itertools.groupby(
-      lines, lambda line: (line.template, line.part)
-    )
-  }
-  on_test = [
-    parts[template, prediction_log.TEST] for template in asked.templates
-  ]
-  each, of_mean = bootstrap.of_templates(
-    headline,
-    on_test,
-    mixture.generator(settings.seed, "bootstrap", task.name),
-    settings.resamples,
-  )
-  scores = []
-  for template, tested, interval in zip(
-    asked.templates, on_test, each, strict=True
-  ):
-    values = scoring.measure(task.metrics, tested)
-    on_dev = parts.get((template, prediction_log.DEV), [])
-    scores.append(
-      results.TemplateScore(
-        template,
-        test=values[headline],
-        dev=scoring.measure([headline], on_dev).get(headline, math.nan),
-        others={name: values[name] for name in task.metrics[1:]},
-        interval=interval,
+  def _prompt_format(self, task: schema.Task) -> PromptFormat:
+    prompt_format, max_new = self.model.prompt_format, self.config.max_new
+    if not max_new or task.kind is schema.TaskKind.CLASSIFICATION:
+      return prompt_format
+    target_length = min(max_new, prompt_format.target_length)
+    return dataclasses.replace(prompt_format, target_length=target_length)
+
+  def _check_has_requests(
+    self, item: opened_tasks.OpenedTask, task_requests: TaskRequests
+  ) -> None:
+    if not task_requests.templates:
+      raise _NotEvaluatedError(
+        f"none of the templates {list(self.config.templates)} asks for the"
+        f" answer; those that do: {list(item.task.forward_templates)}"
       )
+    if not task_requests.test.rows:
+      raise _NotEvaluatedError(
+        f"no row of {item.ranges.test} can be scored:"
+        f" {task_requests.left_out or 'it is empty'}"
+      )
+
+  def _predict(
+    self,
+    task: schema.Task,
+    task_requests: TaskRequests,
+    prompt_format: PromptFormat,
+  ) -> list[ScoredPrediction]:
+    """Returns the scored predictions of all requests, without prompts.
+
+    Predictions that are in the log are read, the others are made.
+    """
+    log = self._open_log(task, task_requests)
+    self.progress.set_requests(task.name, len(task_requests))
+    every: list[ScoredPrediction] = []
+    for chunk in range(len(log)):
+      scored = log.read(chunk)
+      if scored is None:
+        requests = task_requests.write(log.requests_of(chunk))
+        start = time.perf_counter()
+        answers = predictions.predict(
+          self.model,
+          task,
+          requests,
+          prompt_format,
+          task.baseline.stops if self._is_baseline and task.baseline else (),
+          self.config.score,
+        )
+        seconds = time.perf_counter() - start
+        scored = scoring.score_predictions(task, answers)
+        log.write(chunk, scored)
+        self.progress.add_answered(len(scored), seconds)
+      else:
+        self.progress.add_read_back(len(scored))
+      # No metric reads prompts, and few-shot prompts take much memory.
+      every += [prediction.without_prompt() for prediction in scored]
+    log.finish()
+    return every
+
+  def _open_log(
+    self, task: schema.Task, task_requests: TaskRequests
+  ) -> prediction_log.PredictionLogWriter:
+    headline, chunk = task.metrics[0], self.config.chunk
+    if task.kind is schema.TaskKind.GENERATION:
+      chunk = max(chunk // 4, 1)
+    return prediction_log.PredictionLogWriter(
+      self.folder,
+      task.name,
+      header={
+        **self.header,
+        "asked": task_requests.fingerprint if self.folder else "",
+        "metric": headline,
+        "line_score": scoring.score_name(headline),
+      },
+      requests=len(task_requests),
+      chunk=chunk,
     )
-  majority = None
-  if task.kind is schema.TaskKind.CLASSIFICATION:
-    majority = metrics.majority([row.answer_index for row in asked.test.rows])
-  return results.TaskResult(
-    task=task.name,
-    dataset=task.dataset,
-    cluster=task.cluster,
-    kind=task.kind,
-    metric=headline,
-    templates=tuple(scores),
-    examples=len(asked.test.rows),
-    dev_examples=len(asked.dev.rows),
-    left_out=asked.left_out,
-    trimmed=sum(line.trimmed for tested in on_test for line in tested),
-    test_rows_from="; ".join([str(item.plan.test), *item.notes]),
-    majority=majority,
-    interval=of_mean,
-    signature=scoring.signature(headline, on_test[0]),
-  )

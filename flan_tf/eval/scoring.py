@@ -1,127 +1,124 @@
-"""Answers become lines of a journal, and lines become numbers.
+"""Predictions get scores, and scored predictions give metrics.
 
-Every number of an evaluation comes from lines, whether they were made just now
-or read back: what a stopped run finds is what one never stopped does.
+All numbers of an evaluation are computed from scored predictions, whether these
+were made now or read from a log. So a resumed evaluation gives the same numbers
+as one that was never stopped.
 """
 
 import math
 from collections.abc import Sequence
 
-from flan_tf.eval import metrics, prediction_log
-from flan_tf.inference import predictions
+from flan_tf.eval import metrics, text_metrics
+from flan_tf.eval.scored_prediction import ScoredPrediction
+from flan_tf.inference.predictions import Prediction
 from flan_tf.task import schema
 
 
-def about_score(metric: str) -> str:
-  """What `Line.score` is, where `metric` is the headline metric."""
+def score_name(metric: str) -> str:
+  """Returns the name of `ScoredPrediction.score` for a headline metric."""
   return metrics.METRICS[metric].stand_in or metric
 
 
-def lines_of(
-  task: schema.Task,
-  places: Sequence[tuple[str, int]],
-  answered: Sequence[predictions.Prediction],
-) -> list[prediction_log.PredictionLine]:
-  """Lines of answered requests.
+def score_predictions(
+  task: schema.Task, predictions: Sequence[Prediction]
+) -> list[ScoredPrediction]:
+  """Scores each prediction by the task's headline metric.
 
   Args:
-    task: what they are of.
-    places: the part and the template of each.
-    answered: the answers.
+    task: the task of all predictions.
+    predictions: the predictions.
   """
-  if not answered:
+  if not predictions:
     return []
   metric = metrics.METRICS[task.metrics[0]]
-  given = [
-    _choice(p.request.answer_index, p.choice, p.text, p.request.references)
-    for p in answered
-  ]
   if metric.kind is schema.TaskKind.CLASSIFICATION:
-    wanted = [p.request.answer_index for p in answered]
-    scores = metric.per_example(given, wanted)
+    scores = metric.per_example(
+      [_credited_choice(prediction) for prediction in predictions],
+      [prediction.example.answer_index for prediction in predictions],
+    )
   else:
     scores = metric.per_example(
-      [p.text for p in answered], [p.request.references for p in answered]
+      [prediction.answer for prediction in predictions],
+      [prediction.example.references for prediction in predictions],
     )
   return [
-    prediction_log.PredictionLine(
-      part=part,
-      template=template,
-      row=p.request.row,
-      prompt=p.request.prompt,
-      exemplars=p.request.exemplars,
-      trimmed=p.trimmed,
-      answer=p.text,
-      references=p.request.references,
-      group=p.request.group,
-      right=_is_right(task, metric, p),
-      score=float(score),
-      options=p.request.options,
-      answer_index=p.request.answer_index,
-      choice=p.choice,
-      scores=p.scores,
-      values=p.values,
-    )
-    for (part, template), p, score in zip(places, answered, scores, strict=True)
+    ScoredPrediction(prediction, float(score), _is_right(task, prediction))
+    for prediction, score in zip(predictions, scores, strict=True)
   ]
 
 
-def measure(
-  names: Sequence[str], lines: Sequence[prediction_log.PredictionLine]
+def compute_metrics(
+  names: Sequence[str], predictions: Sequence[ScoredPrediction]
 ) -> dict[str, float]:
-  """Metrics of the lines of one template and part; empty without lines.
+  """Computes metrics of the predictions for one template and part.
 
   Args:
-    names: the task's metrics, the headline one first.
-    lines: what was answered.
+    names: the task's metrics; the first one is the headline metric.
+    predictions: the scored predictions.
+
+  Returns:
+    Metric -> value; empty without predictions.
   """
-  if not lines:
+  if not predictions:
     return {}
-  return {name: _value(name, names[0], lines) for name in names}
+  return {name: _compute(name, names[0], predictions) for name in names}
 
 
-def _value(
-  name: str, headline: str, lines: Sequence[prediction_log.PredictionLine]
+def _compute(
+  name: str, headline: str, predictions: Sequence[ScoredPrediction]
 ) -> float:
   metric = metrics.METRICS[name]
   if name == headline and not metric.stand_in:
-    return math.fsum(line.score for line in lines) / len(lines)
+    return math.fsum(scored.score for scored in predictions) / len(predictions)
+  examples = [scored.example for scored in predictions]
   if metric.kind is schema.TaskKind.CLASSIFICATION:
-    # Rows may differ in their number of options.
-    options = max(len(line.options) for line in lines)
-    indices = [line.answer_index for line in lines]
-    groups = [line.group for line in lines]
-    return metrics.compute(name, choices(lines), indices, options, groups)
-  texts = [line.answer for line in lines]
-  return metrics.compute(name, texts, [line.references for line in lines])
+    return metrics.compute(
+      name,
+      predictions=credited_choices(predictions),
+      references=[example.answer_index for example in examples],
+      # Examples may differ in their number of options.
+      options=max(len(example.options) for example in examples),
+      groups=[example.group for example in examples],
+    )
+  return metrics.compute(
+    name,
+    predictions=[scored.prediction.answer for scored in predictions],
+    references=[example.references for example in examples],
+  )
 
 
-def signature(
-  metric: str, lines: Sequence[prediction_log.PredictionLine]
-) -> str:
-  """How sacrebleu computes BLEU of these lines; empty for other metrics."""
-  if metric != "bleu" or not lines:
+def bleu_signature(metric: str, predictions: Sequence[ScoredPrediction]) -> str:
+  """Returns sacrebleu's signature if the metric is BLEU, else ""."""
+  if metric != "bleu" or not predictions:
     return ""
-  texts = [line.answer for line in lines]
-  return metrics.bleu_signature(texts, [line.references for line in lines])
+  return text_metrics.bleu_signature(
+    [scored.prediction.answer for scored in predictions],
+    [scored.example.references for scored in predictions],
+  )
 
 
-def choices(lines: Sequence[prediction_log.PredictionLine]) -> list[int]:
-  """What was chosen; of several right options, each counts as the first."""
-  return [
-    _choice(line.answer_index, line.choice, line.answer, line.references)
-    for line in lines
-  ]
+def credited_choices(predictions: Sequence[ScoredPrediction]) -> list[int]:
+  """Returns the chosen options, where every right option counts as right.
+
+  An example may have several right options, but has one `answer_index`. For a
+  choice of any right option, the result is this index.
+  """
+  return [_credited_choice(scored.prediction) for scored in predictions]
 
 
-def _choice(answer_index, choice, text, references) -> int:
-  return answer_index if text in references else choice
+def _credited_choice(prediction: Prediction) -> int:
+  example = prediction.example
+  if prediction.answer in example.references:
+    return example.answer_index
+  assert prediction.choice is not None
+  return prediction.choice
 
 
-def _is_right(task, metric, prediction) -> bool | None:
-  right = prediction.request.references
+def _is_right(task: schema.Task, prediction: Prediction) -> bool | None:
+  references = prediction.example.references
   if task.kind is schema.TaskKind.CLASSIFICATION:
-    return prediction.text in right
-  if metric.equal is None:
+    return prediction.answer in references
+  equal = metrics.METRICS[task.metrics[0]].equal
+  if equal is None:
     return None
-  return any(metric.equal(prediction.text, text) for text in right)
+  return any(equal(prediction.answer, text) for text in references)

@@ -1,10 +1,13 @@
-"""Beam search for one prompt, in NumPy; the model's part is elsewhere.
+"""Beam search for one prompt, in NumPy; the model's programs are elsewhere.
 
-As transformers defines it: of all continuations of all beams the best go on;
-those that end with an end are put aside, if they are among the best `beams`.
-A text's value is its log-probability / tokens ^ length_penalty, its end among
-the tokens. The search is over when no beam could become better than the texts
-put aside, were it to end now.
+The search is defined as in transformers. In each step the best continuations of
+all beams become the new beams. A continuation that ends is set aside if it is
+among the best `beams`. The value of a text is
+
+    log-probability / number of tokens ^ length_penalty
+
+where the end counts as a token. The search is finished when no beam can have a
+higher value than the texts that were set aside, if it ended now.
 """
 
 import dataclasses
@@ -12,39 +15,47 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from flan_tf.inference import stop_strings
+from flan_tf.inference.stop_strings import Continuation
 from flan_tf.sampling import Sampling
 
-# Of beams that there are not yet: at first all rows are the same.
-_NONE = -1e9
+# Log-probability of beams that do not exist, e.g. before the first step, when
+# all beams are the same.
+_NO_BEAM = -1e9
 
 
 @dataclasses.dataclass(frozen=True)
 class _Beam:
-  """Ids of a text and their log-probability."""
+  """The new ids of a text, and their log-probability."""
 
   ids: tuple[int, ...] = ()
   log_prob: float = 0.0
 
 
-def candidates(beams: int, ends: int) -> int:
-  """So many of the likeliest tokens of a beam, or some end may fill all."""
+def candidate_count(beams: int, ends: int) -> int:
+  """Returns how many tokens of each beam the search must look at.
+
+  Args:
+    beams: number of beams.
+    ends: number of ids that end a text. All of them may be among the most
+      likely tokens, and enough others must remain.
+  """
   return max(2, 1 + ends) * beams
 
 
-class Search:
-  """A search in progress.
-
-  Attributes:
-    over: whether `best` is what it found.
-    parents: int32 [beams], the beam that each goes on from.
-    tokens: int32 [beams], its new token.
+class BeamSearch:
+  """A beam search in progress.
 
   Args:
-    sampling: beams and length penalty.
+    sampling: number of beams, and length penalty.
     ends: ids that end a text.
-    max_new: most tokens of a text.
-    growing: makes what tells where a text is over.
+    max_new: maximum number of tokens of a text.
+    new_continuation: returns an empty continuation, which tells where a text
+      ends.
+
+  Attributes:
+    finished: True if `best` is the result.
+    parents: int32 [beams], the previous beam that each beam continues.
+    tokens: int32 [beams], the new token of each beam.
   """
 
   def __init__(
@@ -52,59 +63,73 @@ class Search:
     sampling: Sampling,
     ends: Iterable[int],
     max_new: int,
-    growing: Callable[[], stop_strings.Continuation],
+    new_continuation: Callable[[], Continuation],
   ):
-    self._size, self._penalty = sampling.beams, sampling.length_penalty
-    self._keep = candidates(self._size, len(tuple(ends)))
-    self._max_new, self._growing = max_new, growing
-    self._beams = [_Beam()] + [_Beam((), _NONE)] * (self._size - 1)
-    self._done: list[tuple[float, _Beam]] = []  # (value, text), best first.
-    self.over = False
+    self._size, self._length_penalty = sampling.beams, sampling.length_penalty
+    self._num_candidates = candidate_count(self._size, len(tuple(ends)))
+    self._max_new, self._new_continuation = max_new, new_continuation
+    self._beams = [_Beam()] + [_Beam((), _NO_BEAM)] * (self._size - 1)
+    # (value, text) of the texts that were set aside, best first.
+    self._ended: list[tuple[float, _Beam]] = []
+    self.finished = False
     self.parents = np.zeros([self._size], np.int32)
     self.tokens = np.zeros([self._size], np.int32)
 
   def add(self, log_probs: np.ndarray, ids: np.ndarray) -> None:
-    """Takes the next tokens of all beams: [beams, candidates], best first."""
-    before = np.array([[beam.log_prob] for beam in self._beams])
-    sums = before + log_probs.astype(np.float64)
-    # The first beam, then the better token, of equals.
-    order = np.argsort(-sums.reshape([-1]), kind="stable")[: self._keep]
-    going: list[tuple[int, _Beam]] = []
-    for place, at in enumerate(order):
-      parent, column = divmod(int(at), ids.shape[1])
-      made = (*self._beams[parent].ids, int(ids[parent, column]))
-      beam = _Beam(made, float(sums[parent, column]))
-      if not self._is_over(made):
-        going.append((parent, beam))
-      elif place < self._size:
-        self._done.append((self._value(beam), beam))
-    self._done.sort(key=lambda pair: -pair[0])
-    del self._done[self._size :]
-    going = going[: self._size]
-    self.over = not going or (
-      len(self._done) == self._size
-      and self._value(going[0][1]) <= self._done[-1][0]
+    """Extends all beams by one token.
+
+    Args:
+      log_probs: log-probability of each candidate token, [beams, candidates],
+        the most likely one first.
+      ids: id of each candidate token, [beams, candidates].
+    """
+    continued = self._split_candidates(log_probs, ids)
+    self.finished = not continued or (
+      len(self._ended) == self._size
+      and self._value(continued[0][1]) <= self._ended[-1][0]
     )
-    # Stop strings may end so many that beams are missing: these never win.
-    missing = self._size - len(going)
-    self._beams = [beam for _, beam in going] + [_Beam((), _NONE)] * missing
+    # Stop strings may end so many texts that beams are missing.
+    missing = self._size - len(continued)
+    self._beams = [beam for _, beam in continued]
+    self._beams += [_Beam((), _NO_BEAM)] * missing
     self.parents[:], self.tokens[:] = 0, 0
-    for row, (parent, beam) in enumerate(going):
+    for row, (parent, beam) in enumerate(continued):
       self.parents[row], self.tokens[row] = parent, beam.ids[-1]
 
   @property
   def best(self) -> list[int]:
     """The ids of the best text so far."""
-    if not self._done:
+    if not self._ended:
       return list(self._beams[0].ids)
-    return list(self._done[0][1].ids)
+    return list(self._ended[0][1].ids)
+
+  def _split_candidates(
+    self, log_probs: np.ndarray, ids: np.ndarray
+  ) -> list[tuple[int, _Beam]]:
+    """Sets aside the texts that end; returns (parent, beam) of the others."""
+    totals = np.array([[beam.log_prob] for beam in self._beams])
+    totals = totals + log_probs.astype(np.float64)
+    # A stable sort: among equals, the first beam and the likelier token win.
+    order = np.argsort(-totals.reshape([-1]), kind="stable")
+    continued: list[tuple[int, _Beam]] = []
+    for rank, index in enumerate(order[: self._num_candidates]):
+      parent, column = divmod(int(index), ids.shape[1])
+      text = (*self._beams[parent].ids, int(ids[parent, column]))
+      beam = _Beam(text, float(totals[parent, column]))
+      if not self._ends(text):
+        continued.append((parent, beam))
+      elif rank < self._size:
+        self._ended.append((self._value(beam), beam))
+    self._ended.sort(key=lambda pair: -pair[0])
+    del self._ended[self._size :]
+    return continued[: self._size]
 
   def _value(self, beam: _Beam) -> float:
-    return beam.log_prob / len(beam.ids) ** self._penalty
+    return beam.log_prob / len(beam.ids) ** self._length_penalty
 
-  def _is_over(self, ids: tuple[int, ...]) -> bool:
+  def _ends(self, ids: tuple[int, ...]) -> bool:
     if len(ids) == self._max_new:
       return True
-    row = self._growing()
-    row.add(ids)
-    return row.over
+    continuation = self._new_continuation()
+    continuation.add(ids)
+    return continuation.finished

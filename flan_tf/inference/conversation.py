@@ -1,39 +1,45 @@
-"""A conversation with a model, whose answers appear while they are made.
+"""A conversation with a model; answers can be written while they are generated.
 
-In a chat the turns before are part of the prompt,
+With a chat template the earlier turns are part of the prompt:
 
-  before PROMPT between ANSWER after   again PROMPT between ANSWER after ...
+  before PROMPT between ANSWER after   next PROMPT between ANSWER after ...
 
-where `again` is `before` without the system prompt in it: what stands behind
-the last `after` there. Where all is too long, the oldest turns are left out.
-With other separators each prompt is answered alone, for a tuned model has seen
-one.
+Here `next` is `before` without the system prompt: the part of `before` after
+the last `after` in it. If the whole conversation is too long, its oldest turns
+are left out. With other separators each prompt is answered alone, because a
+tuned model was trained on single prompts.
 """
 
 import dataclasses
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from flan_tf.data import prompt_format
-from flan_tf.inference import predictions, stop_strings
+from flan_tf.data.prompt_format import Separator
 from flan_tf.inference.language_model import LanguageModel
+from flan_tf.inference.stop_strings import StreamedText, text_before_stop
 from flan_tf.sampling import GREEDY, Sampling
 from flan_tf.task import wordings
 
-# The ids of what was asked, and of what was answered.
-_Turn = tuple[np.ndarray, np.ndarray]
+
+class _Turn(NamedTuple):
+  """Token ids of one prompt and its answer, without those around them."""
+
+  prompt: np.ndarray
+  answer: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Reply:
-  """An answer.
+  """An answer in a conversation.
 
   Attributes:
-    text: all of it.
-    ended: whether it came to an end, or was cut at the limit.
-    trimmed: whether the prompt was too long by itself, and lost a part.
-    forgotten: how many old turns were left out, to make room.
+    text: the whole answer.
+    ended: True if the model ended the answer, False if it was cut at the
+      maximum length.
+    trimmed: True if the prompt alone was too long, and was cut.
+    forgotten: number of old turns that were left out to make room.
   """
 
   text: str
@@ -46,15 +52,20 @@ class Conversation:
   """Answers prompts, one after the other.
 
   Args:
-    model: what answers.
-    max_new: most new tokens; 0 for the target length of the model's run.
-    markers: what stands around a prompt, as `wordings.markers` takes it; empty
-      for what the model was trained with.
+    model: the model.
+    max_new: maximum number of new tokens of an answer; 0 for the target length
+      of the model's run.
+    markers: texts around a prompt, see `wordings.markers`; empty for those that
+      the model was trained with.
     sampling: how tokens are chosen.
     stops: texts that end an answer; they are no part of it.
 
+  Attributes:
+    has_memory: True if earlier turns are part of the prompt.
+
   Raises:
-    ValueError: unknown markers, or no room for the chat wrapper.
+    ValueError: the markers are unknown, or the chat template leaves no room
+      for a prompt.
   """
 
   def __init__(
@@ -67,21 +78,16 @@ class Conversation:
   ):
     self._model, self._sampling, self._stops = model, sampling, tuple(stops)
     self._markers = wordings.markers(markers or model.run.data.markers)
-    self._limits = limits = predictions.limits_of(model)
-    self._wrapper = limits.wrapper(model.vocabulary)
-    most = limits.longest_target
-    self._max_new = min(max_new or most, most)
-    self._again = self._wrapper.before
-    chat = model.run.chat
-    self.remembers = limits.separator is prompt_format.Separator.CHAT
-    if self.remembers and chat.after and chat.after in chat.before:
-      again = chat.before.rpartition(chat.after)[2]
-      self._again = model.vocabulary.encode_special(again.removesuffix(" "))
+    self._format = model.prompt_format
+    longest = self._format.max_target_length
+    self._max_new = min(max_new or longest, longest)
+    self.has_memory = self._format.separator is Separator.CHAT
+    self._before_next = self._ids_before_next_turn()
     self._turns: list[_Turn] = []
-    self._asked = 0
+    self._num_prompts = 0
 
   def forget(self) -> None:
-    """The next prompt begins a conversation."""
+    """Starts a new conversation."""
     self._turns = []
 
   def answer(
@@ -91,52 +97,73 @@ class Conversation:
 
     Args:
       prompt: a text.
-      write: takes each part of the answer's text once it is there.
+      write: called with each new part of the answer's text.
     """
-    text = self._markers.join(prompt)
-    (ids,) = self._wrapper.encode_prompts([text])
-    before = len(self._turns)
-    ids, trimmed = self._fitted(ids)
-    forgotten = before - len(self._turns)
-    decode = self._model.vocabulary.decode
-    ends = self._wrapper.ends
-    shown = stop_strings.StreamedText(self._stops, decode, write)
-    (made,) = self._model.continuations(
-      *([self._joined(ids)], self._max_new, ends),
+    (encoded,) = self._format.tokenizer.encode_prompts(
+      [self._markers.join(prompt)]
+    )
+    num_turns = len(self._turns)
+    prompt_ids = self._fit(encoded)
+    forgotten = num_turns - len(self._turns)
+    new_ids = self._generate(prompt_ids, write)
+    answer_ids = self._format.without_ends(new_ids)
+    if self.has_memory:
+      self._turns.append(_Turn(prompt_ids, answer_ids))
+    full_text = self._format.decode(answer_ids)
+    text = text_before_stop(full_text, self._stops)
+    return Reply(
+      text=text,
+      ended=len(answer_ids) < len(new_ids) or text != full_text,
+      trimmed=len(prompt_ids) < len(encoded),
+      forgotten=forgotten,
+    )
+
+  def _ids_before_next_turn(self) -> np.ndarray:
+    """Returns the ids before a prompt that is not the first one."""
+    chat = self._model.run.chat
+    if not (self.has_memory and chat.after and chat.after in chat.before):
+      return self._format.tokenizer.before
+    text = chat.before.rpartition(chat.after)[2]
+    # The space belongs to the first token of the prompt.
+    return self._model.vocabulary.encode_special(text.removesuffix(" "))
+
+  def _fit(self, prompt: np.ndarray) -> np.ndarray:
+    """Cuts a prompt to the room for it alone; forgets turns until it fits."""
+    room = int(self._format.prompt_room(self._max_new))
+    prompt = self._format.truncate_prompt(prompt, room)
+    longest = room + self._format.tokenizer.prompt_overhead
+    while self._turns and len(self._with_turns(prompt)) > longest:
+      del self._turns[0]
+    return prompt
+
+  def _with_turns(self, prompt: np.ndarray) -> np.ndarray:
+    """Returns the ids that the model reads: all turns, then the prompt."""
+    tokenizer, parts = self._format.tokenizer, []
+    begin = tokenizer.before
+    for turn in self._turns:
+      parts += [begin, turn.prompt, tokenizer.between]
+      parts += [turn.answer, tokenizer.after]
+      begin = self._before_next
+    return np.concatenate([*parts, begin, prompt, tokenizer.between])
+
+  def _generate(
+    self, prompt: np.ndarray, write: Callable[[str], object]
+  ) -> np.ndarray:
+    """Returns the new ids, ends included, and streams their text."""
+    streamed = StreamedText(self._stops, self._model.vocabulary.decode, write)
+
+    def show(prompt_index: int, ids: Sequence[int], final: bool) -> None:
+      del prompt_index  # There is one prompt.
+      streamed.update(self._format.without_ends(ids).tolist(), final)
+
+    (new_ids,) = self._model.continuations(
+      [self._with_turns(prompt)],
+      self._max_new,
+      self._format.end_ids,
       sampling=self._sampling,
       stops=self._stops,
-      numbers=[self._asked],
-      show=lambda _, ids, last: shown.show(
-        [i for i in ids if i not in ends], last
-      ),
+      numbers=[self._num_prompts],
+      show=show,
     )
-    self._asked += 1
-    kept = np.array([i for i in made if i not in ends], np.int32)
-    whole = decode(kept)
-    if self.remembers:
-      self._turns.append((ids, kept))
-    text = stop_strings.until(whole, self._stops)
-    ended = len(kept) < len(made) or text != whole
-    return Reply(text, ended, trimmed, forgotten)
-
-  def _fitted(self, ids: np.ndarray) -> tuple[np.ndarray, bool]:
-    """A prompt's ids, cut if they fill a row alone; forgets old turns."""
-    limits = self._limits
-    longest = min(limits.input_length, limits.row_length - self._max_new)
-    room = longest - self._wrapper.of_prompt
-    overflow = limits.overflow
-    if overflow is prompt_format.Overflow.SKIP:
-      overflow = prompt_format.Overflow.MIDDLE
-    cut = prompt_format.cut(ids, room, overflow)
-    while self._turns and len(self._joined(cut)) > longest:
-      del self._turns[0]
-    return cut, len(cut) < len(ids)
-
-  def _joined(self, ids: np.ndarray) -> np.ndarray:
-    """All turns, and a prompt, as the model reads them."""
-    wrapper, parts = self._wrapper, []
-    for asked, answered in self._turns:
-      begin = self._again if parts else wrapper.before
-      parts += [begin, asked, wrapper.between, answered, wrapper.after]
-    begin = self._again if parts else wrapper.before
-    return np.concatenate([*parts, begin, ids, wrapper.between])
+    self._num_prompts += 1
+    return new_ids

@@ -1,44 +1,51 @@
-"""Programs that continue prompts.
+"""Generates text: continues prompts by sampling, greedily, or by beam search.
 
-A batch takes a program that runs its prompts, and then one that makes several
-tokens at a time in a loop on the device, compiled by XLA. On a split mesh that
-is one token at a time: collectives hang in such a loop.
+A batch of prompts takes two programs. The first one runs the prompts and begins
+the cache. The second one generates several tokens per call in a loop on the
+device, compiled by XLA; on a split mesh it generates one token per call, since
+collectives hang in such a loop.
 """
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
-import tensorflow as tf
 
-from flan_tf.inference import beam_search, loaded_model, stop_strings
-from flan_tf.mesh import program
+from flan_tf.inference import beam_search, stop_strings
+from flan_tf.inference.decode_programs import (
+  TOKENS_PER_CALL,
+  BeamInputs,
+  DecodeInputs,
+  DecodePrograms,
+  ProgramKey,
+)
+from flan_tf.inference.loaded_model import LoadedModel
 from flan_tf.mesh.compat import mtf
-from flan_tf.model import dims, kv_cache, next_token
 from flan_tf.sampling import Sampling
 
-# Prompts and caches have one of few lengths, as each is a program of its own.
+# Prompts and caches are padded to one of few lengths, because each length is a
+# program of its own. This is the shortest one.
 _SHORTEST = 32
-# Tokens that the device makes at a time, at most.
-AT_ONCE = 64
-# The same where texts are looked at: for stop strings, and to be shown.
-_LOOK_EVERY, _SHOW_EVERY = 8, 2
+# Tokens per call where texts are read in between: to look for stop strings, and
+# to show them.
+_TOKENS_PER_STOP_CHECK, _TOKENS_PER_SHOW = 8, 2
 
-# Takes the number of a prompt, its new ids so far, and whether that is all.
+# Called with the number of a prompt, its new ids so far, and whether these are
+# all.
 Show = Callable[[int, list[int], bool], object]
 
 
 @dataclasses.dataclass(frozen=True)
 class GenerationRequest:
-  """What to make of prompts.
+  """The settings of a generation.
 
   Attributes:
-    max_new: most new tokens.
-    ends: ids that end a continuation.
+    max_new: most new tokens of a prompt.
+    ends: ids that end a text.
     sampling: how tokens are chosen.
-    stops: texts that end a continuation.
-    numbers: of the prompts; draws depend on them.
-    show: if given, is told of new tokens.
+    stops: strings that end a text.
+    numbers: a number for each prompt; random draws depend on it.
+    show: called with new tokens while they are generated, if given.
   """
 
   max_new: int
@@ -51,358 +58,227 @@ class GenerationRequest:
   def __post_init__(self):
     stop_strings.check_stops(self.stops)
 
-
-@dataclasses.dataclass(frozen=True)
-class ProgramKey:
-  """What one pair of programs is made for; `ends` is how many there are."""
-
-  rows: int
-  columns: int
-  memory: int
-  ends: int
-  sampling: Sampling
+  @property
+  def tokens_per_call(self) -> int:
+    """Tokens to generate before they are looked at."""
+    if self.show:
+      return _TOKENS_PER_SHOW
+    return _TOKENS_PER_STOP_CHECK if self.stops else TOKENS_PER_CALL
 
 
 class Generator:
-  """Continues prompts, with programs for each shape of them."""
+  """Continues prompts.
 
-  def __init__(self, model: loaded_model.LoadedModel):
+  Args:
+    model: the weights, on their mesh.
+    programs: its decode programs; made by default.
+  """
+
+  def __init__(
+    self, model: LoadedModel, programs: DecodePrograms | None = None
+  ):
     self._model = model
-    # Rows of the table beyond the vocabulary are no tokens to choose.
-    pieces = model.run.model.pieces or model.vocabulary.size
-    self._config = dataclasses.replace(model.run.model, pieces=pieces)
-    self._firsts: dict[ProgramKey, program.Program] = {}
-    self._mores: dict[ProgramKey, program.Program] = {}
-    self._table = None
+    self.programs = programs or DecodePrograms(model)
 
   def continuations(
-    self, prompts: list[np.ndarray], wanted: GenerationRequest
+    self, prompts: list[np.ndarray], request: GenerationRequest
   ) -> list[np.ndarray]:
-    """See Model.continuations."""
-    out: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
-    prompts = [self._model.trunk(ids) for ids in prompts]
+    """Returns the new ids of each prompt; see `LanguageModel.continuations`."""
+    results: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
+    context_tokens = self._model.prompt_format.context_tokens
+    prompts = [context_tokens(ids) for ids in prompts]
+    # Prompts of like length together, so that little is padded.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    width = wanted.sampling.beams
-    parts = self._model.layout.parts("batch")
-    size = self._model.batch
-    if width > 1:  # Whole groups of beams on each core.
-      size = max(size // width // parts, 1) * parts
-    run = self._search if width > 1 else self._continue
+    beams = request.sampling.beams
+    size = self._batch_size(beams)
+    generate = self._search_batch if beams > 1 else self._continue_batch
     for start in range(0, len(order), size):
-      chosen = order[start : start + size]
-      columns = _length(max(len(prompts[i]) for i in chosen))
-      kind = ProgramKey(
-        size * width,
-        columns,
-        _length(columns + wanted.max_new),
-        len(wanted.ends),
-        dataclasses.replace(wanted.sampling, seed=0),
+      numbers = order[start : start + size]
+      columns = padded_length(max(len(prompts[i]) for i in numbers))
+      key = ProgramKey(
+        rows=size * beams,
+        columns=columns,
+        memory=padded_length(columns + request.max_new),
+        ends=len(request.ends),
+        sampling=dataclasses.replace(request.sampling, seed=0),
       )
-      found = run([prompts[i] for i in chosen], chosen, kind, wanted)
-      for i, ids in zip(chosen, found, strict=True):
-        out[i] = np.array(ids, np.int32)
-        if wanted.show:
-          wanted.show(i, ids, True)
-    return out
+      new_ids = generate([prompts[i] for i in numbers], numbers, key, request)
+      for i, ids in zip(numbers, new_ids, strict=True):
+        results[i] = np.array(ids, np.int32)
+        if request.show:
+          request.show(i, ids, True)
+    return results
 
-  def _continue(
-    self, prompts, chosen, kind: ProgramKey, wanted: GenerationRequest
-  ):
-    """The new ids of one batch of prompts, `chosen` of all."""
-    growing = [self._growing(wanted) for _ in prompts]
-    chance = np.zeros([kind.rows, wanted.max_new], np.float32)
-    if wanted.sampling.draws:
-      for row, i in enumerate(chosen):
-        chance[row] = stop_strings.chance(
-          wanted.sampling.seed, wanted.numbers[i], wanted.max_new
-        )
-    for made in self._tokens(prompts, kind, chance, wanted):
-      for row, ids in zip(growing, made, strict=False):
-        row.add(ids)
-      if wanted.show:
-        for i, row in zip(chosen, growing, strict=True):
-          wanted.show(i, row.ids, False)
-      if all(row.over for row in growing):
-        break
-    return [row.ids for row in growing]
+  def _batch_size(self, beams: int) -> int:
+    """Returns the number of prompts that are continued at once."""
+    size = self._model.batch
+    if beams > 1:  # Each core has whole groups of beams.
+      shards = self._model.layout.num_shards("batch")
+      size = max(size // beams // shards, 1) * shards
+    return size
 
-  def _tokens(
+  def _continue_batch(
     self,
-    prompts,
-    kind: ProgramKey,
-    chance: np.ndarray,
-    wanted: GenerationRequest,
-  ) -> Iterator[np.ndarray]:
-    """Yields int32 [rows, some], whatever comes after an end included."""
-    first, more, d = self.first(kind), self.more(kind), _dims(self, kind)
-    rows = mtf.Shape([d.batch])
-    starts, tokens, cache = self._begin(prompts, kind, first, chance[:, :1])
-    made = first.join(first.local(tokens), rows)[:, np.newaxis]
-    yield made
-    several = mtf.Shape([d.batch, mtf.Dimension("several", AT_ONCE)])
-    at, most = 1, chance.shape[1]
-    at_once = 1 if self._model.layout.is_split else _pace(wanted)
-    ends = np.array(wanted.ends, np.int32)
-    over = np.isin(made, ends).any(1)
-    over |= np.arange(kind.rows) >= len(prompts)
-    while at < most:
-      steps = min(at_once, most - at)
-      fed = np.zeros([kind.rows, AT_ONCE], np.float32)
-      fed[:, :steps] = chance[:, at : at + steps]
-      tokens, found, cache = more.start(
-        tokens,
-        starts,
-        more.everywhere(np.int32(kind.columns + at - 1)),
-        more.everywhere(np.int32(steps)),
-        more.split(fed, several),
-        more.split(over, rows),
-        more.everywhere(ends),
-        self._columns(d),
-        cache,
-      )
-      made = more.join(more.local(found), several)[:, :steps]
-      yield made
-      over |= np.isin(made, ends).any(1)
-      at += steps
+    prompts: Sequence[np.ndarray],
+    numbers: Sequence[int],
+    key: ProgramKey,
+    request: GenerationRequest,
+  ) -> list[list[int]]:
+    """Samples the new ids of a batch of prompts; `numbers` are their places."""
+    texts = [self._new_text(request) for _ in prompts]
+    uniform = np.zeros([key.rows, request.max_new], np.float32)
+    if request.sampling.draws:
+      for row, i in enumerate(numbers):
+        uniform[row] = stop_strings.uniform_draws(
+          request.sampling.seed, request.numbers[i], request.max_new
+        )
+    for new in self._columns(prompts, key, uniform, request):
+      for text, ids in zip(texts, new, strict=False):
+        text.add(ids)
+      if request.show:
+        for i, text in zip(numbers, texts, strict=True):
+          request.show(i, text.ids, False)
+      if all(text.finished for text in texts):
+        break
+    return [text.ids for text in texts]
 
-  def _search(
-    self, prompts, chosen, kind: ProgramKey, wanted: GenerationRequest
-  ):
-    """The best beam of each prompt of a batch."""
-    del chosen
-    width = wanted.sampling.beams
-    first, more, d = self.first(kind), self.more(kind), _dims(self, kind)
+  def _columns(
+    self,
+    prompts: Sequence[np.ndarray],
+    key: ProgramKey,
+    uniform: np.ndarray,
+    request: GenerationRequest,
+  ) -> Iterator[np.ndarray]:
+    """Yields new tokens, int32 [rows, n], even after the end of a text."""
+    programs = self.programs
+    prefill, decode = programs.prefill(key), programs.decode(key)
+    d = programs.dims(key)
     rows = mtf.Shape([d.batch])
-    best = mtf.Shape([d.batch, mtf.Dimension("best", _candidates(kind))])
-    found = [
-      beam_search.Search(
-        wanted.sampling,
-        wanted.ends,
-        wanted.max_new,
-        lambda: self._growing(wanted),
+    start, tokens, cache = self._run_prompts(prompts, key, uniform[:, 0])
+    new = prefill.assemble(prefill.local_results(tokens), rows)[:, np.newaxis]
+    yield new
+    per_call = mtf.Shape([d.batch, mtf.Dimension("several", TOKENS_PER_CALL)])
+    most = 1 if self._model.layout.is_split else request.tokens_per_call
+    ends = np.array(request.ends, np.int32)
+    # Rows without a prompt have ended from the start.
+    ended = np.isin(new, ends).any(1)
+    ended |= np.arange(key.rows) >= len(prompts)
+    done = 1
+    while done < request.max_new:
+      steps = min(most, request.max_new - done)
+      draws = np.zeros([key.rows, TOKENS_PER_CALL], np.float32)
+      draws[:, :steps] = uniform[:, done : done + steps]
+      inputs = DecodeInputs(
+        tokens=tokens,
+        start=start,
+        column=decode.replicate(np.int32(key.columns + done - 1)),
+        steps=decode.replicate(np.int32(steps)),
+        uniform=decode.shard(draws, per_call),
+        ended=decode.shard(ended, rows),
+        ends=decode.replicate(ends),
+        output_table=programs.output_table(d),
+        cache=cache,
+      )
+      tokens, generated, cache = decode.dispatch(inputs)
+      generated = decode.local_results(generated)
+      new = decode.assemble(generated, per_call)[:, :steps]
+      yield new
+      ended |= np.isin(new, ends).any(1)
+      done += steps
+
+  def _search_batch(
+    self,
+    prompts: Sequence[np.ndarray],
+    numbers: Sequence[int],
+    key: ProgramKey,
+    request: GenerationRequest,
+  ) -> list[list[int]]:
+    """Returns the best beam of each prompt of a batch."""
+    del numbers  # Nothing is drawn.
+    beams = request.sampling.beams
+    decode, d = self.programs.decode(key), self.programs.dims(key)
+    rows = mtf.Shape([d.batch])
+    searches = [
+      beam_search.BeamSearch(
+        request.sampling,
+        request.ends,
+        request.max_new,
+        lambda: self._new_text(request),
       )
       for _ in prompts
     ]
-    repeated = [ids for ids in prompts for _ in range(width)]
-    nothing = np.zeros([kind.rows, 1], np.float32)
-    starts, made, cache = self._begin(repeated, kind, first, nothing)
-    for column in range(kind.columns, kind.columns + wanted.max_new):
-      values, ids = (
-        first.join(list(of_cores), best).reshape([-1, width, _candidates(kind)])
-        for of_cores in zip(*first.local(made), strict=True)
-      )
-      parents = np.zeros([kind.rows // width, width], np.int32)
+    repeated = [ids for ids in prompts for _ in range(beams)]
+    no_draws = np.zeros([key.rows], np.float32)
+    start, candidates, cache = self._run_prompts(repeated, key, no_draws)
+    for column in range(key.columns, key.columns + request.max_new):
+      values, ids = self._candidates(key, candidates)
+      parents = np.zeros([key.rows // beams, beams], np.int32)
       tokens = np.zeros_like(parents)
-      for group, search in enumerate(found):
-        if not search.over:
+      for group, search in enumerate(searches):
+        if not search.finished:
           search.add(values[group], ids[group])
           parents[group], tokens[group] = search.parents, search.tokens
-      if all(search.over for search in found):
+      if all(search.finished for search in searches):
         break
-      made, cache = more.start(
-        more.split(tokens.reshape([-1]), rows),
-        starts,
-        more.everywhere(np.int32(column)),
-        more.split(parents.reshape([-1]), rows),
-        cache,
+      inputs = BeamInputs(
+        tokens=decode.shard(tokens.reshape([-1]), rows),
+        start=start,
+        column=decode.replicate(np.int32(column)),
+        parents=decode.shard(parents.reshape([-1]), rows),
+        cache=cache,
       )
-    return [search.best for search in found]
+      candidates, cache = decode.dispatch(inputs)
+    return [search.best for search in searches]
 
-  def _growing(self, wanted: GenerationRequest) -> stop_strings.Continuation:
-    decode_ids = self._model.vocabulary.decode if wanted.stops else str
-    return stop_strings.Continuation(wanted.ends, wanted.stops, decode_ids)
+  def _candidates(
+    self, key: ProgramKey, on_cores
+  ) -> tuple[np.ndarray, np.ndarray]:
+    """Collects log-probabilities and ids, each [groups, beams, candidates]."""
+    prefill, d = self.programs.prefill(key), self.programs.dims(key)
+    best = mtf.Shape([d.batch, mtf.Dimension("best", key.candidates)])
+    values, ids = (
+      prefill.assemble(list(shards), best).reshape(
+        [-1, key.sampling.beams, key.candidates]
+      )
+      for shards in zip(*prefill.local_results(on_cores), strict=True)
+    )
+    return values, ids
 
-  def _begin(self, prompts, kind: ProgramKey, first: program.Program, chance):
-    """Runs prompts; (first columns, what was chosen, cache) on the cores."""
-    d = _dims(self, kind)
-    inputs = np.zeros([kind.rows, kind.columns], np.int32)
-    start = np.full([kind.rows], kind.columns - 1, np.int32)
+  def _run_prompts(
+    self, prompts: Sequence[np.ndarray], key: ProgramKey, uniform: np.ndarray
+  ):
+    """Runs the prompts of a batch.
+
+    Args:
+      prompts: int32 [n] each, no more than the rows of a batch.
+      key: of the programs.
+      uniform: float32 [rows], random numbers in [0, 1).
+
+    Returns:
+      Each row's first column, the choice of the first token, and the cache, all
+      on the cores.
+    """
+    prefill, d = self.programs.prefill(key), self.programs.dims(key)
+    inputs = np.zeros([key.rows, key.columns], np.int32)
+    start = np.full([key.rows], key.columns - 1, np.int32)
     for row, ids in enumerate(prompts):
       # The last prompt token is the input of the first new column.
-      start[row] = kind.columns - len(ids)
+      start[row] = key.columns - len(ids)
       inputs[row, start[row] :] = ids
     rows = mtf.Shape([d.batch])
-    starts = first.split(start, rows)
-    fed = first.split(inputs, d.tokens), starts
-    return starts, *first.start(*fed, first.split(chance[:, 0], rows))
+    starts = prefill.shard(start, rows)
+    fed = prefill.shard(inputs, d.tokens), starts
+    return starts, *prefill.dispatch(*fed, prefill.shard(uniform, rows))
 
-  # -- programs ----------------------------------------------------------------
-
-  def first(self, kind: ProgramKey) -> program.Program:
-    """Runs prompts, and begins the cache."""
-    if kind not in self._firsts:
-      model, d = self._config, _dims(self, kind)
-      rows = mtf.Shape([d.batch])
-
-      def step(core: program.CoreProgram, inputs, start, chance):
-        weights = self._model.read(core)
-        hidden, cache = kv_cache.prefill(
-          *(model, d, weights),
-          core.feed(inputs, d.tokens),
-          core.feed(start, rows),
-        )
-        chance = core.feed(chance, rows)
-        chosen = _choose(kind, model, d, weights, hidden, chance)
-        core.lower()
-        return _values(core, chosen), [core.value(x) for x in cache]
-
-      self._firsts[kind] = self._made(step, fused=False)
-    return self._firsts[kind]
-
-  def more(self, kind: ProgramKey) -> program.Program:
-    """Makes tokens behind them."""
-    kind = dataclasses.replace(kind, columns=1)
-    if kind not in self._mores:
-      searches = kind.sampling.beams > 1
-      made = self._beam_step(kind) if searches else self._loop(kind)
-      self._mores[kind] = self._made(made, fused=True)
-    return self._mores[kind]
-
-  def _columns(self, d: dims.Dims):
-    """The output table as the loop reads it, on the cores; made once."""
-    if self._table is None:
-
-      def step(core: program.CoreProgram):
-        made = next_token.columns(d, self._model.read(core))
-        core.lower()
-        return core.value(made)
-
-      self._table = self._made(step, fused=False).start()
-    return self._table
-
-  def _made(self, step, fused: bool) -> program.Program:
-    model = self._model
-    return program.Program(model.devices, model.layout, step, fused)
-
-  def _loop(self, kind: ProgramKey):
-    """Tokens, one after the other: see `_tokens` for what it takes."""
-    model, one = self._config, _dims(self, kind)
-    rows, in_cache = mtf.Shape([one.batch]), kv_cache.cache_shape(one)
-
-    def step(
-      core, tokens, start, column, steps, chance, over, ends, columns, cache
-    ):
-      weights = self._model.read(core)
-      in_columns = mtf.Shape([one.width, one.vocab])
-      weights[next_token.COLUMNS] = core.feed(columns, in_columns)
-      core.lower()
-      shapes = {name: w.shape for name, w in weights.items()}
-      # Cast once, not for every token.
-      values = {name: core.value(w) for name, w in weights.items()}
-      matrices = {name: _matrix(name, value) for name, value in values.items()}
-
-      def goes_on(made, tokens, found, over, cache):
-        del tokens, found, cache
-        return (made < steps) & ~tf.reduce_all(over)
-
-      def token(made, tokens, found, over, cache):
-        inner = core.another()
-        weights = {
-          name: inner.feed(tf.reshape(matrix, values[name].shape), shapes[name])
-          for name, matrix in matrices.items()
-        }
-        hidden, cache = kv_cache.extend(
-          *(model, one, weights),
-          inner.feed(tokens[:, tf.newaxis], one.tokens),
-          inner.feed(start, rows),
-          inner.feed(column + made, mtf.Shape([])),
-          [inner.feed(x, in_cache) for x in cache],
-        )
-        uniform = inner.feed(chance[:, made], rows)
-        chosen = _choose(kind, model, one, weights, hidden, uniform)
-        inner.lower()
-        tokens, cache = inner.value(chosen), [inner.value(x) for x in cache]
-        here = tf.range(AT_ONCE) == made
-        found = tf.where(here, tokens[:, tf.newaxis], found)
-        ended = tf.reduce_any(tokens[:, tf.newaxis] == ends, axis=1)
-        return made + 1, tokens, found, over | ended, cache
-
-      found = tf.zeros([tokens.shape[0], AT_ONCE], tf.int32)
-      state = tf.constant(0), tokens, found, over, cache
-      if self._model.layout.is_split:
-        state = token(*state)
-      else:
-        state = tf.while_loop(goes_on, token, state, parallel_iterations=1)
-      _, tokens, found, _, cache = state
-      return tokens, found, cache
-
-    return step
-
-  def _beam_step(self, kind: ProgramKey):
-    """One column of beams, each behind its parent: see `_search`."""
-    model, one = self._config, _dims(self, kind)
-    rows, in_cache = mtf.Shape([one.batch]), kv_cache.cache_shape(one)
-
-    def step(core, tokens, start, column, parents, cache):
-      weights = self._model.read(core)
-      cache = [core.feed(x, in_cache) for x in cache]
-      hidden, cache = kv_cache.extend(
-        *(model, one, weights),
-        core.feed(tokens[:, tf.newaxis], one.tokens),
-        core.feed(start, rows),
-        core.feed(column, mtf.Shape([])),
-        kv_cache.reorder(
-          one, cache, core.feed(parents, rows), kind.sampling.beams
-        ),
-      )
-      chosen = _choose(kind, model, one, weights, hidden, None)
-      core.lower()
-      return _values(core, chosen), [core.value(x) for x in cache]
-
-    return step
+  def _new_text(self, request: GenerationRequest) -> stop_strings.Continuation:
+    decode_ids = self._model.vocabulary.decode if request.stops else str
+    return stop_strings.Continuation(request.ends, request.stops, decode_ids)
 
 
-def _choose(kind: ProgramKey, model, d, weights, hidden, chance):
-  """Tokens, or of beams (log-probabilities, ids) of the best ones."""
-  logits = next_token.logits(model, d, weights, hidden)
-  if kind.sampling.beams > 1:
-    return next_token.best(d, logits, _candidates(kind))
-  if kind.sampling.draws:
-    return next_token.draw(d, logits, chance, kind.sampling)
-  return next_token.greedy(d, logits)
-
-
-def _matrix(name: str, weight: tf.Tensor) -> tf.Tensor:
-  """A weight of three dimensions as the matrix that vectors are multiplied by.
-
-  XLA takes the product with a matrix that is reshaped inside of a loop apart,
-  into a loop of one thread.
-  """
-  if weight.shape.rank != 3:
-    return weight
-  into = (
-    [-1, weight.shape[-1]] if name.endswith("/o") else [weight.shape[0], -1]
-  )
-  return tf.reshape(weight, into)
-
-
-def _values(core: program.CoreProgram, chosen):
-  if isinstance(chosen, mtf.Tensor):
-    return core.value(chosen)
-  return tuple(core.value(x) for x in chosen)
-
-
-def _candidates(kind: ProgramKey) -> int:
-  """Tokens of a beam to look at: enough that all beams may go on."""
-  return beam_search.candidates(kind.sampling.beams, kind.ends)
-
-
-def _dims(decoder: Generator, kind: ProgramKey) -> dims.Dims:
-  model = decoder._config
-  return dims.dims_for(model, kind.rows, kind.columns, kind.memory)
-
-
-def _length(least: int) -> int:
-  """32, 48, 64, 96, 128, 192, ...: the first that is no less."""
+def padded_length(least: int) -> int:
+  """Returns the first of 32, 48, 64, 96, 128, 192, ... that is not smaller."""
   size = _SHORTEST
   while size < least:
     size += size // 2
     size = size if size >= least else size // 3 * 4
   return size
-
-
-def _pace(wanted: GenerationRequest) -> int:
-  """Tokens to make before they are looked at."""
-  if wanted.show:
-    return _SHOW_EVERY
-  return _LOOK_EVERY if wanted.stops else AT_ONCE

@@ -1,12 +1,13 @@
-"""Requests in, answers out: ranked options, or continuations.
+"""Predictions for requests: the best option, or generated text.
 
-    score           an option's value
-    sum             log p(option | prompt), the paper's
-    per_token       the same / tokens of the option
-    per_character   the same / characters of the option
-    unconditional   log p(option | prompt) - log p(option | an empty prompt)
+The options of a classification are ranked by one of these scores:
 
-Tokens are those that have a probability: what ends an answer among them.
+    sum             log p(option | prompt), as in the paper
+    per_token       sum / number of tokens of the option
+    per_character   sum / number of characters of the option
+    unconditional   log p(option | prompt) - log p(option | empty prompt)
+
+The tokens of an option include those that end an answer, e.g. end-of-text.
 """
 
 import dataclasses
@@ -16,7 +17,13 @@ import numpy as np
 
 from flan_tf import name_lists
 from flan_tf.config import SCORES
-from flan_tf.data import prompt_format, requests
+from flan_tf.data.prompt_format import PromptFormat
+from flan_tf.data.requests import (
+  EncodedRequest,
+  Example,
+  Request,
+  encode_requests,
+)
 from flan_tf.inference import stop_strings
 from flan_tf.inference.language_model import LanguageModel
 from flan_tf.task import schema
@@ -24,126 +31,145 @@ from flan_tf.task import schema
 
 @dataclasses.dataclass(frozen=True)
 class Prediction:
-  """One answered request.
+  """A model's answer to one request.
 
   Attributes:
-    request: what was asked.
-    text: the answer.
-    trimmed: whether the prompt was too long and lost a part.
-    choice: of a classification, the index of the answer among the options.
-    scores: of a classification, the log-probability of each option.
-    values: what the options were ranked by; `scores` where it is their sum.
+    request: the request.
+    answer: text of the chosen option, or the generated text.
+    trimmed: True if the prompt or an option was too long, and was cut.
+    choice: index of the chosen option; None for a generation.
+    log_probs: log-probability of each option; empty for a generation.
+    option_scores: value that each option was ranked by; `log_probs` for the
+      score "sum".
   """
 
-  request: requests.Request
-  text: str
+  request: Request
+  answer: str
   trimmed: bool
   choice: int | None = None
-  scores: tuple[float, ...] = ()
-  values: tuple[float, ...] = ()
+  log_probs: tuple[float, ...] = ()
+  option_scores: tuple[float, ...] = ()
+
+  @property
+  def example(self) -> Example:
+    return self.request.example
 
 
 def predict(
   model: LanguageModel,
   task: schema.Task,
-  asked: Sequence[requests.Request],
-  limits: prompt_format.Limits,
+  requests: Sequence[Request],
+  prompt_format: PromptFormat,
   stops: Sequence[str] = (),
   score: str = "sum",
 ) -> list[Prediction]:
-  """Answers requests: the best option, or a greedy continuation.
-
-  Equal options: the first one of them. A continuation ends where one of
-  `stops` begins.
+  """Ranks the options of each request, or generates a greedy continuation.
 
   Args:
-    model: what answers.
-    task: classifications are ranked, generations continued.
-    asked: the requests.
-    limits: lengths and separator.
-    stops: texts that end a continuation.
-    score: one of SCORES.
+    model: the model.
+    task: the task of the requests; its kind decides between ranking and
+      generation.
+    requests: the requests.
+    prompt_format: maximum lengths, and the ids around prompts and answers.
+    stops: texts that end a generation; they are no part of the answer.
+    score: one of `SCORES`. Among equal options, the first one is chosen.
 
   Raises:
-    ValueError: an unknown score, or an option without tokens.
+    ValueError: the score is unknown, or an option has no tokens.
   """
   if score not in SCORES:
     raise ValueError(name_lists.unknown_name("score", score, SCORES))
-  tokenized = requests.tokenize_requests(asked, model.vocabulary, limits)
+  encoded = encode_requests(requests, prompt_format)
   if task.kind is schema.TaskKind.CLASSIFICATION:
-    return _rank(model, tokenized, limits, score)
-  new = model.generate(
-    [item.prompt for item in tokenized],
-    limits.longest_target,
-    limits.wrapper(model.vocabulary).ends,
+    return _rank_options(model, encoded, prompt_format, score)
+  return _generate(model, encoded, prompt_format, stops)
+
+
+def _generate(
+  model: LanguageModel,
+  encoded: Sequence[EncodedRequest],
+  prompt_format: PromptFormat,
+  stops: Sequence[str],
+) -> list[Prediction]:
+  generated = model.generate(
+    [item.prompt for item in encoded],
+    prompt_format.max_target_length,
+    prompt_format.end_ids,
     stops=tuple(stops),
   )
+  predictions = []
+  for item, ids in zip(encoded, generated, strict=True):
+    text = prompt_format.decode(ids)
+    if stops:
+      text = stop_strings.text_before_stop(text, stops).strip()
+    predictions.append(Prediction(item.request, text, item.trimmed))
+  return predictions
 
-  def text(ids: np.ndarray) -> str:
-    found = stop_strings.until(model.vocabulary.decode(ids), stops)
-    return found.strip() if stops else found
 
+def _rank_options(
+  model: LanguageModel,
+  encoded: Sequence[EncodedRequest],
+  prompt_format: PromptFormat,
+  score: str,
+) -> list[Prediction]:
+  log_probs = model.score_options(
+    [item.prompt for item in encoded], [item.options for item in encoded]
+  )
+  option_scores = _option_scores(
+    model, encoded, log_probs, prompt_format, score
+  )
+  predictions = []
+  for item, of_options, ranked in zip(
+    encoded, log_probs, option_scores, strict=True
+  ):
+    choice = int(np.argmax(ranked))
+    predictions.append(
+      Prediction(
+        request=item.request,
+        answer=item.request.example.options[choice],
+        trimmed=item.trimmed,
+        choice=choice,
+        log_probs=tuple(of_options.tolist()),
+        option_scores=tuple(ranked.tolist()),
+      )
+    )
+  return predictions
+
+
+def _option_scores(
+  model: LanguageModel,
+  encoded: Sequence[EncodedRequest],
+  log_probs: Sequence[np.ndarray],
+  prompt_format: PromptFormat,
+  score: str,
+) -> list[np.ndarray]:
+  """Returns the score of each option of each request."""
+  texts = [item.request.example.options for item in encoded]
+  if score == "sum":
+    return list(log_probs)
+  if score == "per_token":
+    lengths = [list(map(len, item.options)) for item in encoded]
+    return [x / n for x, n in zip(log_probs, lengths, strict=True)]
+  if score == "per_character":
+    lengths = [list(map(len, options)) for options in texts]
+    return [x / n for x, n in zip(log_probs, lengths, strict=True)]
+  distinct = sorted({text for options in texts for text in options})
+  alone = _unconditional_log_probs(model, distinct, prompt_format)
   return [
-    Prediction(item.request, text(ids), item.trimmed)
-    for item, ids in zip(tokenized, new, strict=True)
+    x - [alone[text] for text in options]
+    for x, options in zip(log_probs, texts, strict=True)
   ]
 
 
-def _rank(model, tokenized, limits, score) -> list[Prediction]:
+def _unconditional_log_probs(
+  model: LanguageModel, options: Sequence[str], prompt_format: PromptFormat
+) -> dict[str, float]:
+  """Returns the log-probability of each option after an empty prompt."""
+  # One request per option: the tokens of an option may depend on the other
+  # options of its request.
+  requests = [Request(Example(0, (text,), (text,), 0), "") for text in options]
+  encoded = encode_requests(requests, prompt_format)
   log_probs = model.score_options(
-    [item.prompt for item in tokenized], [item.options for item in tokenized]
+    [item.prompt for item in encoded], [item.options for item in encoded]
   )
-  asked = [item.request for item in tokenized]
-  if score == "sum":
-    values = log_probs
-  elif score == "per_token":
-    sizes = [list(map(len, item.options)) for item in tokenized]
-    values = [x / n for x, n in zip(log_probs, sizes, strict=True)]
-  elif score == "per_character":
-    sizes = [list(map(len, request.options)) for request in asked]
-    values = [x / n for x, n in zip(log_probs, sizes, strict=True)]
-  else:
-    alone = _unconditional(model, asked, limits)
-    values = [
-      x - [alone[text] for text in request.options]
-      for x, request in zip(log_probs, asked, strict=True)
-    ]
-  answered = []
-  for item, found, ranked in zip(tokenized, log_probs, values, strict=True):
-    choice = int(np.argmax(ranked))
-    answered.append(
-      Prediction(
-        item.request,
-        item.request.options[choice],
-        item.trimmed,
-        choice,
-        tuple(found.tolist()),
-        tuple(ranked.tolist()),
-      )
-    )
-  return answered
-
-
-def _unconditional(model, asked, limits) -> dict[str, float]:
-  """The log-probability of each option's text behind an empty prompt."""
-  texts = sorted({text for request in asked for text in request.options})
-  # Each for itself: no option's pieces depend on the others.
-  nothing = [requests.Request(0, "", (text,), 0, (text,)) for text in texts]
-  items = requests.tokenize_requests(nothing, model.vocabulary, limits)
-  found = model.score_options(
-    [item.prompt for item in items], [item.options for item in items]
-  )
-  return {text: float(x) for text, (x,) in zip(texts, found, strict=True)}
-
-
-def limits_of(model: LanguageModel) -> prompt_format.Limits:
-  """The lengths and the separator of a model's run."""
-  data = model.run.data
-  return prompt_format.Limits(
-    input_length=data.input_length,
-    target_length=data.target_length,
-    row_length=data.length - model.run.adapter.soft_prompt,
-    overflow=prompt_format.Overflow(data.overflow),
-    separator=prompt_format.Separator(data.separator),
-    chat=model.run.chat,
-  )
+  return {text: float(x) for text, (x,) in zip(options, log_probs, strict=True)}

@@ -1,47 +1,39 @@
-"""Answers to prompts that somebody wrote, each with its log-probability."""
+"""Answers to prompts of the user, each with its log-probability."""
 
 import dataclasses
-import json
-import logging
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
-from flan_tf import json_lines
-from flan_tf.data import requests
-from flan_tf.inference import predictions, progress, stop_strings
+from flan_tf.data.prompt_format import PromptFormat
+from flan_tf.data.requests import (
+  EncodedRequest,
+  Example,
+  Request,
+  encode_requests,
+)
 from flan_tf.inference.language_model import LanguageModel
+from flan_tf.inference.stop_strings import text_before_stop
 from flan_tf.sampling import GREEDY, Sampling
 from flan_tf.task import wordings
-
-_log = logging.getLogger(__name__)
-_ROW = 4_096  # characters that fill a row, about: prompts to rank share rows
-
-# Answers prompts: their texts, of each the texts that it may be answered with,
-# or none, and the number of the first one.
-AnswerBatch = Callable[
-  [list[str], list[tuple[str, ...]], int], list["PromptAnswer"]
-]
 
 
 @dataclasses.dataclass(frozen=True)
 class PromptAnswer:
-  """What a model said.
+  """The answer to one prompt.
 
   Attributes:
-    prompt: as it was given.
-    text: the continuation, or the best of the prompt's options.
-    log_prob: sum of the log-probabilities of its tokens, and of what ended it
-      (end of text, in a chat the end of a turn, or a stop string) if the model
-      came to it.
-    tokens: how many these are.
-    ended: whether it came to an end, or was cut at the limit.
-    trimmed: whether the prompt was too long, and lost a part.
-    scores: of each option its log-probability; empty where none was given.
+    prompt: the prompt without markers.
+    text: the generated text, or the most likely option.
+    log_prob: sum of the log-probabilities of the answer's tokens. They include
+      what ended the answer: end-of-text, the end of a turn, or a stop string.
+    tokens: number of these tokens.
+    ended: True if the model ended the answer, False if it was cut at the
+      maximum length.
+    trimmed: True if the prompt was too long, and was cut.
+    option_log_probs: option -> its log-probability; empty without options.
   """
 
   prompt: str
@@ -50,26 +42,32 @@ class PromptAnswer:
   tokens: int
   ended: bool
   trimmed: bool
-  scores: Mapping[str, float] = dataclasses.field(default_factory=dict)
+  option_log_probs: Mapping[str, float] = dataclasses.field(
+    default_factory=dict
+  )
 
   @property
   def probability(self) -> float:
-    """Of the best option, where the options are all that may be said."""
-    odds = [math.exp(x - self.log_prob) for x in self.scores.values()]
+    """Probability of the best option, if the answer is one of the options."""
+    odds = [math.exp(x - self.log_prob) for x in self.option_log_probs.values()]
     return 1 / sum(odds)
 
-  def as_line(self) -> dict[str, Any]:
-    """What a line of an answered file gains."""
-    value = dataclasses.asdict(self)
-    del value["prompt"]
-    if self.scores:
+  def to_json(self) -> dict[str, Any]:
+    """Returns the keys that the answer adds to a line of a file of prompts."""
+    value = {
+      "answer": self.text,
+      "log_prob": self.log_prob,
+      "tokens": self.tokens,
+      "ended": self.ended,
+      "trimmed": self.trimmed,
+    }
+    if self.option_log_probs:
+      value["scores"] = dict(self.option_log_probs)
       value["probability"] = self.probability
-    else:
-      del value["scores"]
-    return {"answer": value.pop("text"), **value}
+    return value
 
 
-def answer(
+def answer_prompts(
   model: LanguageModel,
   prompts: Sequence[str],
   max_new: int = 0,
@@ -81,187 +79,96 @@ def answer(
 ) -> list[PromptAnswer]:
   """Continues each prompt, or ranks its options.
 
-  Options are ranked as the evaluation ranks them: by the log-probability of
-  all their tokens, the first one of equals.
+  As in an evaluation, options are ranked by the log-probability of all their
+  tokens. Among equal options, the first one is chosen.
 
   Args:
-    model: what answers. Prompts get the separator of its run.
+    model: the model. Prompts get the separator of its run.
     prompts: texts.
-    max_new: most new tokens; 0 for the target length of the model's run.
-    markers: what stands around a prompt, as `wordings.markers` takes it; empty
-      for what the model was trained with.
-    options: for each prompt the texts that it may be answered with, or none;
-      empty where no prompt has any.
+    max_new: maximum number of new tokens; 0 for the target length of the run.
+    markers: texts around a prompt, see `wordings.markers`; empty for those that
+      the model was trained with.
+    options: options of each prompt; a prompt with empty options is continued.
+      Empty if no prompt has options.
     sampling: how tokens are chosen.
     stops: texts that end an answer; they are no part of it.
-    first: number of the first prompt; draws depend on a prompt's number.
+    first: number of the first prompt. Random draws depend on these numbers.
 
   Raises:
     ValueError: an option has no tokens, or a stop string is empty.
   """
   around = wordings.markers(markers or model.run.data.markers)
-  limits = predictions.limits_of(model)
-  longest = min(max_new or limits.longest_target, limits.longest_target)
-  ends = limits.wrapper(model.vocabulary).ends
-  offered = options or [()] * len(prompts)
-  asked = [
-    requests.Request(number, around.join(prompt), tuple(texts), -1, (prompt,))
-    for number, (prompt, texts) in enumerate(zip(prompts, offered, strict=True))
+  prompt_format = model.prompt_format
+  requests = [
+    Request(Example(number, (), tuple(of_prompt)), around.join(prompt))
+    for number, (prompt, of_prompt) in enumerate(
+      zip(prompts, options or [()] * len(prompts), strict=True)
+    )
   ]
-  tokenized = requests.tokenize_requests(asked, model.vocabulary, limits)
-  free = [i for i, item in enumerate(tokenized) if not item.options]
-  new = model.continuations(
-    *([tokenized[i].prompt for i in free], longest, ends),
+  encoded = encode_requests(requests, prompt_format)
+  continued = [i for i, item in enumerate(encoded) if not item.options]
+  longest = prompt_format.max_target_length
+  new_ids = model.continuations(
+    [encoded[i].prompt for i in continued],
+    min(max_new or longest, longest),
+    prompt_format.end_ids,
     sampling=sampling,
     stops=stops,
-    numbers=[first + i for i in free],
+    numbers=[first + i for i in continued],
   )
-  made = dict(zip(free, new, strict=True))
-  ranked = [item.options or [made[i]] for i, item in enumerate(tokenized)]
-  log_probs = model.score_options([item.prompt for item in tokenized], ranked)
-  found = []
-  for item, answers, scores in zip(tokenized, ranked, log_probs, strict=True):
-    best, texts = int(np.argmax(scores)), item.request.options
-    ids, ended = answers[best], True
-    if texts:
-      text = texts[best]
-    else:
-      ended = bool(np.isin(ids[-1:], ends).any())
-      whole = model.vocabulary.decode(ids[:-1] if ended else ids)
-      text = stop_strings.until(whole, stops)
-      ended = ended or text != whole
-    found.append(
-      PromptAnswer(
-        prompts[item.request.row],
-        text,
-        float(scores[best]),
-        len(ids),
-        ended,
-        item.trimmed,
-        dict(zip(texts, scores.tolist(), strict=False)),
-      )
-    )
-  return found
-
-
-def answer_file(
-  answer_batch: AnswerBatch,
-  source: str,
-  target: str,
-  batch: int = 8,
-  by: str = "",
-) -> tuple[int, int]:
-  """Answers the prompts of a file of JSON lines; goes on where it was stopped.
-
-  Args:
-    answer_batch: gives the answers to prompts.
-    source: lines with "prompt" and, if they are to be ranked, "options"; what
-      else a line holds is kept.
-    target: the same lines with "answer", "log_prob", "tokens", "ended" and
-      "trimmed"; one with options has their "scores", too, and the
-      "probability" of the best among them. Written batch by batch; may be
-      gs://.
-    batch: prompts continued at once. Of those to be ranked there are more: as
-      many as fill so many rows.
-    by: what answers, for people; "by" of each line. A file that something else
-      has begun is not gone on with.
-
-  Returns:
-    (lines answered now, lines that were answered before).
-
-  Raises:
-    FileNotFoundError: there is no source.
-    ValueError: a line has no prompt or options that cannot be ranked, or the
-      target answers other prompts, or by something else.
-  """
-  if not tf.io.gfile.exists(source):
-    raise FileNotFoundError(f"There is no file {source} of prompts.")
-  lines = json_lines.read_jsonl(source, whole=True)
-  options = [
-    _options(f"{source}, line {number}", line)
-    for number, line in enumerate(lines, 1)
+  by_prompt = dict(zip(continued, new_ids, strict=True))
+  candidates = [
+    item.options or (by_prompt[i],) for i, item in enumerate(encoded)
   ]
-  done = json_lines.read_jsonl(target)
-  for number, (old, line) in enumerate(zip(done, lines, strict=False), 1):
-    if any(old.get(key) != line.get(key) for key in ("prompt", "options")):
-      raise ValueError(
-        f"{target}, line {number} answers another prompt than {source}. Remove"
-        " it, or choose another --output."
-      )
-    if old.get("by", "") != by:
-      raise ValueError(
-        f"{target}, line {number} was answered by {old.get('by')!r}, not by"
-        f" {by!r}. Choose another --output."
-      )
-  answered = _counter(len(lines) - len(done), target)
-  with tf.io.gfile.GFile(target, "w") as file:
-    # Anew, in one write: a line that was cut short is dropped.
-    file.write("".join(json.dumps(line) + "\n" for line in done))
-    prompts = [line["prompt"] for line in lines]
-    for part in _parts(prompts, options, len(done), batch):
-      answers = answer_batch(prompts[part], options[part], part.start)
-      for line, found in zip(lines[part], answers, strict=True):
-        made = {**line, **found.as_line(), **({"by": by} if by else {})}
-        file.write(json.dumps(made) + "\n")
-      file.flush()
-      answered(len(answers))
-  return max(len(lines) - len(done), 0), len(done)
-
-
-def _parts(
-  prompts: Sequence[str],
-  options: Sequence[tuple[str, ...]],
-  begin: int,
-  batch: int,
-) -> Iterator[slice]:
-  """Prompts from `begin` on, in parts that are answered and written at once."""
-  free = characters = 0
-  for number, (prompt, texts) in enumerate(zip(prompts, options, strict=True)):
-    if number < begin:
-      continue
-    if texts:
-      characters += len(prompt)
+  log_probs = model.score_options([item.prompt for item in encoded], candidates)
+  answers = []
+  for prompt, item, ids, of_prompt in zip(
+    prompts, encoded, candidates, log_probs, strict=True
+  ):
+    if item.options:
+      answers.append(_best_option(prompt, item, of_prompt))
     else:
-      free += 1
-    is_last = number + 1 == len(prompts)
-    if free == batch or characters >= batch * _ROW or is_last:
-      yield slice(begin, number + 1)
-      begin, free, characters = number + 1, 0, 0
-
-
-def _options(where: str, line: Any) -> tuple[str, ...]:
-  """The options of a line, () if it has none; ValueError if it is not one."""
-  if not isinstance(line, dict) or not isinstance(line.get("prompt"), str):
-    raise ValueError(
-      f'{where}: expected an object with a "prompt", got {str(line)[:80]}.'
-    )
-  options = line.get("options") or []
-  texts = isinstance(options, list) and all(
-    isinstance(text, str) and text for text in options
-  )
-  if not texts or len(options) == 1 or len(set(options)) < len(options):
-    raise ValueError(
-      f'{where}: expected "options" to be two or more different texts, none'
-      f" empty, got {json.dumps(options)[:80]}. Without them the prompt is"
-      " continued freely."
-    )
-  return tuple(options)
-
-
-def _counter(number: int, target: str) -> Callable[[int], None]:
-  """A function that counts prompts answered, on a terminal as a bar."""
-  start, done = time.perf_counter(), 0
-  bar = progress.Bar(max(number, 0), "prompt")
-
-  def add(count: int) -> None:
-    nonlocal done
-    done += count
-    rate = done / max(time.perf_counter() - start, 1e-9)
-    if bar.show(done, rate):
-      bar.told()
-      _log.info(
-        "%s: %d of %d prompts answered, %.1f a second",
-        *(target, done, number, rate),
+      (log_prob,) = of_prompt.tolist()
+      answer = _continuation(
+        prompt, item, ids[0], log_prob, prompt_format, stops
       )
+      answers.append(answer)
+  return answers
 
-  return add
+
+def _best_option(
+  prompt: str, encoded: EncodedRequest, log_probs: np.ndarray
+) -> PromptAnswer:
+  best = int(np.argmax(log_probs))
+  texts = encoded.request.example.options
+  return PromptAnswer(
+    prompt=prompt,
+    text=texts[best],
+    log_prob=float(log_probs[best]),
+    tokens=len(encoded.options[best]),
+    ended=True,
+    trimmed=encoded.trimmed,
+    option_log_probs=dict(zip(texts, log_probs.tolist(), strict=True)),
+  )
+
+
+def _continuation(
+  prompt: str,
+  encoded: EncodedRequest,
+  ids: np.ndarray,
+  log_prob: float,
+  prompt_format: PromptFormat,
+  stops: Sequence[str],
+) -> PromptAnswer:
+  """Returns the answer for the new ids of a prompt, ends included."""
+  has_end = bool(np.isin(ids[-1:], prompt_format.end_ids).any())
+  full_text = prompt_format.decode(ids)
+  text = text_before_stop(full_text, stops)
+  return PromptAnswer(
+    prompt=prompt,
+    text=text,
+    log_prob=log_prob,
+    tokens=len(ids),
+    ended=has_end or text != full_text,
+    trimmed=encoded.trimmed,
+  )

@@ -1,9 +1,10 @@
 """Imports mesh_tensorflow 0.1.21 on TensorFlow 2.16 and later.
 
-Two names that it imports are gone from TensorFlow. They are lent to it here,
-and only while it is imported. Each loan has a test that fails once it is no
-longer needed (`tests/mesh/compat_test.py`); then this file can go, and
-`import mesh_tensorflow as mtf` takes its place.
+Two names that mesh_tensorflow imports do not exist in TensorFlow any more. This
+module adds them while mesh_tensorflow is imported, and removes them again. For
+each of them `tests/mesh/compat_test.py` has a test that fails once it is no
+longer needed. When both fail, replace this module by
+`import mesh_tensorflow as mtf`.
 """
 
 import contextlib
@@ -16,17 +17,17 @@ from tensorflow.python.framework import ops, tensor_conversion_registry
 
 
 @contextlib.contextmanager
-def estimator_lent():
-  """tf.compat.v1.estimator left TensorFlow in 2.16.
+def temporary_estimator():
+  """Provides tf.compat.v1.estimator, which TensorFlow 2.16 removed.
 
-  Mesh-TF derives a checkpoint listener and a restore hook from its classes.
-  We use neither; the classes only have to exist.
+  Mesh-TF derives a checkpoint listener and a restore hook from its classes. We
+  use neither of them; the classes only have to exist.
   """
   name = "tensorflow.compat.v1.estimator"
   module = types.ModuleType(name)
   v1 = tf.compat.v1
-  lent = "SessionRunHook", "CheckpointSaverListener", "CheckpointSaverHook"
-  for hook in lent:
+  hooks = "SessionRunHook", "CheckpointSaverListener", "CheckpointSaverHook"
+  for hook in hooks:
     setattr(module, hook, getattr(v1.train, hook))
   sys.modules[name] = module
   v1.estimator = module
@@ -38,8 +39,8 @@ def estimator_lent():
 
 
 @contextlib.contextmanager
-def conversion_registry_lent():
-  """ops.register_tensor_conversion_function moved to a module of its own."""
+def temporary_conversion_registry():
+  """Provides ops.register_tensor_conversion_function at its former place."""
   name = "register_tensor_conversion_function"
   setattr(
     ops, name, tensor_conversion_registry.register_tensor_conversion_function
@@ -54,7 +55,7 @@ def _import_mesh_tensorflow() -> types.ModuleType:
   level = tf.compat.v1.logging.get_verbosity()
   tf.compat.v1.logging.set_verbosity(tf.compat.v1.logging.ERROR)
   try:
-    with estimator_lent(), conversion_registry_lent():
+    with temporary_estimator(), temporary_conversion_registry():
       import mesh_tensorflow
       import mesh_tensorflow.simd_mesh_impl
   finally:

@@ -1,9 +1,12 @@
-"""The devices that the cores of a mesh run on, as a tf.distribute strategy.
+"""The devices of a mesh's cores, as a tf.distribute strategy.
 
-One host without TPUs: logical CPU devices, or GPUs, under `MirroredStrategy`.
-Several such hosts (TF_CONFIG is set): `MultiWorkerMirroredStrategy`, and every
-host has a process. TPUs: `TPUStrategy`, and one process drives the TensorFlow
-servers of all workers. The step function is the same under all of them.
+* One host without TPUs: logical CPU devices, or GPUs, under `MirroredStrategy`.
+* Several such hosts (TF_CONFIG is set): `MultiWorkerMirroredStrategy`, with one
+  process on every host.
+* TPUs: `TPUStrategy`, where one process drives the TensorFlow servers of all
+  workers.
+
+A step function is the same under all of them.
 """
 
 import contextlib
@@ -15,6 +18,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from flan_tf import name_lists
 from flan_tf.mesh import tpu_slice
 
 _log = logging.getLogger(__name__)
@@ -24,16 +28,16 @@ PLATFORMS = ("auto", "cpu", "gpu", "tpu")
 
 @dataclasses.dataclass(frozen=True)
 class Devices:
-  """A strategy and what the engine must know about it.
+  """A strategy, and facts about its devices that the engine needs.
 
   Attributes:
     strategy: runs a function on every core.
     platform: "cpu", "gpu" or "tpu".
-    cores: number of cores over all hosts.
+    cores: number of cores on all hosts together.
     host: index of this host.
-    hosts: number of hosts: processes that run this program.
-    host_devices: on TPUs, of each core the CPU device of the worker whose
-      TensorFlow server drives it.
+    hosts: number of hosts, each of which runs this program in a process.
+    host_devices: on TPUs, for each core the CPU device of its worker, whose
+      TensorFlow server drives the core; else empty.
   """
 
   strategy: tf.distribute.Strategy
@@ -46,41 +50,51 @@ class Devices:
   @property
   def local_cores(self) -> range:
     """The cores that this host drives."""
-    each = self.cores // self.hosts
-    return range(self.host * each, (self.host + 1) * each)
+    cores_per_host = self.cores // self.hosts
+    first = self.host * cores_per_host
+    return range(first, first + cores_per_host)
 
   def host_device(self, core: int) -> str:
-    """The CPU beside a core's device; empty if that is where Python runs."""
+    """Returns the CPU device of a core's host; "" for TensorFlow's default."""
     if self.host_devices:
       return self.host_devices[core]
     return "/cpu:0" if self.platform == "gpu" else ""
 
   @property
   def cores_by_worker(self) -> dict[str, list[int]]:
-    """This process's cores by their host device, that of the first core first.
+    """The cores of this process by the CPU device of their worker.
 
-    Without TPUs there is one.
+    Workers are in the order of their first cores. Without TPUs there is only
+    one worker.
     """
-    found: dict[str, list[int]] = {}
+    cores: dict[str, list[int]] = {}
     for core in self.local_cores:
-      found.setdefault(self.host_device(core), []).append(core)
-    return found
+      cores.setdefault(self.host_device(core), []).append(core)
+    return cores
 
-  def worker_of(self, core: int) -> int:
-    """Which of `cores_by_worker` has a core of this process."""
+  def worker_index(self, core: int) -> int:
+    """Returns the index, in `cores_by_worker`, of the worker of a core."""
     return list(self.cores_by_worker).index(self.host_device(core))
 
-  def put(self, core: int, make: Callable[[], Any]) -> Any:
-    """What `make` makes, made beside a core: its worker gets nothing else."""
-    with on_device(self.host_device(core)):
-      return make()
+  def create_beside(self, core: int, create: Callable[[], Any]) -> Any:
+    """Calls `create` with the CPU device of a core's host as the default.
 
-  def new_slice(
+    So a worker is sent only the values for its own cores.
+    """
+    with on_device(self.host_device(core)):
+      return create()
+
+  def new_shard(
     self, name: str, shape: Sequence[int], dtype: tf.DType
   ) -> tf.Variable:
-    """A variable of which every core has its own value.
+    """Creates a variable that has a separate value on every core.
 
-    Reading it on a core gives the core's own, and nothing is ever averaged.
+    On a core it reads as the core's own value. Values are never averaged.
+
+    Args:
+      name: name of the variable.
+      shape: shape of each core's value.
+      dtype: type of the values.
     """
     with self.strategy.scope():
       return tf.Variable(
@@ -91,20 +105,23 @@ class Devices:
         name=name,
       )
 
-  def compiled(self, made: Any, fused: bool) -> Callable:
-    """A `flan_tf.mesh.program.Program` as a function of per-core values.
+  def compile_program(self, program: Any, jit_compile: bool) -> Callable:
+    """Turns a program into a function of per-core values.
 
     Args:
-      made: the program; its `run_all` is traced at the first call.
-      fused: whether XLA compiles it.
+      program: a `flan_tf.mesh.program.Program`. Its method `run_replicas` is
+        traced at the first call.
+      jit_compile: whether XLA compiles it.
     """
     return tf.function(
-      made.run_all, autograph=False, jit_compile=True if fused else None
+      program.run_replicas,
+      autograph=False,
+      jit_compile=True if jit_compile else None,
     )
 
 
 def on_device(name: str) -> contextlib.AbstractContextManager[None]:
-  """Places operations on a device; an empty name leaves them as they are."""
+  """Places operations on a device; an empty name changes nothing."""
   return tf.device(name) if name else contextlib.nullcontext()
 
 
@@ -114,21 +131,21 @@ def open_devices(
   tpu_name: str = "",
   axes: Sequence[int] = (),
 ) -> Devices:
-  """Finds devices for that many cores.
+  """Opens devices for a number of cores.
 
   Args:
-    cores: the size of the mesh.
-    platform: one of PLATFORMS; "auto" takes GPUs if there are enough of them,
-      else CPUs. TPUs must be asked for, as looking for them takes long.
-    tpu_name: which TPUs; see `flan_tf.mesh.tpu_slice.open_slice`.
-    axes: sizes of the mesh's axes, by which TPU cores are chosen.
+    cores: number of cores of the mesh.
+    platform: one of PLATFORMS. "auto" takes GPUs if there are enough of them,
+      else CPUs. It never takes TPUs, since looking for them takes long.
+    tpu_name: name of the TPU; see `flan_tf.mesh.tpu_slice.open_slice`.
+    axes: sizes of the mesh's axes, which decide the order of TPU cores.
 
   Raises:
-    ValueError: there are too few devices, or TPU cores left over; the message
-      says how many.
+    ValueError: there are too few devices, or the mesh does not fill the TPU.
+      The message has both numbers.
   """
   if platform not in PLATFORMS:
-    raise ValueError(f"Unknown platform {platform!r}. Known: {PLATFORMS}.")
+    raise ValueError(name_lists.unknown_name("platform", platform, PLATFORMS))
   if platform == "tpu":
     strategy, hosts = tpu_slice.open_slice(cores, tpu_name, axes)
     return Devices(strategy, "tpu", cores, host_devices=hosts)
@@ -147,6 +164,7 @@ def open_devices(
 
 
 def _open_local(platform: str, names: list[str]) -> Devices:
+  """Opens named devices of this host."""
   if len(names) == 1:
     strategy = tf.distribute.OneDeviceStrategy(names[0])
   else:
@@ -155,6 +173,7 @@ def _open_local(platform: str, names: list[str]) -> Devices:
 
 
 def _open_workers(cores: int) -> Devices:
+  """Opens the devices of all hosts that TF_CONFIG names."""
   _log.info("Waiting for all hosts of TF_CONFIG: %s", os.environ["TF_CONFIG"])
   strategy = tf.distribute.MultiWorkerMirroredStrategy()
   resolver = strategy.cluster_resolver
@@ -163,7 +182,7 @@ def _open_workers(cores: int) -> Devices:
       f"The mesh has {cores} cores, but the cluster of TF_CONFIG has"
       f" {strategy.num_replicas_in_sync} devices."
     )
-  # A chief, where the cluster names one, comes before the workers.
+  # If the cluster names a chief, it comes before the workers.
   cluster = resolver.cluster_spec().as_dict()
   chiefs, workers = (len(cluster.get(job, ())) for job in ("chief", "worker"))
   host = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
@@ -173,7 +192,7 @@ def _open_workers(cores: int) -> Devices:
 
 
 def _split_cpu(cores: int) -> None:
-  """Makes at least `cores` logical devices out of the host's CPU."""
+  """Splits the host's CPU into at least `cores` logical devices."""
   cpu = tf.config.list_physical_devices("CPU")[0]
   if cores > 1 and not tf.config.get_logical_device_configuration(cpu):
     devices = [tf.config.LogicalDeviceConfiguration()] * cores
@@ -181,10 +200,10 @@ def _split_cpu(cores: int) -> None:
       tf.config.set_logical_device_configuration(cpu, devices)
     except RuntimeError:  # TensorFlow has already started.
       pass
-  have = len(tf.config.list_logical_devices("CPU"))
-  if have < cores:
+  available = len(tf.config.list_logical_devices("CPU"))
+  if available < cores:
     raise ValueError(
       f"The mesh has {cores} cores, but TensorFlow has already started with"
-      f" {have} CPU devices. Open the devices before any other TensorFlow"
-      " work of the process, or use a process of its own."
+      f" {available} CPU devices. Open the devices before any other TensorFlow"
+      " operation of the process, or use a new process."
     )

@@ -1,143 +1,224 @@
 """Functions of Mesh-TF tensors that are built once and called many times.
 
-The layers of a model are alike. What they do is a function here, and each layer
-calls it with its own weights:
+The layers of a model are alike: each of them calls the same functions with its
+own weights.
 
-  calls = Calls()
+  functions = Functions()
   for weights in layers:
-    (x,) = calls.recompute("mlp", mlp, [x, *weights])
+    x = functions.recompute(mlp, x, weights)
 
-The function's graph is built at the first call. On a TPU it is traced and
-lowered then, too, and never again; elsewhere every call is lowered into the
-graph of its caller, since TensorFlow's collectives have keys of their own.
+The graph of a function is built at its first call. On a TPU the function is
+also traced and lowered only then. On CPUs and GPUs every call is lowered into
+the graph of its caller, because each of TensorFlow's collectives there needs
+an instance key of its own.
+
+Arguments and results may be nested: tuples, lists, dicts and dataclasses of
+Mesh-TF tensors and of constants. A function may itself be a dataclass with a
+`__call__`; the tensors in its fields are then arguments as well.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+import dataclasses
+import typing
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from flan_tf.mesh import mesh_impl, op
+from flan_tf.mesh import op
 from flan_tf.mesh.compat import mtf
-
-# Of any number of Mesh-TF tensors, on one mesh: None stands for no result.
-Fn = Callable[..., Sequence[mtf.Tensor | None]]
+from flan_tf.mesh.mesh_impl import CoreMeshImpl
 
 
-class Calls:
-  """The functions that one program calls, by name and shapes of their inputs.
+class Functions:
+  """The functions that one program calls.
 
-  A name is anything hashable. Calls with the same name and inputs of the same
-  shapes and types must mean the same function, which uses nothing but its
-  arguments; it is taken from the first of them.
+  Two calls share a graph if their functions and constants are equal and their
+  tensors have equal shapes and types. A function must use no tensors besides
+  its arguments.
   """
 
   def __init__(self):
-    self._known: dict[Hashable, _Function] = {}
+    self._built: dict[Hashable, _Function] = {}
 
-  def __call__(
-    self, name: Hashable, fn: Fn, inputs: Sequence[mtf.Tensor]
-  ) -> list[mtf.Tensor | None]:
-    """What fn returns, without a gradient."""
-    return _Call(self._function(name, fn, inputs), inputs).results
+  def __call__(self, fn: Callable, *args: Any) -> Any:
+    """Returns fn(*args); the result has no gradient."""
+    tensors, structure = _flatten((args, fn))
+    return _Call(self._function(_Flat(structure), tensors), tensors).results
 
-  def recompute(
-    self,
-    name: Hashable,
-    fn: Fn,
-    inputs: Sequence[mtf.Tensor],
-    together: bool = False,
-  ) -> list[mtf.Tensor]:
-    """Applies fn, and applies it again in the backward pass.
+  def recompute(self, fn: Callable, *args: Any, barrier: bool = False) -> Any:
+    """Returns fn(*args), whose backward pass computes fn once more.
 
-    What fn computes on the way is not kept. What it would compute again without
-    need, as a product that ends it, the compiler leaves out. Unlike Mesh-TF's
-    recompute_grad, the order of everything follows from `inputs`, so that every
-    core issues the same collectives; and calls may be nested.
+    Intermediate results of fn are not kept for the backward pass. What the
+    gradients do not need, such as a product that ends fn, the compiler leaves
+    out of the second computation. Unlike Mesh-TF's recompute_grad, the order
+    of operations follows from the arguments alone, so that every core issues
+    the same collectives in the same order. Calls may be nested.
 
     Args:
-      name: see the class.
-      fn: what to apply.
-      inputs: its arguments.
-      together: whether, to a compiler, no gradient is there before all are.
-        Nobody waits for those of weights. XLA leaves them to the end of the
-        program, if it may, and keeps what they are made of for every layer:
-        with 137B in parts of layers on 128 cores, 5.5 GiB a core. But where fn
-        casts a weight, its gradient is then kept after the cast, not before.
-
-    Returns:
-      what fn returns, which must be tensors.
+      fn: a function of Mesh-TF tensors whose results are all tensors.
+      *args: its arguments.
+      barrier: makes the compiler compute all gradients of one call before any
+        of them is used. Otherwise XLA moves the gradients of weights to the
+        end of the program and keeps their inputs alive for every layer: 5.5
+        GiB a core for 137B parameters on 128 cores. The price is that where fn
+        casts a weight, the gradient is kept after the cast, not before.
     """
+    tensors, structure = _flatten((args, fn))
+    flat = _Flat(structure)
 
     def backward(arguments, given, grads):
       inputs = [*arguments, *grads]
-      function = self._function(
-        (name, "backward", given), _backward(fn, given), inputs, together
-      )
+      function = self._function(_Backward(flat, given), inputs, barrier)
       return _Call(function, inputs).results
 
-    function = self._function(name, fn, inputs)
-    return list(_Recomputed(function, inputs, backward).outputs)
+    return _Recomputed(self._function(flat, tensors), tensors, backward).results
 
-  def _function(self, name, fn, inputs, together=False) -> "_Function":
-    key = name, *((*x.shape.dims, x.dtype) for x in inputs)
-    if key not in self._known:
-      self._known[key] = _Function(fn, inputs, together)
-    return self._known[key]
+  def _function(
+    self,
+    fn: Callable,
+    tensors: Sequence[mtf.Tensor],
+    barrier: bool = False,
+  ) -> "_Function":
+    types = tuple((*x.shape.dims, x.dtype) for x in tensors)
+    key = fn, barrier, types
+    if key not in self._built:
+      self._built[key] = _Function(fn, tensors, barrier)
+    return self._built[key]
 
 
-def _backward(fn: Fn, given: Sequence[int]) -> Fn:
-  """The gradients of fn: a function of its arguments and of known gradients.
+# -- nested arguments ----------------------------------------------------------
 
-  Args:
-    fn: the function.
-    given: of which of its results the gradients are known.
+
+@dataclasses.dataclass(frozen=True)
+class _Constant:
+  """The place of a value that is not a tensor."""
+
+  value: Hashable
+
+
+@dataclasses.dataclass(frozen=True)
+class _Nested:
+  """A container: its type, the names of its fields or keys, and its items."""
+
+  kind: type
+  names: tuple[str, ...]
+  items: tuple[Hashable, ...]
+
+
+_TENSOR = _Constant("tensor")  # The place of a tensor.
+
+
+def _flatten(value: Any) -> tuple[list[mtf.Tensor], Hashable]:
+  """Splits a nested value into its tensors and a hashable structure."""
+  if isinstance(value, mtf.Tensor):
+    return [value], _TENSOR
+  names: tuple[str, ...] = ()
+  is_dataclass = dataclasses.is_dataclass(value) and not isinstance(value, type)
+  if is_dataclass:
+    names = tuple(field.name for field in dataclasses.fields(value))
+    items = [getattr(value, name) for name in names]
+  elif isinstance(value, dict):
+    names, items = tuple(value), list(value.values())
+  elif isinstance(value, (list, tuple)):
+    items = list(value)
+  else:
+    return [], _Constant(value)
+  tensors, structures = [], []
+  for item in items:
+    found, structure = _flatten(item)
+    tensors += found
+    structures.append(structure)
+  if is_dataclass and not tensors:
+    return [], _Constant(typing.cast(Hashable, value))
+  return tensors, _Nested(type(value), names, tuple(structures))
+
+
+def _unflatten(structure: Hashable, tensors: Iterator[mtf.Tensor]) -> Any:
+  """Puts tensors back into their places; undoes `_flatten`."""
+  if structure is _TENSOR:
+    return next(tensors)
+  if isinstance(structure, _Constant):
+    return structure.value
+  assert isinstance(structure, _Nested)
+  items = [_unflatten(item, tensors) for item in structure.items]
+  if structure.names:
+    return structure.kind(**dict(zip(structure.names, items, strict=True)))
+  if hasattr(structure.kind, "_fields"):  # A NamedTuple.
+    return structure.kind(*items)
+  return structure.kind(items)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Flat:
+  """A function with its constant arguments, as a function of its tensors."""
+
+  structure: Hashable  # of (arguments, function)
+
+  def __call__(self, *tensors: mtf.Tensor) -> Any:
+    args, fn = _unflatten(self.structure, iter(tensors))
+    return fn(*args)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Backward:
+  """The gradients of a function, from its arguments and known gradients.
+
+  Attributes:
+    forward: the function.
+    given: the numbers of the results whose gradients are known.
   """
 
-  def backward(*inputs):
-    grads = inputs[-len(given) :]
-    # The second run waits for the gradient, so that it cannot be merged with
-    # the first one or start before its time.
-    arguments = _After(inputs[: -len(given)], grads[0]).outputs
-    outputs = fn(*arguments)
-    known = [outputs[i] for i in given]
+  forward: _Flat
+  given: tuple[int, ...]
+
+  def __call__(self, *inputs: mtf.Tensor) -> list[mtf.Tensor | None]:
+    count = len(self.given)
+    arguments, grads = inputs[:-count], inputs[-count:]
+    # The second computation waits for the gradient. Otherwise the compiler
+    # merges it with the first one, or starts it too early.
+    arguments = _After(arguments, grads[0]).outputs
+    outputs, _ = _flatten(self.forward(*arguments))
+    known = [outputs[i] for i in self.given]
     return mtf.gradients(known, arguments, grad_ys=list(grads))
 
-  return backward
+
+# -- operations ----------------------------------------------------------------
 
 
 class _Function:
-  """A graph of its own, from arguments to results.
+  """The graph of a function, from argument tensors to result tensors.
 
   Attributes:
-    results: of the first call, some of them None. Of use are their shapes.
-    waiting: of each tensor of the results, the mesh axes over which it is still
-      to be summed; set by `lower`.
+    results: the tensors of the first build; their shapes and types count.
+    structure: the nested structure of the results.
+    waiting: for each result, the mesh axes over which it must still be summed.
+      Set by `lower`.
   """
 
-  def __init__(self, fn: Fn, inputs: Sequence[mtf.Tensor], together: bool):
-    self._fn, self._inputs, self._together = fn, inputs, together
-    _, self.results = self._build([None] * len(inputs))
+  def __init__(self, fn: Callable, inputs: Sequence[mtf.Tensor], barrier: bool):
+    self._fn, self._inputs, self._barrier = fn, inputs, barrier
+    _, self.results, self.structure = self._build([None] * len(inputs))
     self.waiting: list[list[int]] = []
 
-  def lower(
-    self, core: mesh_impl.CoreMeshImpl, *slices: tf.Tensor
-  ) -> list[tf.Tensor]:
-    """What a core makes of its slices of the arguments."""
-    # Built again: Mesh-TF makes TensorFlow's constants while it builds, and
-    # they belong to the graph that is traced then.
-    mesh, results = self._build(slices)
+  def lower(self, core: CoreMeshImpl, *shards: tf.Tensor) -> list[tf.Tensor]:
+    """Computes one core's shards of the results from those of the inputs."""
+    # Built again: Mesh-TF creates TensorFlow's constants while it builds, and
+    # they belong to the graph that is traced at that time.
+    mesh, results, _ = self._build(shards)
     lowering = core.lowering(mesh)
-    made = [lowering.tensors[y] for y in results if y is not None]
-    lazy = [isinstance(y, mtf.LazyAllreduceSum) for y in made]
+    lowered = [lowering.tensors[y] for y in results]
+    lazy = [isinstance(y, mtf.LazyAllreduceSum) for y in lowered]
     self.waiting = [
       list(y.mesh_axes) if waits else []
-      for y, waits in zip(made, lazy, strict=True)
+      for y, waits in zip(lowered, lazy, strict=True)
     ]
     values = [
       (y.laid_out_input if waits else y.to_laid_out_tensor()).one_slice
-      for y, waits in zip(made, lazy, strict=True)
+      for y, waits in zip(lowered, lazy, strict=True)
     ]
-    return core.transport.together(values) if self._together else values
+    return (
+      core.transport.optimization_barrier(values) if self._barrier else values
+    )
 
   def _build(self, values: Sequence[tf.Tensor | None]):
     mesh = mtf.Mesh(mtf.Graph(), "function")
@@ -145,11 +226,11 @@ class _Function:
       _Argument(mesh, like, value).outputs[0]
       for like, value in zip(self._inputs, values, strict=True)
     ]
-    return mesh, list(self._fn(*arguments))
+    return mesh, *_flatten(self._fn(*arguments))
 
 
 class _Argument(op.CoreOp):
-  """Stands for what a function is called with: a core's slice, or any."""
+  """The placeholder of an argument: one core's shard, or nothing yet."""
 
   def __init__(self, mesh: mtf.Mesh, like: mtf.Tensor, value: tf.Tensor | None):
     super().__init__([], mesh=mesh, name="argument")
@@ -158,16 +239,18 @@ class _Argument(op.CoreOp):
 
   def lower(self, lowering):
     assert self._value is not None
-    self._set(lowering, self.outputs[0], self._value)
+    self._set_output(lowering, self.outputs[0], self._value)
 
 
 class _Call(op.CoreOp):
+  """A call of a function; has no gradient."""
+
   def __init__(self, function: _Function, inputs: Sequence[mtf.Tensor]):
     super().__init__(list(inputs), name="call")
     self._function = function
-    tensors = [y for y in function.results if y is not None]
     self._outputs = [
-      mtf.Tensor(self, y.shape, y.dtype, index=i) for i, y in enumerate(tensors)
+      mtf.Tensor(self, y.shape, y.dtype, index=i)
+      for i, y in enumerate(function.results)
     ]
 
   @property
@@ -175,22 +258,23 @@ class _Call(op.CoreOp):
     return False
 
   @property
-  def results(self) -> list[mtf.Tensor | None]:
-    """As the function returns them."""
-    made = iter(self.outputs)
-    return [None if y is None else next(made) for y in self._function.results]
+  def results(self) -> Any:
+    """The results, nested as the function returns them."""
+    return _unflatten(self._function.structure, iter(self.outputs))
 
   def lower(self, lowering):
     core = lowering.mesh_impl(self)
-    slices = self._slices(lowering, self.inputs)
-    made = core.call(self._function.lower, slices)
+    shards = self._shards(lowering, self.inputs)
+    values = core.call_function(self._function.lower, shards)
     for output, value, axes in zip(
-      self.outputs, made, self._function.waiting, strict=True
+      self.outputs, values, self._function.waiting, strict=True
     ):
-      self._set(lowering, output, value, sum_over=axes)
+      self._set_output(lowering, output, value, sum_over=axes)
 
 
 class _Recomputed(_Call):
+  """A call whose gradient computes the function once more."""
+
   def __init__(self, function, inputs, backward):
     super().__init__(function, inputs)
     self._backward = backward
@@ -206,7 +290,7 @@ class _Recomputed(_Call):
 
 
 class _After(op.CoreOp):
-  """Tensors as they are, but not before `other` is there."""
+  """Passes tensors on unchanged, but not before `other` has been computed."""
 
   def __init__(self, xs, other):
     super().__init__([*xs, other], name="after")
@@ -218,7 +302,7 @@ class _After(op.CoreOp):
     return [*grad_ys, None]
 
   def lower(self, lowering):
-    *xs, other = self._slices(lowering, self.inputs)
-    xs = lowering.mesh_impl(self).transport.after(xs, other)
+    *xs, other = self._shards(lowering, self.inputs)
+    xs = lowering.mesh_impl(self).transport.wait_for(xs, other)
     for output, x in zip(self.outputs, xs, strict=True):
-      self._set(lowering, output, x)
+      self._set_output(lowering, output, x)

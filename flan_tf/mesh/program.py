@@ -8,44 +8,60 @@ def step(core, tokens):                # traced once for each core
   core.write(state, new_weights)
   return core.value(loss)
 
-run = Program(devices, layout, step)
-losses = run(tokens)                   # one value for each local core
+program = Program(devices, layout, step)
+losses = program(program.shard(tokens, shape))  # one value for each local core
 """
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.distribute.distribute_utils import regroup
 
-from flan_tf.mesh import mesh_impl, transport
+from flan_tf.mesh.collective_trace import CollectiveTrace
 from flan_tf.mesh.compat import mtf
 from flan_tf.mesh.devices import Devices
-from flan_tf.mesh.layout import Layout, parse_layout
+from flan_tf.mesh.layout import Layout, numpy_index, parse_layout
+from flan_tf.mesh.mesh_impl import CoreMeshImpl
 from flan_tf.mesh.state import State
+from flan_tf.mesh.tpu_transport import TpuTransport
+from flan_tf.mesh.transport import (
+  CollectiveTransport,
+  SingleCoreTransport,
+  Transport,
+)
 
 
 class CoreProgram:
-  """What a step function builds with: one Mesh-TF graph for one core."""
+  """One core's Mesh-TF graph while a step function builds it.
 
-  def __init__(self, impl: mesh_impl.CoreMeshImpl):
+  Attributes:
+    mesh: the Mesh-TF mesh with its graph.
+  """
+
+  def __init__(self, impl: CoreMeshImpl):
     self.mesh = mtf.Mesh(mtf.Graph(), "mesh")
     self._impl = impl
     self._lowering: mtf.Lowering  # Set by `lower`.
 
-  def another(self) -> "CoreProgram":
-    """A graph of its own for the same core: that of a loop's body."""
+  def new_graph(self) -> "CoreProgram":
+    """Returns an empty graph for the same core, e.g. for the body of a loop."""
     return CoreProgram(self._impl)
 
   def feed(self, value: tf.Tensor, shape: mtf.Shape) -> mtf.Tensor:
-    """This core's slice of a tensor of that (global) shape."""
+    """Imports this core's shard of a tensor.
+
+    Args:
+      value: the shard.
+      shape: global shape of the tensor.
+    """
     laid_out = self._impl.LaidOutTensor([tf.convert_to_tensor(value)])
     return mtf.import_laid_out_tensor(self.mesh, laid_out, mtf.Shape(shape))
 
   def read(self, state: State) -> dict[str, mtf.Tensor]:
-    """All tensors of a state."""
+    """Reads all tensors of a state, by name."""
     return {
       name: self.feed(state.variable(name).read_value(), spec.shape)
       for name, spec in state.specs.items()
@@ -56,12 +72,13 @@ class CoreProgram:
     self._lowering = self._impl.lowering(self.mesh)
 
   def value(self, x: mtf.Tensor) -> tf.Tensor:
-    """This core's slice of a lowered tensor."""
+    """Returns this core's shard of a lowered tensor."""
     return self._lowering.tensors[x].to_laid_out_tensor().one_slice
 
   def write(self, state: State, tensors: Mapping[str, mtf.Tensor]) -> None:
-    """Assigns lowered tensors to the state's variables."""
-    # Read all before the first assignment: nothing may see a half-new state.
+    """Assigns lowered tensors to the state's variables, by name."""
+    # All values are computed before the first assignment, so that none of them
+    # depends on a variable that has already changed.
     values = {name: self.value(x) for name, x in tensors.items()}
     with tf.control_dependencies(list(values.values())):
       for name, value in values.items():
@@ -72,12 +89,16 @@ class Program:
   """A step function, compiled for all cores of a mesh at its first call.
 
   Args:
-    devices: where to run.
+    devices: devices to run on.
     layout: the mesh.
     step: see the module's docstring; returns a nest of tensors.
-    fused: let XLA compile it, which takes seconds and pays where it runs often.
-      On a split mesh of CPUs or GPUs it is not: their collectives are not
-      XLA's.
+    jit_compile: whether XLA compiles the step. That takes seconds, and pays for
+      steps that run often. Ignored on a split mesh of CPUs or GPUs, whose
+      collectives are not XLA's.
+
+  Attributes:
+    replica_fn: the function that the strategy runs on every core.
+    trace: collectives of the program, once it has been traced.
   """
 
   def __init__(
@@ -85,156 +106,192 @@ class Program:
     devices: Devices,
     layout: Layout,
     step: Callable,
-    fused: bool = False,
+    jit_compile: bool = False,
   ):
     if devices.cores != layout.cores:
-      raise ValueError(f"{devices.cores} devices for {layout.cores} cores.")
+      raise ValueError(
+        f"The layout has {layout.cores} cores, but {devices.cores} devices are"
+        " open."
+      )
     self._devices, self._layout, self._step = devices, layout, step
-    # The function that the strategy runs, and that a plan lowers.
-    self.core_step = self._run_core
-    self.trace: transport.CollectiveTrace  # Set while tracing.
-    self._token = None
+    self.replica_fn = self._run_core
+    self.trace: CollectiveTrace  # Set while tracing.
+    self._ordering_token = None
     if layout.is_split and devices.platform != "tpu":
       with devices.strategy.scope():
-        self._token = tf.Variable(
+        self._ordering_token = tf.Variable(
           tf.zeros([]),
           trainable=False,
           synchronization=tf.VariableSynchronization.ON_READ,
           aggregation=tf.VariableAggregation.NONE,
         )
-    self._run = devices.compiled(self, fused and not layout.is_split)
-    self._run_many: Callable | None = None  # Made at the first call of `many`.
+    self._run = devices.compile_program(
+      self, jit_compile and not layout.is_split
+    )
+    self._run_loop: Callable | None = None  # Set by `run_steps`.
 
   def __call__(self, *args) -> list:
-    """Runs the step; returns one result for each core of this host.
+    """Runs the step.
 
     Args:
-      *args: nests of per-core values, made by `split` or `everywhere`.
+      *args: nests of per-core values from `shard` or `replicate`.
+
+    Returns:
+      One result for each core of this host.
     """
-    return self.local(self.start(*args))
+    return self.local_results(self.dispatch(*args))
+
+  def dispatch(self, *args) -> Any:
+    """Runs the step; the results stay on the cores, to be fed again.
+
+    Args:
+      *args: nests of per-core values.
+
+    Returns:
+      A nest of per-core values.
+    """
+    return self._run(*args)
+
+  def local_results(self, results: Any) -> list:
+    """Returns results of `dispatch` as one nest for each core of this host."""
+    local = self._devices.strategy.experimental_local_results
+    flat = [local(x) for x in tf.nest.flatten(results)]
+    return [
+      tf.nest.pack_sequence_as(results, values)
+      for values in zip(*flat, strict=True)
+    ]
 
   @property
   def can_loop(self) -> bool:
-    """Whether `many` works here.
+    """True if `run_steps` works on these devices.
 
-    Collectives of CPUs and GPUs hang in a loop whose cores share a graph.
+    On a split mesh of CPUs or GPUs, collectives hang in a loop whose cores
+    share a graph.
     """
     return self._devices.platform == "tpu" or not self._layout.is_split
 
-  def many(self, results: int, *args) -> np.ndarray:
-    """Runs the step many times between two returns to Python.
+  def run_steps(self, results: int, *args) -> np.ndarray:
+    """Runs the step several times before control returns to Python.
 
     Args:
-      results: how many float32 scalars the step returns.
-      *args: as for a call, but each with a first axis of as many as there are
-        steps.
+      results: number of float32 scalars that the step returns.
+      *args: as for a call, but with an additional first axis: one entry for
+        each step.
 
     Returns:
-      float32 [steps, results], of this host's first core.
+      float32 [steps, results], of the first core of this host.
     """
-    run = self._run_many or tf.function(
-      functools.partial(self._run_steps, results), autograph=False
+    run = self._run_loop or tf.function(
+      functools.partial(self._trace_steps, results), autograph=False
     )
-    self._run_many = run
+    self._run_loop = run
     return run(*args).numpy()
 
-  def start(self, *args):
-    """Like a call, but leaves the results on the cores, to be fed again."""
-    return self._run(*args)
+  def shard(self, value: np.ndarray, dims: mtf.Shape):
+    """Gives each core its shard of a global array.
 
-  def local(self, out) -> list:
-    """What `start` returned: one nest for each core of this host."""
-    local = self._devices.strategy.experimental_local_results
-    flat = [local(x) for x in tf.nest.flatten(out)]
-    return [tf.nest.pack_sequence_as(out, x) for x in zip(*flat, strict=True)]
+    Args:
+      value: the array; every host passes the same.
+      dims: its dimensions.
+    """
+    value, shape = np.asarray(value), mtf.Shape(dims)
+    if value.shape != tuple(shape.to_integer_list):
+      raise ValueError(
+        f"An array of shape {value.shape} does not have the shape {shape}."
+      )
 
-  def split(self, value: np.ndarray, dims: mtf.Shape):
-    """Gives each core its slice of a global array of these dimensions."""
-    value = np.asarray(value)
-    if value.shape != tuple(mtf.Shape(dims).to_integer_list):
-      raise ValueError(f"An array of shape {value.shape} is not {dims}.")
-
-    def slice_for(context):
+    def shard_for(context):
       core = int(context.replica_id_in_sync_group)
-      at = self._layout.slice_of(mtf.Shape(dims), core)
-      mine = value[tuple(slice(b, b + n) for b, n in at)]
-      return self._devices.put(core, lambda: tf.constant(mine))
+      shard = value[numpy_index(self._layout.shard_range(shape, core))]
+      return self._devices.create_beside(core, lambda: tf.constant(shard))
 
     return self._devices.strategy.experimental_distribute_values_from_function(
-      slice_for
+      shard_for
     )
 
-  def everywhere(self, value):
+  def replicate(self, value):
     """Gives each core the same value."""
 
     def value_for(context):
       core = int(context.replica_id_in_sync_group)
-      return self._devices.put(core, lambda: tf.convert_to_tensor(value))
+      return self._devices.create_beside(
+        core, lambda: tf.convert_to_tensor(value)
+      )
 
     return self._devices.strategy.experimental_distribute_values_from_function(
       value_for
     )
 
-  def join(self, per_core: list, dims: mtf.Shape) -> np.ndarray:
-    """The global array of which `per_core` holds this host's slices."""
+  def assemble(self, per_core: list, dims: mtf.Shape) -> np.ndarray:
+    """Assembles a global array from the shards of this host's cores.
+
+    Args:
+      per_core: one shard for each core of this host.
+      dims: dimensions of the global array.
+    """
     shape = mtf.Shape(dims)
-    first = np.asarray(per_core[0])
-    out = np.zeros(shape.to_integer_list, first.dtype)
-    for core, value in zip(self._devices.local_cores, per_core, strict=True):
-      at = self._layout.slice_of(shape, core)
-      out[tuple(slice(b, b + n) for b, n in at)] = np.asarray(value)
-    return out
+    dtype = np.asarray(per_core[0]).dtype
+    whole = np.zeros(shape.to_integer_list, dtype)
+    for core, shard in zip(self._devices.local_cores, per_core, strict=True):
+      at = self._layout.shard_range(shape, core)
+      whole[numpy_index(at)] = np.asarray(shard)
+    return whole
 
-  def run_all(self, *args):
-    """What a call does, to be traced: the step on every core."""
-    self.trace = transport.CollectiveTrace()
-    out = self._devices.strategy.run(self.core_step, args)
+  def run_replicas(self, *args):
+    """Runs the step on every core; traced by `Devices.compile_program`."""
+    self.trace = CollectiveTrace()
+    results = self._devices.strategy.run(self.replica_fn, args)
     self.trace.check()
-    return out
+    return results
 
-  def _run_steps(self, results: int, *args) -> tf.Tensor:
-    """The loop of `many`: on a TPU, the host that drives a core runs it."""
+  def _trace_steps(self, results: int, *args) -> tf.Tensor:
+    """Builds the loop of `run_steps`; on a TPU a core's host runs it."""
     local = self._devices.strategy.experimental_local_results
     flat = [local(x) for x in tf.nest.flatten(args)]
     steps = flat[0][0].shape[0]
 
-    def step(index, found):
-      mine = [regroup(tuple(x[index] for x in of_cores)) for of_cores in flat]
-      out = self.run_all(*tf.nest.pack_sequence_as(args, mine))
-      first = tf.stack([local(x)[0] for x in tf.nest.flatten(out)])
-      return index + 1, found.write(index, first)
+    def step(index, rows):
+      inputs = [regroup(tuple(x[index] for x in per_core)) for per_core in flat]
+      out = self.run_replicas(*tf.nest.pack_sequence_as(args, inputs))
+      row = tf.stack([local(x)[0] for x in tf.nest.flatten(out)])
+      return index + 1, rows.write(index, row)
 
-    found = tf.TensorArray(tf.float32, steps, element_shape=[results])
-    _, found = tf.while_loop(
-      lambda index, _: index < steps, step, (0, found), parallel_iterations=1
+    rows = tf.TensorArray(tf.float32, steps, element_shape=[results])
+    _, rows = tf.while_loop(
+      lambda index, _: index < steps, step, (0, rows), parallel_iterations=1
     )
-    return found.stack()
+    return rows.stack()
 
   def _run_core(self, *args):
+    """Builds and runs the step on the core of the current replica context."""
     core = tf.distribute.get_replica_context().replica_id_in_sync_group
     static = tf.get_static_value(core)
     core = core if static is None else int(static)
-    impl = mesh_impl.CoreMeshImpl(self._layout, core, self._transport(core))
+    impl = CoreMeshImpl(self._layout, core, self._transport(core))
     return self._step(CoreProgram(impl), *args)
 
-  def _transport(self, core) -> transport.Transport:
+  def _transport(self, core) -> Transport:
+    """Returns the collectives of a core."""
     if self._devices.platform == "tpu":
-      self.trace.start(0)
-      return transport.TpuTransport(self.trace)
+      self.trace.begin(0)
+      return TpuTransport(self.trace)
     if not self._layout.is_split:
-      return transport.SingleCoreTransport()
-    self.trace.start(core)
-    local = self._devices.strategy.experimental_local_results(self._token)
-    token = local[core - self._devices.local_cores.start].handle
-    return transport.CollectiveTransport(
-      core, self._layout.cores, token, self.trace
+      return SingleCoreTransport()
+    self.trace.begin(core)
+    tokens = self._devices.strategy.experimental_local_results(
+      self._ordering_token
     )
+    token = tokens[core - self._devices.local_cores.start].handle
+    return CollectiveTransport(core, self._layout.cores, token, self.trace)
 
 
-class Fed(NamedTuple):
-  """A program, what one core feeds it with, and how often that is done.
+class ProgramSpec(NamedTuple):
+  """A program with a description of its inputs; see flan_tf.tpu_plan.
 
-  `feeds` is a nest of TensorSpecs; see flan_tf.tpu_plan.
+  Attributes:
+    program: the program.
+    feeds: a nest of TensorSpecs: the inputs of one core.
+    times: how often it runs in one step.
   """
 
   program: Program
@@ -242,10 +299,15 @@ class Fed(NamedTuple):
   times: int = 1
 
 
-class Agreement:
-  """Adds up a number over all cores; returns once every host has called it.
+class HostSum:
+  """Sums a number over the cores of all hosts, which must all call it.
 
-  On one host nothing is exchanged.
+  Each core counts with the value of its host. A call returns once every host
+  has called it, so that it is a barrier as well. With one host nothing is
+  exchanged, and a call returns its argument.
+
+  Args:
+    devices: the devices of all hosts.
   """
 
   def __init__(self, devices: Devices):
@@ -263,5 +325,5 @@ class Agreement:
   def __call__(self, value: float = 0.0) -> float:
     if self._sum is None:
       return value
-    total, *_ = self._sum(self._sum.everywhere(np.array([value], np.float32)))
+    total, *_ = self._sum(self._sum.replicate(np.array([value], np.float32)))
     return float(np.asarray(total))

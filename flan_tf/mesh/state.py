@@ -1,6 +1,7 @@
-"""Named tensors that live on the cores, one slice in a variable per core.
+"""Named tensors that live on the cores, as one variable with a shard per core.
 
-There is no master copy: a slice is made, read, updated and saved where it is.
+There is no master copy: a shard is initialized, read, updated and saved on its
+own core.
 """
 
 import dataclasses
@@ -13,69 +14,68 @@ import tensorflow as tf
 
 from flan_tf.mesh.compat import mtf
 from flan_tf.mesh.devices import Devices
-from flan_tf.mesh.layout import Layout
+from flan_tf.mesh.layout import Layout, ShardRange, numpy_index
 
-# (begin, size) of each dimension.
-ShardRange = tuple[tuple[int, int], ...]
-# (name, seed, whole shape, slice) -> the values of that slice.
+# (name, seed, global shape, range of a shard) -> float32 values of that shard.
 Initializer = Callable[[str, int, mtf.Shape, ShardRange], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
 class StateSpec:
-  """A tensor of the state: its named shape and how it begins."""
+  """A tensor of a state: its global shape and its initial values."""
 
   shape: mtf.Shape
   initializer: Initializer
 
 
 def constant(value: float) -> Initializer:
-  """Every element is `value`."""
+  """Returns an initializer that sets every element to `value`."""
 
-  def init(name, seed, shape, at):
+  def initialize(name, seed, shape, at):
     del name, seed, shape
     return np.full([size for _, size in at], value, np.float32)
 
-  return init
+  return initialize
 
 
 def normal(stddev: float) -> Initializer:
-  """Normal with mean 0, the same values however the tensor is split.
+  """Returns an initializer of normal values with mean 0.
 
-  Each index of the first dimension has a random stream of its own, from the
-  tensor's name and the seed, so that a core draws the rows that it holds.
+  The values do not depend on how the tensor is split. Each index of the first
+  dimension has a random stream of its own, which depends on the tensor's name
+  and the seed, so that a core only draws the rows that it holds.
   """
 
-  def init(name, seed, shape, at):
+  def initialize(name, seed, shape, at):
     digest = hashlib.sha256(f"{seed}/{name}".encode()).digest()
     key = np.frombuffer(digest[:16], np.uint64)
-    (begin, rows), *rest = at
-    rest_shape = shape.to_integer_list[1:]
-    cut = tuple(slice(b, b + n) for b, n in rest)
-    out = np.empty([size for _, size in at], np.float32)
+    (begin, rows), *row_range = at
+    row_shape = shape.to_integer_list[1:]
+    in_row = numpy_index(row_range)
+    values = np.empty([size for _, size in at], np.float32)
     for row in range(rows):
       bits = np.random.Philox(key=key, counter=[0, 0, 0, begin + row])
-      values = np.random.Generator(bits).standard_normal(
-        math.prod(rest_shape), np.float32
+      row_values = np.random.Generator(bits).standard_normal(
+        math.prod(row_shape), np.float32
       )
-      out[row] = values.reshape(rest_shape)[cut]
-    return out * np.float32(stddev)
+      values[row] = row_values.reshape(row_shape)[in_row]
+    return values * np.float32(stddev)
 
-  return init
+  return initialize
 
 
 class State:
-  """The slices of a set of tensors, as variables of a strategy.
+  """A set of named tensors, each as one variable with a shard on every core.
 
   Args:
-    devices: where the cores are.
+    devices: the devices of the cores.
     layout: how the tensors are split.
     specs: the tensors by name.
-    dtype: of the variables. Values come as float32, also from a checkpoint, and
-      are cast.
+    dtype: type of the variables. Values are given as float32, also those from
+      checkpoints, and are cast to it.
 
   Raises:
-    ValueError: a dimension does not split over its axis.
+    ValueError: the size of a dimension is not a multiple of its mesh axis.
   """
 
   def __init__(
@@ -91,48 +91,50 @@ class State:
     self._dtype = dtype
     self._variables = {}
     for name, spec in specs.items():
-      shape = layout.part_shape(spec.shape)
-      self._variables[name] = devices.new_slice(name, shape, dtype)
+      shape = layout.shard_shape(spec.shape)
+      self._variables[name] = devices.new_shard(name, shape, dtype)
 
   def initialize(self, seed: int) -> None:
-    """Sets every slice; the same seed gives the same tensors on any mesh."""
+    """Sets initial values; a seed gives the same tensors on any mesh."""
     for name, spec in self.specs.items():
-      for at, variables in self.slices(name):
+      for at, variables in self.shards(name):
         value = spec.initializer(name, seed, spec.shape, at)
-        self._set(variables, value)
+        self._set_all(variables, value)
 
   def assign(self, name: str, value: np.ndarray) -> None:
-    """Sets a whole tensor; every host is given the same."""
-    for at, variables in self.slices(name):
-      self._set(variables, value[tuple(slice(b, b + n) for b, n in at)])
+    """Sets a tensor to global values, which must be the same on every host."""
+    for at, variables in self.shards(name):
+      self._set_all(variables, value[numpy_index(at)])
 
-  def _set(self, variables: Sequence[tf.Variable], value: np.ndarray) -> None:
+  def _set_all(
+    self, variables: Sequence[tf.Variable], value: np.ndarray
+  ) -> None:
     for variable in variables:
       variable.assign(np.asarray(value, self._dtype.as_numpy_dtype))
 
   def variable(self, name: str) -> tf.Variable:
-    """Inside a program: the variable with this core's slice."""
+    """Returns the variable of a tensor; in a program it is the core's shard."""
     return self._variables[name]
 
-  def slices(self, name: str) -> Iterator[tuple[ShardRange, list[tf.Variable]]]:
-    """This host's distinct slices, each with the variables that hold it."""
+  def shards(self, name: str) -> Iterator[tuple[ShardRange, list[tf.Variable]]]:
+    """Yields the distinct shards on this host, with the variables of each."""
     local = self.devices.strategy.experimental_local_results(
       self._variables[name]
     )
-    by_slice: dict[ShardRange, list[tf.Variable]] = {}
+    by_range: dict[ShardRange, list[tf.Variable]] = {}
     for core, variable in zip(self.devices.local_cores, local, strict=True):
-      at = self.layout.slice_of(self.specs[name].shape, core)
-      by_slice.setdefault(at, []).append(variable)
-    yield from by_slice.items()
+      at = self.layout.shard_range(self.specs[name].shape, core)
+      by_range.setdefault(at, []).append(variable)
+    yield from by_range.items()
 
   def gather(self, name: str) -> np.ndarray:
-    """The whole tensor, from this host's slices, in float32."""
-    out = np.zeros(self.specs[name].shape.to_integer_list, np.float32)
-    for at, variables in self.slices(name):
-      out[tuple(slice(b, b + n) for b, n in at)] = variables[0].numpy()
-    return out
+    """Returns a whole tensor in float32, from the shards of this host."""
+    whole = np.zeros(self.specs[name].shape.to_integer_list, np.float32)
+    for at, variables in self.shards(name):
+      whole[numpy_index(at)] = variables[0].numpy()
+    return whole
 
   @property
   def parameters(self) -> int:
-    """Number of elements over all tensors."""
+    """Number of elements of all tensors together."""
     return sum(spec.shape.size for spec in self.specs.values())

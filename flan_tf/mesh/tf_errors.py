@@ -1,19 +1,24 @@
-"""What an error of TensorFlow says, in a line.
+"""Short texts for TensorFlow's errors.
 
-An error from within a function comes with the places where its operations were
-made; the words that help a user stand behind them.
+The message of an error inside a function begins with the places in the source
+where the operations were created. The cause stands after them.
 """
 
-_ABOUT = (
-  *("Graph execution error", "Detected at node", "File ", "<stack traces"),
-  *("Original stack trace", "Errors may have originated"),
+_SOURCE_LINES = (
+  "Graph execution error",
+  "Detected at node",
+  "File ",
+  "<stack traces",
+  "Original stack trace",
+  "Errors may have originated",
 )
 
 
-def first_line(error: BaseException) -> str:
-  """The first line that says what happened; the error's type if none does."""
+def error_summary(error: BaseException) -> str:
+  """Returns the first line that states a cause, or the error's type."""
   for line in str(error).splitlines():
     line = line.strip()
-    if line and not line.startswith(_ABOUT) and "root error(s)" not in line:
+    is_source = line.startswith(_SOURCE_LINES) or "root error(s)" in line
+    if line and not is_source:
       return line
   return type(error).__name__

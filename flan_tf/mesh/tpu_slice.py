@@ -1,14 +1,15 @@
-"""A slice of TPUs as a tf.distribute strategy, with its mesh laid on the torus.
+"""Connects to a TPU slice and places the mesh on its torus of chips.
 
-A slice is driven by one Python process, on its first worker: TensorFlow servers
-run on all workers, and each core is on one of them. (On several hosts without
-TPUs, every host has a process.)
+One Python process, on the first worker, drives the whole slice: TensorFlow
+servers run on all workers, and each core belongs to one of them. (Without TPUs,
+every host has a Python process.)
 
-Cores that talk most should be neighbours. Mesh axes are nested: the last one
-varies fastest in the core's number, and carries the sums within every layer. So
-each axis gets a block of what the axes behind it fill, and runs through it in a
-ring whose steps go to a neighbouring block. Four chips in a square, two cores
-each, under "data:2;model:4", number the cores so:
+Cores that exchange the most data should be neighbors. The last mesh axis varies
+fastest in the core's number and carries the sums within every layer. So axes
+are nested, from the last to the first: each axis arranges the blocks of the
+axes after it as a larger block, and visits them in a ring in which each step
+goes to a neighboring block. Four chips in a square with two cores each, under
+"data:2;model:4", get these core numbers:
 
   0 1 | 4 5
   ----+----     model: 0 1 2 3 and 4 5 6 7; data: 0 4, 1 5, 2 6, 3 7
@@ -26,7 +27,7 @@ import tensorflow as tf
 
 from flan_tf.mesh import tf_errors
 
-# Of (x, y, z, core of a chip): a box of cores, or how many of them fit a slice.
+# Sizes of a box of cores along (x, y, z, core of a chip).
 Block = tuple[int, ...]
 
 LOCAL = "local"
@@ -35,56 +36,58 @@ LOCAL = "local"
 def open_slice(
   cores: int, name: str = "", axes: Sequence[int] = ()
 ) -> tuple[tf.distribute.Strategy, tuple[str, ...]]:
-  """Connects to a slice and starts it.
+  """Connects to a TPU slice and initializes it.
 
   Args:
-    cores: the size of the mesh.
-    name: of a Cloud TPU, or its "grpc://HOST:PORT"; "local" for the TPU of this
-      machine. Empty: what TPU_NAME says, else local.
-    axes: sizes of the mesh's axes; one axis if empty.
+    cores: number of cores of the mesh.
+    name: name of a Cloud TPU, or "grpc://HOST:PORT", or "local" for the TPU of
+      this machine. If empty, the environment variable TPU_NAME is used, and
+      "local" if that is not set.
+    axes: sizes of the mesh's axes; by default a single axis.
 
   Returns:
-    The strategy, and of each core the CPU device of the worker that it is on.
+    The strategy, and for each core the CPU device of its worker.
 
   Raises:
-    ValueError: there is no TPU, or the mesh does not fill it.
+    ValueError: there is no TPU, or its number of cores is not that of the mesh.
   """
   name = name or os.environ.get("TPU_NAME", "") or LOCAL
   try:
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
     tf.config.experimental_connect_to_cluster(resolver)
     topology = tf.tpu.experimental.initialize_tpu_system(resolver)
-  # Outside Google Cloud, asking for a name ends in an OSError.
+  # Outside Google Cloud, the lookup of a name raises OSError.
   except (ValueError, OSError, RuntimeError, tf.errors.OpError) as error:
-    raise ValueError(_none_found(name, error)) from error
+    raise ValueError(_no_tpu_message(name, error)) from error
   _check_size(topology, cores, name)
   assignment = tf.tpu.experimental.DeviceAssignment(
-    topology, arrange(topology.mesh_shape, axes or [cores])
+    topology, arrange_cores(topology.mesh_shape, axes or [cores])
   )
   strategy = tf.distribute.TPUStrategy(
     resolver, experimental_device_assignment=assignment
   )
-  # The TPU of this machine is no server of a cluster, so it has no job.
+  # The TPU of this machine is not part of a cluster, so it has no job name.
   job = None if name == LOCAL else resolver.get_job_name()
   hosts = [assignment.host_device(core, job=job) for core in range(cores)]
   return strategy, tuple(hosts)
 
 
-def arrange(torus: Sequence[int], axes: Sequence[int]) -> np.ndarray:
-  """Which core of a slice each core of the mesh is.
+def arrange_cores(torus: Sequence[int], axes: Sequence[int]) -> np.ndarray:
+  """Assigns the cores of a slice to the cores of a mesh.
 
-  Of all ways to nest blocks, takes the one with the fewest hops from a core to
-  the next one of its ring, on average: first of the last axis, then of the axis
-  before it, and so on; then the one with the smallest blocks across. A hop is a
-  link between two chips. Links that close a torus are not counted on, since
-  only some slices have them; two cores of a chip are no hop apart.
+  All nestings of blocks are compared by the average number of hops from a core
+  to the next one in its ring: first for the last axis, then for the axis before
+  it, and so on. Among equals, the nesting with the most compact blocks is
+  taken. A hop is a link between two chips; the cores of a chip have distance 0.
+  Wrap-around links of the torus are not used, since not all slices have them.
 
   Args:
-    torus: number of chips along x, y and z, and cores of a chip.
-    axes: sizes of the mesh's axes; their product is that of `torus`.
+    torus: number of chips along x, y and z, and number of cores of a chip.
+    axes: sizes of the mesh's axes; their product must be that of `torus`.
 
   Returns:
-    [cores, 1, 4]: the coordinates of each core of the mesh.
+    int32 [cores, 1, 4]: coordinates (x, y, z, core of the chip) of each core of
+    the mesh.
   """
   torus = tuple(int(n) for n in torus)
   nested = min(_nestings(torus, tuple(axes)), key=_distances)
@@ -96,7 +99,7 @@ def arrange(torus: Sequence[int], axes: Sequence[int]) -> np.ndarray:
 
 
 def _nestings(torus: Block, axes: tuple[int, ...]) -> Iterator[list[Block]]:
-  """All ways to give each axis a block, the last axis first."""
+  """Yields all ways to choose a block for each axis, the last axis first."""
   if len(axes) <= 1:
     yield [torus]
     return
@@ -109,7 +112,7 @@ def _nestings(torus: Block, axes: tuple[int, ...]) -> Iterator[list[Block]]:
 
 
 def _with_strides(nested: list[Block]) -> Iterator[tuple[Block, np.ndarray]]:
-  """Each block with what one step in it is in cores."""
+  """Yields each block, and the size of one step in it along each dimension."""
   stride = np.ones(4, np.int32)
   for block in nested:
     yield block, stride
@@ -117,28 +120,30 @@ def _with_strides(nested: list[Block]) -> Iterator[tuple[Block, np.ndarray]]:
 
 
 def _distances(nested: list[Block]) -> list[float]:
-  """What `arrange` minimises."""
-  steps, across = [], []
+  """Returns the numbers that `arrange_cores` minimizes, the first one first."""
+  hops, diameters = [], []
   for block, stride in _with_strides(nested):
     ring = (_ring(block) * stride)[:, :3]
-    steps.append(np.abs(ring - np.roll(ring, 1, axis=0)).sum() / len(ring))
-    across.append(((np.array(block) - 1) * stride)[:3].sum())
-  return steps + across
+    hops.append(np.abs(ring - np.roll(ring, 1, axis=0)).sum() / len(ring))
+    diameters.append(((np.array(block) - 1) * stride)[:3].sum())
+  return hops + diameters
 
 
 @functools.cache
 def _ring(block: Block) -> np.ndarray:
-  """The cores of a block in ring order: [cores, 4].
+  """Returns the coordinates of a block's cores in ring order: [cores, 4].
 
-  Both cores of a chip come after one another. A rectangle of chips with an even
-  side is walked in a comb, whose end is beside its start:
+  The cores of a chip follow one another. A rectangle of chips with an even side
+  is traversed so that the last chip is a neighbor of the first one:
 
     0 1 2 3
-    7 6 5 4     a line has no such way: it is walked from end to end
+    7 6 5 4
+
+  For a line of chips this is impossible; it is traversed from end to end.
   """
   *chips, per_chip = block
   wide = [d for d in range(3) if chips[d] > 1]
-  # The even side along which the way back goes comes first.
+  # The dimension of the way back comes first; its size must be even.
   wide.sort(key=lambda d: (chips[d] % 2, -chips[d]))
   sizes = [chips[d] for d in wide]
   if len(sizes) > 1 and sizes[0] % 2 == 0:
@@ -156,7 +161,7 @@ def _ring(block: Block) -> np.ndarray:
 
 
 def _snake(sizes: list[int]) -> list[tuple[int, ...]]:
-  """All points of a box, each beside the one before it."""
+  """Returns all points of a box, each one a neighbor of the one before it."""
   if not sizes:
     return [()]
   rest = _snake(sizes[1:])
@@ -168,50 +173,57 @@ def _snake(sizes: list[int]) -> list[tuple[int, ...]]:
 
 
 def _check_size(topology, cores: int, name: str) -> None:
+  """Raises ValueError unless a slice is complete and has that many cores."""
   shape = [int(n) for n in topology.mesh_shape]
-  have = topology.num_tasks * topology.num_tpus_per_task
-  what = (
-    f"TPU {name!r} has {have} cores ({'x'.join(map(str, shape[:3]))} chips of"
-    f" {shape[3]}, {topology.num_tasks} workers)"
+  available = topology.num_tasks * topology.num_tpus_per_task
+  chips = "x".join(map(str, shape[:3]))
+  description = (
+    f"TPU {name!r} has {available} cores ({chips} chips of {shape[3]},"
+    f" {topology.num_tasks} workers)"
   )
-  if have != math.prod(shape):
+  if available != math.prod(shape):
     raise ValueError(
-      f"{what}, so chips of it are missing. Delete the slice and create it"
+      f"{description}, so chips are missing. Delete the slice and create it"
       " again."
     )
-  if have != cores:
-    fill = [
-      ";".join(f"{a}:{n}" for a, n in (("data", d), ("model", m)) if n > 1)
-      for d, m in ((have // m, m) for m in range(1, have + 1) if have % m == 0)
-    ]
+  if available != cores:
+    sizes = [n for n in range(1, available + 1) if available % n == 0]
+    shapes = [_mesh_shape(available // model, model) for model in sizes]
     raise ValueError(
-      f"The mesh has {cores} cores, but {what}. Meshes that fill it:"
-      f" {', '.join(filter(None, fill)) or 'one core'}. Set mesh.shape to one"
+      f"The mesh has {cores} cores, but {description}. Meshes that fill it:"
+      f" {', '.join(filter(None, shapes)) or 'one core'}. Set mesh.shape to one"
       f" of them, or take a slice of {cores} cores."
     )
 
 
-def _none_found(name: str, error: Exception) -> str:
-  said = tf_errors.first_line(error)
+def _mesh_shape(data: int, model: int) -> str:
+  """Returns a mesh shape as `mesh.shape` takes it, without axes of size 1."""
+  axes = (("data", data), ("model", model))
+  return ";".join(f"{name}:{size}" for name, size in axes if size > 1)
+
+
+def _no_tpu_message(name: str, error: Exception) -> str:
+  """Returns the message for a TPU that cannot be used, with advice."""
+  summary = tf_errors.error_summary(error)
   if "No OpKernel was registered" in str(error):
-    why = (
+    advice = (
       "The TensorFlow of this environment has no TPU kernels. On the machine"
-      " with the TPU, take the packages for it: source"
+      " with the TPU, use the environment for TPUs: source"
       " tools/python/environment.sh tpu."
     )
   elif name == LOCAL:
-    why = (
-      "Run on a TPU VM, in its environment (source"
-      " tools/python/environment.sh tpu), where no other process uses the TPU;"
-      " on a slice of several workers name it: --tpu=NAME."
+    advice = (
+      "Run on a TPU VM whose TPU no other process uses, in the environment for"
+      " TPUs (source tools/python/environment.sh tpu). Name a slice of several"
+      " workers: --tpu=NAME."
     )
   else:
-    why = (
+    advice = (
       "Name a Cloud TPU of this machine's zone and project (--tpu=NAME or"
       " grpc://HOST:PORT), whose workers run TensorFlow servers; --tpu=local is"
       " the TPU of this machine."
     )
   return (
-    f"No TPU found: {name!r} cannot be used. {why} Without one, set"
-    f" mesh.platform to 'cpu'. What TensorFlow said: {said[:300]}"
+    f"No TPU found: {name!r} cannot be used. {advice} Without one, set"
+    f" mesh.platform to 'cpu'. TensorFlow reported: {summary[:300]}"
   )

@@ -1,31 +1,32 @@
-"""Rows of token trees: what several texts begin with is read once.
+"""Attention over rows of prefix trees: a common beginning is read once.
 
     5 6 7 8, 5 6 9 and 4 3     inputs     5 6 7 8 9 4 3
                                positions  0 1 2 3 2 0 1
                                ends       5 5 4 4 5 7 7
 
-A column is seen by the columns behind it, up to its end: a node of a tree by
-all that is below it. Positions are depths. What all rows of a call begin with
-need not be in them: `states` reads it, and its keys and values stand before
-every row.
+Each column is a node of a tree. It is seen by the columns after it, up to its
+end: these are the nodes below it. Positions are depths in the tree.
+
+A prefix that all rows of a call share need not be in any of them: a first call
+reads it as a row of its own, and its keys and values come before every row.
 """
 
-from typing import NamedTuple
+import dataclasses
 
 import tensorflow as tf
 
 from flan_tf import config
 from flan_tf.mesh import ops
 from flan_tf.mesh.compat import mtf
-from flan_tf.model import attention, decoder
-from flan_tf.model.dims import Dims
+from flan_tf.model import attention, positions
+from flan_tf.model.dims import ONE, Dims
+from flan_tf.model.weights import ModelWeights
 
-# Keys and values of all layers, each [whole, kept, kv_heads, d_kv]: k of layer
-# 0, v of layer 0, k of layer 1, ... `whole` is 1 and never split.
-States = list[mtf.Tensor]
+KeysAndValues = tuple[mtf.Tensor, mtf.Tensor]
 
 
-class TreeTokens(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class TreeTokens:
   """Rows of trees, each int32 [batch, length]; padding has the end 0."""
 
   inputs: mtf.Tensor
@@ -33,139 +34,164 @@ class TreeTokens(NamedTuple):
   ends: mtf.Tensor
 
 
-class SharedPrefix(NamedTuple):
-  """What stands before every row.
+@dataclasses.dataclass(frozen=True)
+class SharedPrefix:
+  """The keys and values of a prefix that comes before every row.
 
   Attributes:
-    states: see States.
-    count: int32 [], how many of the kept columns are real.
+    layers: of each layer, both [1, prefix, kv_heads, d_kv], on every core.
+    count: int32 [], how many of the prefix columns are real; the others are
+      padding on the right.
   """
 
-  states: States
+  layers: list[KeysAndValues]
   count: mtf.Tensor
 
 
-def hidden_states(
-  model: config.ModelConfig,
-  d: Dims,
-  weights: decoder.Weights,
-  tokens: TreeTokens,
-  before: SharedPrefix | None = None,
-) -> mtf.Tensor:
-  """The last layer's normalized output, [batch, length, d_model].
+class PrefixTreeAttention:
+  """The attention of all layers over rows of trees.
 
   Args:
     model: sizes and choices.
-    d: the dimensions; `memory` is `length` and what is kept before it.
-    weights: by name, in the precision of the computation.
+    d: the dimensions; `memory` is the prefix and `length` together.
+    weights: of the model; only the relative bias is read.
     tokens: the rows.
-    before: what stands before them.
+    prefix: comes before every row, if given.
+
+  Attributes:
+    positions: int32 [batch, length].
   """
-  x, _ = _layers(model, d, weights, tokens, before)
-  return decoder.norm(model, d, x, weights, "final_norm")
 
+  def __init__(
+    self,
+    model: config.ModelConfig,
+    d: Dims,
+    weights: ModelWeights,
+    tokens: TreeTokens,
+    prefix: SharedPrefix | None = None,
+  ):
+    self._model, self._dims, self._prefix = model, d, prefix
+    self.positions = tokens.positions
+    self._prefix_length = d.memory.size - d.length.size
+    self._masks = {
+      window: self._mask(tokens, window)
+      for window in sorted(set(attention.windows(model)))
+    }
+    self._bias = None
+    if weights.relative_bias is not None:
+      self._bias = self._relative_bias(weights.relative_bias)
 
-def states(
-  model: config.ModelConfig,
-  d: Dims,
-  weights: decoder.Weights,
-  tokens: TreeTokens,
-) -> States:
-  """The keys and values of one row, for `SharedPrefix`; `batch` is never split."""
-  _, found = _layers(model, d, weights, tokens, None)
-  return found
+  def of_layer(self, layer: int) -> "TreeLayerAttention":
+    """Returns the attention of one layer."""
+    window = attention.windows(self._model)[layer]
+    return TreeLayerAttention(
+      self._model,
+      self._dims,
+      self._masks[window],
+      self.positions,
+      self._prefix.layers[layer] if self._prefix else None,
+      self._bias,
+    )
 
+  def _mask(self, tokens: TreeTokens, window: int) -> mtf.Tensor:
+    """Returns float32 [batch, 1, length, memory]; see attention.tree_mask."""
+    d = self._dims
 
-def _layers(
-  model, d: Dims, weights, tokens: TreeTokens, before: SharedPrefix | None
-):
-  """The residual stream behind all layers, and each layer's own k and v."""
-  kept = d.memory.size - d.length.size
-  count = [] if before is None else [before.count]
-  one = mtf.Dimension("one", 1)
+    def on_core(query_positions, ends, count=0):
+      distances = attention.tree_distances(query_positions, self._prefix_length)
+      return attention.tree_mask(ends, distances, count, window)
 
-  def mask(window: int) -> mtf.Tensor:
-    def on_core(positions, ends, *count):
-      distances = attention.tree_distances(positions, kept)
-      real = count[0] if count else 0
-      return attention.tree_mask(ends, distances, real, window)
-
+    inputs = [tokens.positions, tokens.ends]
+    if self._prefix is not None:
+      inputs.append(self._prefix.count)
     return ops.local(
       on_core,
-      [tokens.positions, tokens.ends, *count],
-      mtf.Shape([d.batch, one, d.length, d.memory]),
+      inputs,
+      mtf.Shape([d.batch, ONE, d.length, d.memory]),
       splittable=[d.batch],
       dtype=tf.float32,
       name="mask",
     )
 
-  windows = decoder.windows(model)
-  masks = {window: mask(window) for window in sorted(set(windows))}
-  bias = []
-  if model.positions == "t5":
-    bias = [_relative_bias(model, d, weights, tokens)]
-  rates = attention.frequencies(model)
-  own: States = []
+  def _relative_bias(self, table: mtf.Tensor) -> mtf.Tensor:
+    """Returns float32 [batch, heads, length, memory].
 
-  def rotated(x: mtf.Tensor) -> mtf.Tensor:
-    if model.positions != "rotary":
-      return x
+    Distances differ between rows, since columns are no positions here.
+    """
+    d, max_distance = self._dims, self._model.relative_max_distance
+
+    def on_core(table, query_positions):
+      distances = attention.tree_distances(query_positions, self._prefix_length)
+      return positions.relative_bias_of_rows(table, distances, max_distance)
+
     return ops.local(
-      lambda x, positions: attention.rotate(x, positions, rates),
-      [x, tokens.positions],
-      x.shape,
+      on_core,
+      [table, self.positions],
+      mtf.Shape([d.batch, d.heads, d.length, d.memory]),
+      splittable=[d.batch, d.heads],
+      dtype=tf.float32,
+      name="relative_bias",
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class TreeLayerAttention:
+  """The attention of one layer over rows of trees.
+
+  Attributes:
+    model: sizes and choices.
+    dims: the dimensions.
+    mask: float32 [batch, 1, length, memory].
+    positions: int32 [batch, length].
+    prefix: this layer's keys and values of the shared prefix, if there is one.
+    bias: float32 [batch, heads, length, memory]; None without relative
+      positions.
+  """
+
+  model: config.ModelConfig
+  dims: Dims
+  mask: mtf.Tensor
+  positions: mtf.Tensor
+  prefix: KeysAndValues | None
+  bias: mtf.Tensor | None
+
+  def __call__(
+    self, q: mtf.Tensor, k: mtf.Tensor, v: mtf.Tensor
+  ) -> tuple[mtf.Tensor, KeysAndValues]:
+    """Attends and returns the rows' own keys and values as well."""
+    d = self.dims
+    q, k = self._rotated(q), self._rotated(k)
+    inputs = {"q": q, "k": k, "v": v, "mask": self.mask}
+    if self.prefix is not None:
+      inputs["prefix_k"], inputs["prefix_v"] = self.prefix
+    if self.bias is not None:
+      inputs["bias"] = self.bias
+    y = ops.local(
+      lambda *xs: self._on_core(**dict(zip(inputs, xs, strict=True))),
+      list(inputs.values()),
+      d.per_head,
       [d.batch, d.heads],
+      name="attention",
+    )
+    return y, (k, v)
+
+  def _on_core(self, q, k, v, mask, prefix_k=None, prefix_v=None, bias=None):
+    if prefix_k is not None:
+      k, v = (
+        tf.concat([tf.repeat(before, q.shape[0], 0), x], 1)
+        for before, x in ((prefix_k, k), (prefix_v, v))
+      )
+    scale, cap = self.model.query_scale, self.model.attention_cap
+    return attention.attend(q, k, v, mask, bias, scale, cap)
+
+  def _rotated(self, x: mtf.Tensor) -> mtf.Tensor:
+    if self.model.positions != "rotary":
+      return x
+    frequencies = positions.rotary_frequencies(self.model)
+    return ops.local(
+      lambda x, at: positions.rotate(x, at, frequencies),
+      [x, self.positions],
+      x.shape,
+      [self.dims.batch, self.dims.heads],
       name="rotate",
     )
-
-  def on_core(q, k, v, mask, *rest):
-    rest = list(rest)
-    if before is not None:
-      k, v = (
-        tf.concat([tf.repeat(rest.pop(0), q.shape[0], 0), x], 1) for x in (k, v)
-      )
-    bias = rest.pop() if rest else None
-    return attention.attend(
-      q, k, v, mask, bias, model.query_scale, model.attention_cap
-    )
-
-  x = decoder.embed(model, d, weights, tokens.inputs, tokens.positions)
-  for index, window in enumerate(windows):
-
-    def attend(q, k, v, index=index, window=window):
-      q, k = rotated(q), rotated(k)
-      own.extend([k, v])
-      earlier = before.states[2 * index : 2 * index + 2] if before else []
-      return ops.local(
-        on_core,
-        [q, k, v, masks[window], *earlier, *bias],
-        d.per_head,
-        [d.batch, d.heads],
-        name="attention",
-      )
-
-    w = {
-      name: weights[f"layer_{index:03d}/{name}"]
-      for name in decoder.names_in_a_layer(weights)
-    }
-    x = decoder.block(model, d, w, x, attend)
-  return x, own
-
-
-def _relative_bias(model, d: Dims, weights, tokens: TreeTokens) -> mtf.Tensor:
-  """[batch, heads, length, memory]: columns do not tell distances here."""
-
-  def on_core(table, positions):
-    kept = d.memory.size - d.length.size
-    distances = attention.tree_distances(positions, kept)
-    limit = model.relative_max_distance
-    return attention.relative_bias_of_rows(table, distances, limit)
-
-  return ops.local(
-    on_core,
-    [weights["relative_bias"], tokens.positions],
-    mtf.Shape([d.batch, d.heads, d.length, d.memory]),
-    splittable=[d.batch, d.heads],
-    dtype=tf.float32,
-    name="relative_bias",
-  )

@@ -1,1 +1,1 @@
-"""From a task table to a prepared TFDS directory."""
+"""Downloads the data sets of tasks and writes them as a TFDS directory."""

@@ -1,7 +1,7 @@
-"""What a data directory holds, in one file: versions, rows and checksums.
+"""The manifest of a data directory: versions, rows and checksums.
 
-`flan_manifest.json` lies beside the data sets. Paths in it are relative, so a
-directory may be moved or copied with it:
+The file flan_manifest.json lies beside the data sets. Paths in it are relative,
+so that the directory may be moved or copied together with it:
 
     {"tfds": "4.9.10",
      "data_sets": {
@@ -19,21 +19,22 @@ import enum
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from flan_tf.data import rows
+from flan_tf.data.prepared_dataset import PreparedDataset
 from flan_tf.task import schema
 
 FILE = "flan_manifest.json"
 
+# Bytes that are read at once to compute a checksum.
 _CHUNK = 1 << 22
 
 
 class Status(enum.StrEnum):
-  """What became of a data set."""
+  """Result of the last attempt to prepare a data set."""
 
   PREPARED = "prepared"
   MANUAL = "manual"  # A person has to fetch files for it.
@@ -41,23 +42,23 @@ class Status(enum.StrEnum):
 
 
 @dataclasses.dataclass(frozen=True)
-class Entry:
-  """What the manifest says of one data set.
+class ManifestEntry:
+  """The manifest's record of one data set. Its attributes are the JSON keys.
 
   Attributes:
-    source: its name, with its config.
-    status: prepared, manual or failed; the rest is about the last try.
-    version: the version that is there; "" where there is none.
-    asked: the version that the tasks were written against.
-    pinned: the version that FLAN read, where TFDS no longer has it.
-    path: of the version's folder, in the data directory.
-    splits: rows of each split.
-    files: SHA-256 of each file of the folder, in hexadecimal digits.
-    bytes: of all these files.
-    detail: what a person should know: a version that differs, what to fetch,
-      the first lines of an error.
-    log: path of the log of the last try, in the data directory.
-    when: of the last try, in UTC.
+    source: TFDS name of the data set, with its config.
+    status: result of the last attempt.
+    version: the prepared version; "" if there is none.
+    asked: the version for which the tasks were written.
+    pinned: the version that the published FLAN read, if TFDS no longer has it.
+    path: folder of the prepared version, relative to the data directory.
+    splits: number of rows of each split.
+    files: SHA-256 of each file in the folder, in hexadecimal digits.
+    bytes: size of all these files together.
+    detail: a note for people: another version than requested, files that have
+      to be fetched, or the first lines of an error.
+    log: path of the log of the last attempt, relative to the data directory.
+    when: time of the last attempt, in UTC.
   """
 
   source: str
@@ -75,57 +76,58 @@ class Entry:
 
   @property
   def rows(self) -> int:
+    """Number of rows of all splits together."""
     return sum(self.splits.values())
 
 
-def path_of(data_dir: str) -> str:
-  """Where the manifest of a data directory lies."""
+def manifest_path(data_dir: str) -> str:
+  """Returns the path of the manifest in a data directory."""
   return os.path.join(data_dir, FILE)
 
 
-def read(data_dir: str) -> dict[str, Entry]:
-  """The entries by the data sets' names; none if there is no manifest.
+def read_manifest(data_dir: str) -> dict[str, ManifestEntry]:
+  """Reads the entries by data set; there are none without a manifest.
 
   Raises:
     ValueError: the file is not a manifest.
   """
-  path = path_of(data_dir)
+  path = manifest_path(data_dir)
   if not tf.io.gfile.exists(path):
     return {}
   with tf.io.gfile.GFile(path) as file:
     text = file.read()
   try:
     return {
-      name: Entry(name, Status(values.pop("status")), **values)
+      name: ManifestEntry(name, Status(values.pop("status")), **values)
       for name, values in json.loads(text)["data_sets"].items()
     }
   except (ValueError, KeyError, TypeError, AttributeError) as error:
     raise ValueError(
       f"{path} is not a manifest that this version can read ({error}). Remove"
-      " it: the next run writes it anew, with the checksums of the files as"
-      " they are then."
+      " it: the next run of launch.prepare writes a new one, with the checksums"
+      " that the files have then."
     ) from error
 
 
-def write(data_dir: str, entries: Iterable[Entry]) -> None:
-  """Writes the manifest: readers see the old one or the new one, whole."""
+def write_manifest(data_dir: str, entries: Iterable[ManifestEntry]) -> None:
+  """Writes the manifest in one atomic step."""
   data_sets = {}
   for entry in sorted(entries, key=lambda entry: entry.source):
     values = dataclasses.asdict(entry)
     data_sets[values.pop("source")] = values
-  made = {"tfds": tfds.__version__, "data_sets": data_sets}
-  path = path_of(data_dir)
+  content = {"tfds": tfds.__version__, "data_sets": data_sets}
+  path = manifest_path(data_dir)
   with tf.io.gfile.GFile(path + ".tmp", "w") as file:
-    file.write(json.dumps(made, indent=1) + "\n")
+    file.write(json.dumps(content, indent=1) + "\n")
   tf.io.gfile.rename(path + ".tmp", path, overwrite=True)
 
 
 def new_entry(
   source: schema.Source, status: Status, detail: str = "", **values
-) -> Entry:
-  """An entry of now."""
+) -> ManifestEntry:
+  """Returns an entry with the present time; `values` are further attributes."""
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-  return Entry(
+  return ManifestEntry(
     source.name,
     status,
     asked=source.version,
@@ -136,8 +138,8 @@ def new_entry(
   )
 
 
-def describe(dataset: rows.Dataset, log: str = "") -> Entry:
-  """The entry of a prepared data set; reads all its files for the checksums."""
+def describe_dataset(dataset: PreparedDataset, log: str = "") -> ManifestEntry:
+  """Returns the entry of a prepared data set; reads all its files."""
   names = _file_names(dataset.path)
   size = sum(
     tf.io.gfile.stat(os.path.join(dataset.path, name)).length for name in names
@@ -155,34 +157,34 @@ def describe(dataset: rows.Dataset, log: str = "") -> Entry:
   )
 
 
-def relative_path(dataset: rows.Dataset) -> str:
-  """The path of a data set's version in its data directory."""
+def relative_path(dataset: PreparedDataset) -> str:
+  """Returns the path of a data set's version below its data directory."""
   return dataset.path.removeprefix(dataset.data_dir).strip("/")
 
 
-def differences(data_dir: str, entry: Entry) -> list[str]:
-  """Names the files that are not as the manifest says; reads them all.
+def changed_files(data_dir: str, entry: ManifestEntry) -> list[str]:
+  """Compares the files of a prepared data set with their checksums.
 
   Args:
-    data_dir: of the manifest.
-    entry: of a prepared data set.
+    data_dir: the directory of the manifest.
+    entry: the entry of the data set.
 
   Returns:
-    A line for each file that was changed, is missing, or came later.
+    A sentence for each file that was changed, removed or added.
   """
   folder = os.path.join(data_dir, entry.path)
   present = _file_names(folder) if tf.io.gfile.isdir(folder) else []
-  found: Mapping[str, str] = _checksums(folder, present)
+  checksums = _checksums(folder, present)
   lines = []
-  for name in sorted({*found, *entry.files}):
+  for name in sorted({*checksums, *entry.files}):
     path = os.path.join(folder, name)
-    if name not in found:
+    if name not in checksums:
       lines.append(f"{path} is missing")
     elif name not in entry.files:
       lines.append(f"{path} is not in the manifest")
-    elif found[name] != entry.files[name]:
+    elif checksums[name] != entry.files[name]:
       lines.append(
-        f"{path} was changed: its SHA-256 is {found[name][:12]}..., the"
+        f"{path} was changed: its SHA-256 is {checksums[name][:12]}..., the"
         f" manifest has {entry.files[name][:12]}..."
       )
   return lines
@@ -194,11 +196,11 @@ def _file_names(folder: str) -> list[str]:
 
 
 def _checksums(folder: str, names: Iterable[str]) -> dict[str, str]:
-  found = {}
+  checksums = {}
   for name in names:
     digest = hashlib.sha256()
     with tf.io.gfile.GFile(os.path.join(folder, name), "rb") as file:
       while chunk := file.read(_CHUNK):
         digest.update(chunk)
-    found[name] = digest.hexdigest()
-  return found
+    checksums[name] = digest.hexdigest()
+  return checksums

@@ -1,14 +1,14 @@
 """Prepares one data set, in a process of its own.
 
-`flan_tf.prepare.runner` starts it with a request as JSON in its first argument:
+`flan_tf.prepare.worker_processes` starts it with a request as JSON:
 
     python -m flan_tf.prepare.worker '{"name": "super_glue/rte", ...}'
 
-What TFDS prints, to either stream, goes to stderr, which is the log. All that
-stdout gets is the answer: {"status": "prepared" | "manual" | "failed",
-"detail": ..., "instructions": what a person has to fetch}. Without an
-answer the process was killed. It ends when its stdin does: nothing is left at
-work when the parent is gone.
+All output of TFDS goes to stderr, which is the log. stdout gets the result
+only: {"status": "prepared" | "manual" | "failed", "detail": ...,
+"instructions": what a person has to fetch}. A process that was killed gives no
+result. The process ends when its stdin is closed, so that no process remains
+when its parent is gone.
 """
 
 import importlib
@@ -23,10 +23,12 @@ from collections.abc import Sequence
 
 import tensorflow_datasets as tfds
 
-# The branch on which the hub keeps every public data set as Parquet files,
-# also those that come as a program, which `datasets` 4 refuses to run.
-_PARQUET = "refs/convert/parquet"
+# On this branch, the hub has every public data set as Parquet files. That
+# includes data sets that are defined by a Python program, which the package
+# `datasets` refuses to run since version 4.
+_PARQUET_BRANCH = "refs/convert/parquet"
 
+# Limits of the text of an error.
 _LINES, _COLUMNS = 4, 300
 
 
@@ -39,91 +41,96 @@ def prepare(
   manual_dir: str,
   imports: Sequence[str],
 ) -> dict[str, str]:
-  """Downloads and prepares a data set; returns the answer.
+  """Downloads and prepares a data set; returns the result.
 
   Args:
-    name: of the data set, with its config.
-    version: the one asked for; if this TFDS cannot make it, its current one.
-    hub: its name on the Hugging Face hub, tried where TFDS's own way fails.
-    data_dir: where it goes.
-    manual: what a person has to fetch; empty if the task names nothing, TFDS
-      may do so all the same.
-    manual_dir: where files lie that a person fetched.
-    imports: modules that define data sets of the user's own.
+    name: TFDS name, with the config.
+    version: the requested version. If the installed TFDS cannot make it, its
+      current version is prepared.
+    hub: name on the Hugging Face hub, for a second attempt if TFDS fails.
+    data_dir: the TFDS directory to write to.
+    manual: instructions for a person; if empty, those of TFDS, if any.
+    manual_dir: folder of files that a person fetched.
+    imports: modules that define further TFDS data sets.
   """
   instructions = manual
   try:
     for module in imports:
       importlib.import_module(module)
-    # Downloads are kept there, also when a later step fails.
+    # Downloads stay in data_dir, even if a later step fails.
     config = tfds.download.DownloadConfig(manual_dir=manual_dir)
     try:
-      builder = own_builder(name, version, data_dir)
-      told = inspect.cleandoc(builder.MANUAL_DOWNLOAD_INSTRUCTIONS or "")
-      instructions = manual or told
-      if hub and instructions and not is_filled(manual_dir):
+      builder = find_builder(name, version, data_dir)
+      instructions = manual or inspect.cleandoc(
+        builder.MANUAL_DOWNLOAD_INSTRUCTIONS or ""
+      )
+      if hub and instructions and not has_files(manual_dir):
         raise FileNotFoundError(f"{manual_dir} does not exist or is empty")
-      _prepare(builder, config)
+      _download_and_prepare(builder, config)
     except Exception:
       if not hub:
         raise
       traceback.print_exc()
-      _prepare(hub_builder(hub, data_dir), config)
+      _download_and_prepare(find_hub_builder(hub, data_dir), config)
   except Exception as error:
     traceback.print_exc()
-    text = str(error)
-    # TFDS and its data sets each raise what they like where a file is not in
-    # manual_dir, but they name it.
-    waits = instructions and (hub or manual_dir.rstrip("/") in text)
+    # TFDS and its data sets raise different types if a file is missing in
+    # manual_dir, but the message always names the folder.
+    needs_files = instructions and (hub or manual_dir.rstrip("/") in str(error))
     return {
-      "status": "manual" if waits else "failed",
+      "status": "manual" if needs_files else "failed",
       "instructions": instructions,
-      "detail": first_lines(error),
+      "detail": short_error(error),
     }
   return {"status": "prepared", "instructions": "", "detail": ""}
 
 
-def own_builder(
+def find_builder(
   name: str, version: str, data_dir: str
 ) -> tfds.core.DatasetBuilder:
-  """TFDS's builder of the version asked for, else of its current version."""
+  """Returns TFDS's builder of a version, or else of its current version."""
   dataset, _, config = name.partition("/")
   cls = tfds.builder_cls(dataset)
   builder = cls(config=config or None, data_dir=data_dir)
-  # TFDS reads more versions than these, but makes no others.
-  made = {str(builder.canonical_version), str(max(builder.versions))}
-  if version == str(builder.version) or version not in made:
+  # TFDS can read more versions than these, but cannot make others.
+  makeable = {str(builder.canonical_version), str(max(builder.versions))}
+  if version == str(builder.version) or version not in makeable:
     return builder
   return cls(config=config or None, version=version, data_dir=data_dir)
 
 
-def hub_builder(hub: str, data_dir: str) -> tfds.core.DatasetBuilder:
-  """TFDS's builder of a data set of the Hugging Face hub; needs a network.
+def find_hub_builder(hub: str, data_dir: str) -> tfds.core.DatasetBuilder:
+  """Returns TFDS's builder of a Hugging Face data set; needs a network.
 
-  It is what `tfds.builder("huggingface:...")` gives, which first asks the hub
+  `tfds.builder("huggingface:...")` would do the same, but first asks the hub
   for the names of all its data sets.
+
+  Raises:
+    ImportError: the package `datasets` is not installed.
   """
   if importlib.util.find_spec("datasets") is None:
     raise ImportError(
       f"{hub} is read from the Hugging Face hub with the package `datasets`,"
       " which is not installed: pip install datasets"
     )
-  make = tfds.core.dataset_builders.HuggingfaceDatasetBuilder
+  builder_class = tfds.core.dataset_builders.HuggingfaceDatasetBuilder
   try:
-    return make(hf_repo_id=hub, data_dir=data_dir)
+    return builder_class(hf_repo_id=hub, data_dir=data_dir)
   except Exception:
     traceback.print_exc()
-    return make(hf_repo_id=hub, data_dir=data_dir, revision=_PARQUET)
+    return builder_class(
+      hf_repo_id=hub, data_dir=data_dir, revision=_PARQUET_BRANCH
+    )
 
 
-def is_filled(folder: str) -> bool:
-  """Whether there is such a folder with anything in it."""
+def has_files(folder: str) -> bool:
+  """Returns whether a folder exists and is not empty."""
   path = tfds.core.Path(folder)
   return path.is_dir() and any(path.iterdir())
 
 
-def first_lines(error: BaseException) -> str:
-  """The beginning of an error's text, and of what caused it."""
+def short_error(error: BaseException) -> str:
+  """Returns the first lines of an error and of its cause."""
   lines = traceback.format_exception_only(error)
   if error.__cause__:
     lines += traceback.format_exception_only(error.__cause__)
@@ -131,21 +138,21 @@ def first_lines(error: BaseException) -> str:
   return "\n".join(line[:_COLUMNS] for line in lines[:_LINES])
 
 
-def _prepare(
+def _download_and_prepare(
   builder: tfds.core.DatasetBuilder, config: tfds.download.DownloadConfig
 ) -> None:
   path = builder.data_path
   if path.exists() and not (path / "dataset_info.json").exists():
-    # TFDS would take it for the data set.
+    # TFDS would take the folder for a prepared data set.
     raise FileExistsError(
-      f"{path} exists, but holds no dataset_info.json, so it is not a prepared"
-      " data set. Remove it and start again."
+      f"{path} exists, but has no dataset_info.json, so that it is not a"
+      " prepared data set. Remove it and start again."
     )
   if path.parent.exists():
-    # Left by a process that was killed: one run at a time works here.
-    for old in path.parent.glob(f"incomplete.*_{path.name}"):
-      print(f"Removing {old}, which an earlier run left.", flush=True)
-      old.rmtree()
+    # A killed process left them. Only one run at a time works in a directory.
+    for unfinished in path.parent.glob(f"incomplete.*_{path.name}"):
+      print(f"Removing {unfinished} of an earlier run.", flush=True)
+      unfinished.rmtree()
   builder.download_and_prepare(download_config=config)
 
 
@@ -156,11 +163,12 @@ def _end_with_parent() -> None:
 
 
 def main(argv: list[str]) -> None:
-  answer = os.fdopen(os.dup(1), "w")
+  """Prepares the data set of the request in argv[1]."""
+  result = os.fdopen(os.dup(1), "w")
   os.dup2(2, 1)
   threading.Thread(target=_end_with_parent, daemon=True).start()
-  json.dump(prepare(**json.loads(argv[1])), answer)
-  answer.flush()
+  json.dump(prepare(**json.loads(argv[1])), result)
+  result.flush()
 
 
 if __name__ == "__main__":

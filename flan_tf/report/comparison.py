@@ -1,137 +1,230 @@
-"""Result sets side by side: which results belong together, and which do not."""
+"""The comparison of evaluations: the one value that a report is built from.
 
-import math
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+    compared = Comparison.load(evaluations, prediction_folders, template_inputs)
 
-from flan_tf.eval import results
+builds it once per report. Every part of a report (tables, sentences, page,
+plot, files) takes the comparison and reads the evaluations through it only.
+"""
 
-MOST = 4
-Evaluations = Sequence[results.EvaluationResults]
-# One result per result set, None where the set lacks the task.
-Row = tuple[results.TaskResult | None, ...]
-Item = TypeVar("Item")
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+
+from flan_tf.eval import paired, prediction_log
+from flan_tf.eval.prediction_log import TaskLog
+from flan_tf.eval.results import EvaluationResults
+from flan_tf.report import answer_samples, paper_averages
+from flan_tf.report.task_comparison import ClusterComparison, TaskComparison
+from flan_tf.task import wordings
+
+MAX_EVALUATIONS = 4
 
 
-def check(evaluations: Evaluations) -> None:
-  """Raises ValueError unless there are one to four result sets."""
-  if not 1 <= len(evaluations) <= MOST:
-    raise ValueError(
-      f"Expected one to {MOST} result sets, of which the last two are compared"
-      f" (base, then tuned); got {len(evaluations)}."
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+  """One to four evaluations side by side, e.g. the untuned model, then tuned.
+
+  Differences and gains are those of the last evaluation and the one before it.
+
+  Attributes:
+    evaluations: one to four, the untuned model first.
+    differences: task -> paired difference of the last two evaluations, for the
+      tasks where it is known.
+    samples: task -> some answers of the last two evaluations.
+    template_inputs: task -> input text of each template, by template number.
+
+  Raises:
+    ValueError: there are no evaluations, or more than four.
+  """
+
+  evaluations: tuple[EvaluationResults, ...]
+  differences: Mapping[str, paired.Difference] = dataclasses.field(
+    default_factory=dict
+  )
+  samples: Mapping[str, answer_samples.AnswerSamples] = dataclasses.field(
+    default_factory=dict
+  )
+  template_inputs: Mapping[str, Sequence[str]] = dataclasses.field(
+    default_factory=dict
+  )
+
+  def __post_init__(self):
+    if not 1 <= len(self.evaluations) <= MAX_EVALUATIONS:
+      raise ValueError(
+        f"A report shows one to {MAX_EVALUATIONS} evaluations, the last two of"
+        f" which are compared (untuned, then tuned); got"
+        f" {len(self.evaluations)}."
+      )
+
+  @classmethod
+  def load(
+    cls,
+    evaluations: Sequence[EvaluationResults],
+    prediction_folders: Sequence[str] = (),
+    template_inputs: Mapping[str, Sequence[str]] | None = None,
+  ) -> "Comparison":
+    """Compares evaluations, with what their prediction logs tell.
+
+    The log of each task is read once, and dropped before the next is read.
+
+    Args:
+      evaluations: one to four, the untuned model first.
+      prediction_folders: for each evaluation the folder of its prediction logs
+        (`prediction_log.folder_of`), or "" if they were not saved. Empty if
+        none were.
+      template_inputs: task -> input text of each of its templates.
+
+    Raises:
+      ValueError: not one to four evaluations, another number of folders than
+        evaluations, or a file that is not a prediction log.
+    """
+    compared = cls(tuple(evaluations), template_inputs=template_inputs or {})
+    if not any(prediction_folders):
+      return compared
+    if len(prediction_folders) != len(compared.evaluations):
+      raise ValueError(
+        "Expected one folder of prediction logs for each evaluation, or none;"
+        f" got {len(prediction_folders)} for {len(compared.evaluations)}."
+      )
+    pair = list(zip(compared.labels, prediction_folders, strict=True))[-2:]
+    differences, samples = {}, {}
+    for task in compared.tasks:
+      logs = {label: _read_log(folder, task.name) for label, folder in pair}
+      samples[task.name] = (
+        answer_samples.draw(logs)
+        if compared.pair_shares_wording
+        else answer_samples.OTHER_WORDING
+      )
+      difference = compared._paired_difference(task, list(logs.values()))
+      if difference is not None:
+        differences[task.name] = difference
+    return dataclasses.replace(
+      compared, differences=differences, samples=samples
     )
 
+  @functools.cached_property
+  def labels(self) -> tuple[str, ...]:
+    """The label of each evaluation, numbered if two have the same label."""
+    names = [evaluation.label for evaluation in self.evaluations]
+    if len(set(names)) == len(names):
+      return tuple(names)
+    return tuple(f"{name} {i}" for i, name in enumerate(names, start=1))
 
-def rows(evaluations: Evaluations) -> list[Row]:
-  """The results of each task, one row a task.
+  @property
+  def labeled(self) -> list[tuple[str, EvaluationResults]]:
+    """(label, evaluation) pairs."""
+    return list(zip(self.labels, self.evaluations, strict=True))
 
-  Tasks of one cluster stay together; clusters and tasks come in the order in
-  which they first appear.
-  """
-  cluster = {}
-  for evaluation in evaluations:
-    for result in evaluation.tasks:
-      cluster.setdefault(result.task, result.cluster)
-  clusters = list(dict.fromkeys(cluster.values()))
-  order = sorted(cluster, key=lambda task: clusters.index(cluster[task]))
-  return [tuple(e.get(task) for e in evaluations) for task in order]
+  @functools.cached_property
+  def tasks(self) -> tuple[TaskComparison, ...]:
+    """Every task that was evaluated at least once.
+
+    Tasks of one cluster are neighbors. Clusters, and tasks within a cluster,
+    keep the order in which they first appear in the evaluations.
+    """
+    cluster_of = {}
+    for evaluation in self.evaluations:
+      for result in evaluation.tasks:
+        cluster_of.setdefault(result.task, result.cluster)
+    clusters = list(dict.fromkeys(cluster_of.values()))
+    names = sorted(
+      cluster_of, key=lambda name: clusters.index(cluster_of[name])
+    )
+    return tuple(self._task(name) for name in names)
+
+  @functools.cached_property
+  def clusters(self) -> tuple[ClusterComparison, ...]:
+    """Every cluster of `tasks`."""
+    by_cluster: dict[str, list[TaskComparison]] = {}
+    for task in self.tasks:
+      by_cluster.setdefault(task.first.cluster, []).append(task)
+    return tuple(
+      ClusterComparison(
+        name=name,
+        tasks=tuple(tasks),
+        means=tuple(e.clusters.get(name) for e in self.evaluations),
+        averages=tuple(a for a in self.averages if a.named.cluster == name),
+      )
+      for name, tasks in by_cluster.items()
+    )
+
+  @functools.cached_property
+  def averages(self) -> tuple[paper_averages.ComparedAverage, ...]:
+    """The paper's averages over tasks evaluated here, and ours."""
+    return paper_averages.compared_averages(self.evaluations)
+
+  @property
+  def not_evaluated(self) -> list[str]:
+    """The tasks that at least one evaluation could not evaluate."""
+    return list(
+      dict.fromkeys(name for e in self.evaluations for name in e.not_read)
+    )
+
+  @property
+  def has_pair(self) -> bool:
+    """True if there are two evaluations to compare."""
+    return len(self.evaluations) > 1
+
+  @property
+  def shares_last_wording(self) -> tuple[bool, ...]:
+    """For each evaluation whether it used the wording of the last one.
+
+    Only then does a template number mean the same text in both.
+    """
+    wording = self.evaluations[-1].settings.get("wording")
+    return tuple(
+      evaluation.settings.get("wording") == wording
+      for evaluation in self.evaluations
+    )
+
+  @property
+  def pair_shares_wording(self) -> bool:
+    """True if the last two evaluations used the same wording."""
+    return all(self.shares_last_wording[-2:])
+
+  def _task(self, name: str) -> TaskComparison:
+    wording = self.evaluations[-1].settings.get("wording")
+    # The texts are those of the instruction templates.
+    has_known_text = wording in (None, wordings.INSTRUCTIONS)
+    return TaskComparison(
+      results=tuple(evaluation.get(name) for evaluation in self.evaluations),
+      difference=self.differences.get(name),
+      samples=self.samples.get(name, answer_samples.NOT_SAVED),
+      template_inputs=self.template_inputs.get(name, ())
+      if has_known_text
+      else (),
+    )
+
+  def _paired_difference(
+    self,
+    task: TaskComparison,
+    logs: Sequence[TaskLog | None],
+  ) -> paired.Difference | None:
+    """Returns the difference on one task, None if it cannot be computed."""
+    first, second = (None, *task.results)[-2:]
+    if first is None or second is None or first.metric != second.metric:
+      return None
+    first_log, second_log = logs
+    if first_log is None or second_log is None:
+      return None
+    difference = paired.difference(
+      task=task.name,
+      metric=second.metric,
+      first=first_log,
+      second=second_log,
+      seed=self.evaluations[-1].seed,
+    )
+    if difference is not None and not self.pair_shares_wording:
+      # A template number means another text in each of the two.
+      difference = dataclasses.replace(difference, won=None, lost=None)
+    return difference
 
 
-def any_of(row: Row) -> results.TaskResult:
-  """The first result of a row that is there."""
-  return next(result for result in row if result is not None)
-
-
-def labels(evaluations: Evaluations) -> tuple[str, ...]:
-  """The labels; numbered where two result sets have the same one."""
-  names = [evaluation.label for evaluation in evaluations]
-  if len(set(names)) == len(names):
-    return tuple(names)
-  return tuple(f"{name} {i}" for i, name in enumerate(names, start=1))
-
-
-def last_two(items: Sequence[Item]) -> tuple[Item, Item] | None:
-  """What a difference is of: the last, and the one before it; None of one."""
-  return (items[-2], items[-1]) if len(items) > 1 else None
-
-
-def gain(row: Row) -> float | None:
-  """The last mean less the one before; None where they cannot be compared."""
-  first, second = last_two(row) or (None, None)
-  if first is None or second is None or first.metric != second.metric:
+def _read_log(folder: str, task: str) -> TaskLog | None:
+  """Reads a task's prediction log; None if it was not saved."""
+  if not folder:
     return None
-  difference = second.mean - first.mean
-  return None if math.isnan(difference) else difference
-
-
-def cluster_gain(evaluations: Evaluations, cluster: str) -> float | None:
-  """The mean gain of a cluster's tasks; None unless all of them have one."""
-  gains = [gain(r) for r in rows(evaluations) if any_of(r).cluster == cluster]
-  known = [value for value in gains if value is not None]
-  # A mean of some of the tasks is no comparison.
-  return statistics.fmean(known) if len(known) == len(gains) else None
-
-
-def same_words(
-  one: results.EvaluationResults, other: results.EvaluationResults
-) -> bool:
-  """Whether a template's number means the same wording to both."""
-  return one.settings.get("wording") == other.settings.get("wording")
-
-
-def differences(evaluations: Evaluations) -> list[str]:
-  """What keeps result sets from being compared like with like."""
-  if len(evaluations) < 2:
-    return []
-  found = []
-  for what in ("held_out", "seed", "settings"):
-    values = [getattr(e, what) for e in evaluations]
-    if any(value != values[0] for value in values):
-      if what == "settings":
-        values = _what_differs(values)
-      found.append(f"{what} differs: " + _each(evaluations, map(repr, values)))
-  for row in rows(evaluations):
-    found.extend(_row_differences(evaluations, row))
-  return found
-
-
-def _what_differs(settings: Sequence[Mapping[str, Any]]) -> list[dict]:
-  """Of each the settings that are not the same in all."""
-  names = list(dict.fromkeys(name for one in settings for name in one))
-  names = [
-    name
-    for name in names
-    if any(one.get(name) != settings[0].get(name) for one in settings)
-  ]
-  return [{n: one[n] for n in names if n in one} for one in settings]
-
-
-def _row_differences(evaluations: Evaluations, row: Row) -> Iterator[str]:
-  task = any_of(row).task
-  named = labels(evaluations)
-  for label, evaluation, result in zip(named, evaluations, row, strict=True):
-    if result is None:
-      why = evaluation.not_read.get(task)
-      yield f"{task} has no {label} result" + (f" ({why})" if why else "")
-  if None in row:
-    return
-  worded = {evaluation.settings.get("wording") for evaluation in evaluations}
-  for what, read in (
-    ("metrics", lambda r: r.metric),
-    ("numbers of test rows", lambda r: r.examples),
-    ("test rows", lambda r: r.test_rows_from),
-    ("templates", lambda r: [score.template for score in r.templates]),
-  ):
-    if what == "templates" and len(worded) > 1:
-      continue  # The settings differ, which is said once.
-    values = [read(result) for result in row]
-    if any(value != values[0] for value in values):
-      yield f"{task} has different {what}: {_each(evaluations, values)}"
-
-
-def _each(evaluations: Evaluations, values: Iterable[Any]) -> str:
-  return ", ".join(
-    f"{label} {value}"
-    for label, value in zip(labels(evaluations), values, strict=True)
-  )
+  try:
+    return prediction_log.read_log(folder, task)
+  except FileNotFoundError:
+    return None

@@ -1,10 +1,10 @@
-"""Every score of an evaluation as a line of CSV, for a spreadsheet.
+"""Writes every score of an evaluation to a CSV file, for a spreadsheet.
 
     label, cluster, task, metric, template, test, low, high, dev, examples, ...
 
-`template` is a template's number, or names what sums them up: "mean" (with the
-interval of the mean), "std", "best_dev", or "majority" (an accuracy, whatever
-the metric; with its interval). Scores are percentages; an empty cell is a
+`template` is the number of a template, or the name of a summary over templates:
+"mean" (with the interval of the mean), "std", "best_dev", or "majority" (always
+an accuracy, with its interval). Scores are percentages. An empty cell is a
 number that does not exist.
 """
 
@@ -14,7 +14,7 @@ import json
 import math
 from collections.abc import Iterator
 
-from flan_tf.eval import results
+from flan_tf.eval import task_result
 from flan_tf.report import comparison
 
 COLUMNS = (
@@ -33,22 +33,20 @@ COLUMNS = (
 )
 
 
-def write(path: str, evaluations: comparison.Evaluations) -> None:
-  """Writes a file, local or `gs://`, into a folder that is there."""
+def write(path: str, compared: comparison.Comparison) -> None:
+  """Writes a file, local or `gs://`, into an existing folder."""
   import tensorflow as tf
 
   with tf.io.gfile.GFile(path, "w") as file:
-    file.write(text(evaluations))
+    file.write(text(compared))
 
 
-def text(evaluations: comparison.Evaluations) -> str:
-  """The whole file: a line of names, then the scores."""
+def text(compared: comparison.Comparison) -> str:
+  """Returns the content of the file: a line of column names, then scores."""
   out = io.StringIO()
   writer: csv.DictWriter = csv.DictWriter(out, COLUMNS, lineterminator="\n")
   writer.writeheader()
-  for label, evaluation in zip(
-    comparison.labels(evaluations), evaluations, strict=True
-  ):
+  for label, evaluation in compared.labeled:
     settings = json.dumps({**evaluation.settings, "seed": evaluation.seed})
     for result in evaluation.tasks:
       for line in _lines(result):
@@ -56,34 +54,51 @@ def text(evaluations: comparison.Evaluations) -> str:
   return out.getvalue()
 
 
-def _lines(result: results.TaskResult) -> Iterator[dict[str, object]]:
-  def line(template, metric, test, interval=None, dev=math.nan):
-    low, high = interval or (math.nan, math.nan)
-    numbers = {"test": test, "low": low, "high": high, "dev": dev}
-    return {
-      "cluster": result.cluster,
-      "task": result.task,
-      "metric": metric,
-      "template": template,
-      # Not rounded: they are those of results.json.
-      **{k: "" if math.isnan(x) else repr(x) for k, x in numbers.items()},
-      "examples": result.examples,
-      "dev_examples": result.dev_examples,
-    }
-
+def _lines(result: task_result.TaskResult) -> Iterator[dict[str, object]]:
+  """Yields the lines of one task, without label and settings."""
   for score in result.templates:
-    yield line(
-      score.template, result.metric, score.test, score.interval, score.dev
+    yield _line(
+      result,
+      score.template,
+      result.metric,
+      score.test,
+      interval=score.interval,
+      dev=score.dev,
     )
     for name, value in score.others.items():
-      yield line(score.template, name, value)
-  yield line("mean", result.metric, result.mean, result.interval)
+      yield _line(result, score.template, name, value)
+  yield _line(
+    result, "mean", result.metric, result.mean, interval=result.interval
+  )
   for name in result.templates[0].others:
     values = [score.others.get(name, math.nan) for score in result.templates]
-    yield line("mean", name, results.mean(values))
-  yield line("std", result.metric, result.std)
-  yield line("best_dev", result.metric, result.best_dev_test)
+    yield _line(result, "mean", name, task_result.mean_or_nan(values))
+  yield _line(result, "std", result.metric, result.std)
+  yield _line(result, "best_dev", result.metric, result.best_dev_test)
   if result.majority is not None:
     half = result.majority_interval or 0.0
     ends = result.majority - half, result.majority + half
-    yield line("majority", "accuracy", result.majority, ends)
+    yield _line(result, "majority", "accuracy", result.majority, interval=ends)
+
+
+def _line(
+  result: task_result.TaskResult,
+  template: int | str,
+  metric: str,
+  test: float,
+  *,
+  interval: tuple[float, float] | None = None,
+  dev: float = math.nan,
+) -> dict[str, object]:
+  low, high = interval or (math.nan, math.nan)
+  numbers = {"test": test, "low": low, "high": high, "dev": dev}
+  return {
+    "cluster": result.cluster,
+    "task": result.task,
+    "metric": metric,
+    "template": template,
+    # Not rounded: the same digits as in results.json.
+    **{k: "" if math.isnan(x) else repr(x) for k, x in numbers.items()},
+    "examples": result.examples,
+    "dev_examples": result.dev_examples,
+  }

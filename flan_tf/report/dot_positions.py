@@ -1,73 +1,77 @@
-"""Where the dots of a plot stand: scores on one scale for a whole cluster.
+"""Computes positions in the plots of the page: one scale for a whole cluster.
 
-The plot is drawn by `page.html.j2` in per cent of its width, so that it fits
-any screen.
+`page.html.j2` draws the plots. Positions are percentages of the plot's width,
+so that it fits any screen.
 """
 
 import dataclasses
 import math
 from collections.abc import Iterable
 
-from flan_tf.eval import results
-from flan_tf.report import comparison
+from flan_tf.eval import task_result
+from flan_tf.report.task_comparison import TaskComparison
 
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-  """From scores to places, 0 to 100 per cent from the left.
+  """Maps the scores from `low` to `high` to 0 to 100 % of the width.
 
-  >>> Scale(20.0, 60.0).at(30.0)
+  >>> Scale(20.0, 60.0).position(30.0)
   '25.0%'
   """
 
   low: float
   high: float
 
-  def at(self, score: float) -> str:
-    return f"{self._share(score):.1f}%"
-
-  def width(self, low: float, high: float) -> str:
-    """Of a bar from one score to another."""
-    return f"{self._share(high) - self._share(low):.1f}%"
+  def position(self, score: float) -> str:
+    """Returns the distance from the left edge, e.g. `25.0%`."""
+    share = (score - self.low) / (self.high - self.low)
+    return f"{100 * min(max(share, 0.0), 1.0):.1f}%"
 
   @property
   def ticks(self) -> list[float]:
-    """Round scores, four to eight of them."""
+    """At most nine round scores, evenly spaced."""
     step = next(
       s for s in (1, 2, 5, 10, 20, 25, 50) if (self.high - self.low) / s <= 8
     )
-    first = math.ceil(self.low / step)
-    return [step * i for i in range(first, math.floor(self.high / step) + 1)]
-
-  def _share(self, score: float) -> float:
-    share = (score - self.low) / (self.high - self.low)
-    return 100 * min(max(share, 0.0), 1.0)
+    first, last = math.ceil(self.low / step), math.floor(self.high / step)
+    return [step * index for index in range(first, last + 1)]
 
 
-def scale_of(rows: Iterable[comparison.Row]) -> Scale:
-  """The smallest round scale that holds all that a plot of rows shows."""
-  return around(
-    value for row in rows for result in row if result for value in _of(result)
+def scale_of_tasks(tasks: Iterable[TaskComparison]) -> Scale:
+  """Returns the scale for the plot of some tasks."""
+  return round_scale(
+    score
+    for task in tasks
+    for result in task.existing
+    for score in _plotted_scores(result)
   )
 
 
-def around(values: Iterable[float]) -> Scale:
-  """The smallest scale of whole tens that holds all values that exist."""
-  defined = [value for value in values if not math.isnan(value)] or [0.0]
-  low = 10 * math.floor((min(defined) - 1) / 10)
-  high = 10 * math.ceil((max(defined) + 1) / 10)
-  # Scores end at 0 and 100, correlations at -100.
-  return Scale(max(low, 0 if min(defined) >= 0 else -100), min(high, 100))
+def round_scale(scores: Iterable[float]) -> Scale:
+  """Returns the smallest scale of whole tens that contains all scores.
+
+  Scores that are nan are left out.
+  """
+  known = [score for score in scores if not math.isnan(score)] or [0.0]
+  low = 10 * math.floor((min(known) - 1) / 10)
+  high = 10 * math.ceil((max(known) + 1) / 10)
+  # Correlations go down to -100, other scores to 0.
+  lowest = 0 if min(known) >= 0 else -100
+  return Scale(max(low, lowest), min(high, 100))
 
 
-def _of(result: results.TaskResult) -> list[float]:
-  """All scores that the row of a result shows."""
-  found = [*result.by_template, *(result.interval or ())]
+def _plotted_scores(result: task_result.TaskResult) -> list[float]:
+  """Returns all scores that the plot shows of a result."""
+  scores = [*result.by_template, *(result.interval or ())]
   if shows_majority(result):
-    found.append(result.majority or 0.0)
-  return found
+    scores.append(result.majority or 0.0)
+  return scores
 
 
-def shows_majority(result: results.TaskResult) -> bool:
-  """Whether the most frequent answer's accuracy is on the metric's scale."""
+def shows_majority(result: task_result.TaskResult) -> bool:
+  """Returns whether the majority-class accuracy can be plotted.
+
+  It can if the metric is an accuracy, too.
+  """
   return result.majority is not None and result.metric == "accuracy"

@@ -1,223 +1,151 @@
-"""The report as one page: `report.html`, which needs nothing but a browser.
+"""The report as one HTML page, `report.html`, which needs only a browser.
 
-`page.html.j2` says what stands where, `page.css` how it looks; both go into the
-page, which has no script. What it shows is gathered here.
+The template `page.html.j2` has the structure and `page.css` the style; both
+become part of the page, which has no script. This module computes the values
+that only the page shows.
 """
 
 import dataclasses
 import math
-import os
-from collections.abc import Mapping, Sequence
 
-from flan_tf.eval import paired, results
+from flan_tf.eval import task_result
 from flan_tf.report import (
   cells,
   comparison,
   dot_positions,
-  examples,
   paper_averages,
   published,
+  rendering,
   sentences,
+  table_format,
   tables,
 )
-from flan_tf.task import wordings as wordings_lib
+from flan_tf.report.task_comparison import ClusterComparison, TaskComparison
 
 
 @dataclasses.dataclass(frozen=True)
 class TemplateSection:
-  """One template of a task: its text, and one score per result set."""
+  """One template of a task.
 
-  template: int
+  Attributes:
+    number: number of the template.
+    text: its input text; empty if not known.
+    scores: one for each evaluation, None if it did not use this template.
+    marks: "best", "worst" and "best dev", as far as they apply to the score of
+      the last evaluation.
+  """
+
+  number: int
   text: str
-  scores: tuple[results.TemplateScore | None, ...]
+  scores: tuple[task_result.TemplateScore | None, ...]
   marks: tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskSection:
-  """What the page shows of a task; `row` has one result per result set."""
+  """One task and its templates."""
 
-  row: comparison.Row
-  first: results.TaskResult
-  difference: paired.Difference | None
-  wordings: tuple[TemplateSection, ...]
-  examples: examples.ComparedRows
-
-  @property
-  def gain(self) -> float | None:
-    return comparison.gain(self.row)
+  task: TaskComparison
+  templates: tuple[TemplateSection, ...]
 
 
 @dataclasses.dataclass(frozen=True)
 class ClusterSection:
-  """A section of the page.
+  """One cluster, its tasks and the scale of its plot."""
 
-  Attributes:
-    name: for people.
-    anchor: the cluster's own name.
-    tasks: what is shown of each.
-    means: of each result set the mean over all tasks; None where none has a
-      value.
-    gain: of the last mean over the one before; None where no comparison.
-    systems: those of the paper that have a figure here.
-    averages: what the paper names, and ours over the same tasks.
-    scale: of the plot.
-  """
-
-  name: str
-  anchor: str
+  cluster: ClusterComparison
+  title: str
   tasks: tuple[TaskSection, ...]
-  means: tuple[float | None, ...]
-  gain: float | None
-  systems: tuple[str, ...]
-  averages: tuple[
-    tuple[paper_averages.NamedAverage, tuple[paper_averages.Average, ...]], ...
-  ]
   scale: dot_positions.Scale
 
+  @property
+  def known_means(self) -> list[float]:
+    """The cluster means that have a value."""
+    return [
+      mean
+      for mean in self.cluster.means
+      if mean is not None and not math.isnan(mean)
+    ]
 
-def html(
-  evaluations: comparison.Evaluations,
-  predictions: Sequence[str] = (),
-  templates: Mapping[str, Sequence[str]] | None = None,
-  differences: sentences.Differences | None = None,
-) -> str:
-  """The page.
 
-  Args:
-    evaluations: one to four result sets, e.g. base first, then tuned.
-    predictions: for each the folder of its files of predictions, or "".
-    templates: task -> the inputs of each of its templates, which are shown if
-      the last model was asked in their words.
-    differences: task -> how sure its gain is, where that is known.
-
-  Raises:
-    ValueError: not one to four result sets, or predictions that cannot be
-      theirs.
-  """
-  import jinja2
-
-  comparison.check(evaluations)
-  environment = jinja2.Environment(
-    loader=jinja2.FileSystemLoader(os.path.dirname(__file__)),
-    trim_blocks=True,
-    lstrip_blocks=True,
-    undefined=jinja2.StrictUndefined,
-    autoescape=True,  # Prompts come from anywhere.
-  )
-  differences = differences or {}
-  worded = evaluations[-1].settings.get("wording", wordings_lib.INSTRUCTIONS)
-  if templates is None or worded != wordings_lib.INSTRUCTIONS:
-    templates = {}  # It was asked in other words.
-  clusters = _clusters(evaluations, predictions, templates, differences)
-  means = [mean for c in clusters for mean in c.means if mean is not None]
-  labels = comparison.labels(evaluations)
-  return environment.get_template("page.html.j2").render(
-    evaluations=evaluations,
-    differences=differences,
-    clusters=clusters,
-    overview=dot_positions.around(means),
-    labels=labels,
-    # The last has the same colour, however many there are.
-    colours=[
-      f"c{comparison.MOST - len(labels) + i}" for i in range(len(labels))
+def html(compared: comparison.Comparison) -> str:
+  """Returns the page."""
+  sections = [
+    ClusterSection(
+      cluster=cluster,
+      title=cells.cluster_title(cluster.name),
+      tasks=tuple(
+        TaskSection(task, _template_sections(compared, task))
+        for task in cluster.tasks
+      ),
+      scale=dot_positions.scale_of_tasks(cluster.tasks),
+    )
+    for cluster in compared.clusters
+  ]
+  return rendering.render(
+    "page.html.j2",
+    compared=compared,
+    sections=sections,
+    overview_scale=dot_positions.round_scale(
+      mean
+      for cluster in compared.clusters
+      for mean in cluster.means
+      if mean is not None
+    ),
+    # The last evaluation has the same color, whatever their number.
+    colors=[
+      f"c{comparison.MAX_EVALUATIONS - len(compared.labels) + index}"
+      for index in range(len(compared.labels))
     ],
     cells=cells,
-    compare=comparison,
-    examples=examples,
-    named=paper_averages,
+    format_average=paper_averages.format_average,
+    numeric_columns=table_format.numeric_columns,
     published=published,
     sentences=sentences,
-    spread=dot_positions,
+    shows_majority=dot_positions.shows_majority,
     tables=tables,
   )
 
 
-def _clusters(
-  evaluations: comparison.Evaluations,
-  predictions: Sequence[str],
-  templates: Mapping[str, Sequence[str]],
-  differences: sentences.Differences,
-) -> list[ClusterSection]:
-  rows = comparison.rows(evaluations)
-  averages = paper_averages.of_any(evaluations)
-  found = []
-  for name in dict.fromkeys(comparison.any_of(row).cluster for row in rows):
-    inside = [row for row in rows if comparison.any_of(row).cluster == name]
-    names = [comparison.any_of(row).task for row in inside]
-    found.append(
-      ClusterSection(
-        name=cells.cluster(name),
-        anchor=name,
-        tasks=tuple(
-          TaskSection(
-            row=row,
-            first=comparison.any_of(row),
-            difference=differences.get(task),
-            wordings=_wordings(
-              _asked_alike(evaluations, row), templates.get(task, ())
-            ),
-            examples=examples.read(evaluations, predictions, task),
-          )
-          for task, row in zip(names, inside, strict=True)
-        ),
-        means=tuple(_defined(e.clusters.get(name)) for e in evaluations),
-        gain=comparison.cluster_gain(evaluations, name),
-        systems=_systems(names),
-        averages=tuple(
-          (average, tuple(paper_averages.ours(e, average) for e in evaluations))
-          for average in averages
-          if average.cluster == name
-        ),
-        scale=dot_positions.scale_of(inside),
-      )
-    )
-  return found
-
-
-def _systems(names: Sequence[str]) -> tuple[str, ...]:
-  """Those of the paper that have a figure for any of the tasks."""
-  found = [published.PUBLISHED[n] for n in names if n in published.PUBLISHED]
-  return tuple(s for s in published.SYSTEMS if any(s in x.cells for x in found))
-
-
-def _asked_alike(evaluations, row: comparison.Row) -> comparison.Row:
-  """The results of those who were asked in the words of the last one."""
-  *_, last = evaluations
-  return tuple(
-    result if comparison.same_words(evaluation, last) else None
-    for evaluation, result in zip(evaluations, row, strict=True)
-  )
-
-
-def _wordings(
-  row: comparison.Row, texts: Sequence[str]
+def _template_sections(
+  compared: comparison.Comparison, task: TaskComparison
 ) -> tuple[TemplateSection, ...]:
-  """Every template of any result set; the last one's scores are marked."""
-  by_index = [
-    {score.template: score for score in result.templates} if result else {}
-    for result in row
+  """Returns every template that an evaluation used.
+
+  Evaluations with another wording than the last one are left out: their
+  template numbers mean other texts.
+  """
+  scores_by_number = [
+    {score.template: score for score in result.templates}
+    if result and shares_wording
+    else {}
+    for result, shares_wording in zip(
+      task.results, compared.shares_last_wording, strict=True
+    )
   ]
-  *_, last = row
-  marks: dict[int, list[str]] = {}
-  if last:
-    defined = [s for s in last.templates if s.test == s.test]
-    ordered = sorted(defined, key=lambda s: (-s.test, s.template))
-    if ordered and ordered[0].test > ordered[-1].test:
-      marks.setdefault(ordered[0].template, []).append("best")
-      marks.setdefault(ordered[-1].template, []).append("worst")
-    if last.best_dev_template is not None:
-      marks.setdefault(last.best_dev_template, []).append("best dev")
+  texts = task.template_inputs
+  marks = _marks(task.results[-1])
   return tuple(
     TemplateSection(
-      template=index,
-      text=texts[index] if index < len(texts) else "",
-      scores=tuple(scores.get(index) for scores in by_index),
-      marks=tuple(marks.get(index, ())),
+      number=number,
+      text=texts[number] if number < len(texts) else "",
+      scores=tuple(scores.get(number) for scores in scores_by_number),
+      marks=tuple(marks.get(number, ())),
     )
-    for index in sorted({index for scores in by_index for index in scores})
+    for number in sorted({n for scores in scores_by_number for n in scores})
   )
 
 
-def _defined(value: float | None) -> float | None:
-  return None if value is None or math.isnan(value) else value
+def _marks(result: task_result.TaskResult | None) -> dict[int, list[str]]:
+  """Returns template number -> marks, for the templates that have some."""
+  marks: dict[int, list[str]] = {}
+  if result is None:
+    return marks
+  known = [score for score in result.templates if not math.isnan(score.test)]
+  known.sort(key=lambda score: (-score.test, score.template))
+  if known and known[0].test > known[-1].test:
+    marks.setdefault(known[0].template, []).append("best")
+    marks.setdefault(known[-1].template, []).append("worst")
+  if result.best_dev_template is not None:
+    marks.setdefault(result.best_dev_template, []).append("best dev")
+  return marks

@@ -1,28 +1,30 @@
-"""Averages that the paper names, over our results and beside its own.
+"""Averages over several tasks that the paper prints, and ours over those tasks.
 
-The paper prints the mean of some data sets of a cluster (Wei et al. 2021,
-Figure 1) and of all its data sets (Figure 9). Ours over the same tasks may
-stand beside them; the mean over whatever tasks a run evaluated may not.
+The paper prints the mean over some data sets of a cluster (Wei et al. 2021,
+Figure 1), and over all data sets of a cluster (Figure 9). Only a mean of ours
+over exactly the same tasks can be compared with such an average. A mean over
+the tasks that an evaluation happens to have cannot.
 """
 
 import dataclasses
+import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
-from flan_tf.eval import results
-from flan_tf.report import published
+from flan_tf.eval import results, task_result
+from flan_tf.report import cells, published
 
 
 @dataclasses.dataclass(frozen=True)
 class NamedAverage:
-  """A mean over tasks that the paper prints.
+  """An average that the paper prints.
 
   Attributes:
-    name: what it is of, and where it is printed.
+    name: the tasks in words, and the figure that prints the average.
     cluster: the cluster of the tasks.
-    tasks: all of them count alike.
-    printed: one of published.SYSTEMS -> the mean, 0 to 100.
-    note: what to know before comparing, or empty.
+    tasks: names of the tasks; each has the same weight.
+    printed: a name of published.SYSTEMS -> the printed average, 0 to 100.
+    note: a difference between the paper's tasks and ours; may be empty.
   """
 
   name: str
@@ -33,13 +35,13 @@ class NamedAverage:
 
 
 @dataclasses.dataclass(frozen=True)
-class Average:
-  """Our mean over the tasks of a named average.
+class OwnAverage:
+  """The mean of one evaluation over the tasks of a named average.
 
   Attributes:
-    value: 0 to 100; None where a task is missing or has no value.
-    missing: the tasks that were not evaluated, or have no value.
-    other_metric: the tasks that count something else than the paper does.
+    value: 0 to 100; None if any of the tasks has no value.
+    missing: the tasks that were not evaluated or have no value.
+    other_metric: the tasks for which we do not have the paper's metric.
   """
 
   value: float | None
@@ -47,28 +49,67 @@ class Average:
   other_metric: tuple[str, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True)
+class ComparedAverage:
+  """A named average beside our own means, one for each evaluation."""
+
+  named: NamedAverage
+  own: tuple[OwnAverage, ...]
+
+  @property
+  def gain(self) -> float | None:
+    """Own mean of the last evaluation minus that of the one before it.
+
+    None if there is only one evaluation, or if one of the means is missing.
+    """
+    if len(self.own) < 2:
+      return None
+    first, second = self.own[-2].value, self.own[-1].value
+    return None if first is None or second is None else second - first
+
+
 _FIGURE_1_NLI = ("anli_r1", "anli_r2", "anli_r3", "cb", "rte")
 _MORE_NLI = ("mnli_matched", "mnli_mismatched", "qnli", "snli", "wnli")
 _CLOSED_BOOK = ("arc_easy", "arc_challenge", "natural_questions", "trivia_qa")
 
 
-def _figure_1(name, cluster, tasks, zero, few, flan, note="") -> NamedAverage:
-  printed = {published.GPT3_ZERO: zero, published.GPT3_FEW: few}
-  printed[published.FLAN_ZERO] = flan
+def _figure_1(
+  name: str,
+  cluster: str,
+  tasks: tuple[str, ...],
+  gpt3_zero: float,
+  gpt3_few: float,
+  flan_zero: float,
+  note: str = "",
+) -> NamedAverage:
+  printed = {
+    published.GPT3_ZERO: gpt3_zero,
+    published.GPT3_FEW: gpt3_few,
+    published.FLAN_ZERO: flan_zero,
+  }
   return NamedAverage(f"{name} (Figure 1)", cluster, tasks, printed, note)
 
 
-def _figure_9(name, cluster, tasks, zero, few) -> NamedAverage:
-  printed = {published.FLAN_ZERO: zero, published.FLAN_FEW: few}
+def _figure_9(
+  name: str,
+  cluster: str,
+  tasks: tuple[str, ...],
+  flan_zero: float,
+  flan_few: float,
+) -> NamedAverage:
+  printed = {published.FLAN_ZERO: flan_zero, published.FLAN_FEW: flan_few}
   return NamedAverage(f"{name} (Figure 9)", cluster, tasks, printed)
 
 
-# Figure 9 has more: its mean of translation is over both directions of three
-# pairs, of which we ask one; those of reading comprehension and of structured
-# data to text rest on cells that nobody could check.
+# Figure 9 also prints averages for translation, reading comprehension and
+# struct to text, which are left out here. The one for translation is over both
+# directions of three language pairs, and we have one direction of each. The
+# other two depend on scores that could not be checked.
 AVERAGES = (
   _figure_1("ANLI R1 to R3, CB, RTE", "nli", _FIGURE_1_NLI, 42.9, 53.2, 56.2),
-  _figure_9("all ten of NLI", "nli", (*_FIGURE_1_NLI, *_MORE_NLI), 54.7, 59.3),
+  _figure_9(
+    "all ten NLI tasks", "nli", (*_FIGURE_1_NLI, *_MORE_NLI), 54.7, 59.3
+  ),
   _figure_1(
     "BoolQ, MultiRC, OpenBookQA",
     "reading_comprehension",
@@ -84,17 +125,17 @@ AVERAGES = (
     49.8,
     55.7,
     56.6,
-    "its TriviaQA rows are those with Wikipedia pages",
+    "the paper's TriviaQA rows are those with Wikipedia pages",
   ),
   _figure_9(
-    "all four of closed-book QA",
+    "all four closed-book QA tasks",
     "closed_book_qa",
     _CLOSED_BOOK,
     53.7,
     57.2,
   ),
   _figure_9(
-    "all four of commonsense",
+    "all four commonsense tasks",
     "commonsense",
     ("copa", "hellaswag", "piqa", "story_cloze"),
     80.0,
@@ -110,64 +151,59 @@ AVERAGES = (
 )
 
 
-def named_averages(
-  evaluation: results.EvaluationResults,
-) -> list[tuple[NamedAverage, Average]]:
-  """Our mean for each of AVERAGES of which the run has at least one task."""
-  return [(named, ours(evaluation, named)) for named in of_any([evaluation])]
+def compared_averages(
+  evaluations: Sequence[results.EvaluationResults],
+) -> tuple[ComparedAverage, ...]:
+  """Computes our means for those of AVERAGES with at least one known task."""
+  evaluated = {result.task for e in evaluations for result in e.tasks}
+  return tuple(
+    ComparedAverage(named, tuple(own_average(e, named) for e in evaluations))
+    for named in AVERAGES
+    if evaluated.intersection(named.tasks)
+  )
 
 
-def of_any(
-  evaluations: Iterable[results.EvaluationResults],
-) -> list[NamedAverage]:
-  """Those of AVERAGES of which any result set has at least one task."""
-  have = {result.task for e in evaluations for result in e.tasks}
-  return [named for named in AVERAGES if have.intersection(named.tasks)]
-
-
-def ours(evaluation: results.EvaluationResults, named: NamedAverage) -> Average:
-  """Our mean over the very tasks of a named average."""
-  values, missing, other = [], [], []
+def own_average(
+  evaluation: results.EvaluationResults, named: NamedAverage
+) -> OwnAverage:
+  """Computes an evaluation's mean over the tasks of a named average."""
+  values, missing, other_metric = [], [], []
   for task in named.tasks:
     result = evaluation.get(task)
-    if result is None or result.mean != result.mean:
+    if result is None or math.isnan(result.mean):
       missing.append(task)
       continue
-    value = as_published(result)
+    value = mean_of_published_metric(result)
     if value is None:
-      other.append(task)
-    values.append(result.mean if value is None else value)
+      other_metric.append(task)
+      value = result.mean
+    values.append(value)
   mean = None if missing else statistics.fmean(values)
-  return Average(mean, tuple(missing), tuple(other))
+  return OwnAverage(mean, tuple(missing), tuple(other_metric))
 
 
-def as_published(result: results.TaskResult) -> float | None:
-  """The mean of the metric that the paper counts; None if we have no such.
+def mean_of_published_metric(result: task_result.TaskResult) -> float | None:
+  """Returns a result's mean over templates of the metric that the paper uses.
 
-  It may not be our headline: the paper counts accuracy where we count F1, say.
+  This may not be our headline metric: for CB, the paper prints the accuracy
+  and we the F1 score. None if the result does not have the paper's metric.
   """
-  cell = published.PUBLISHED.get(result.task)
-  if cell is None:
+  scores = published.PUBLISHED.get(result.task)
+  if scores is None:
     return None
-  if cell.metric == result.metric:
+  if scores.metric == result.metric:
     return result.mean
-  values = [score.others.get(cell.metric) for score in result.templates]
-  defined = [value for value in values if value is not None]
-  if len(defined) < len(values):
-    return None
-  return results.mean(defined)
+  values = [score.others.get(scores.metric) for score in result.templates]
+  known = [value for value in values if value is not None]
+  return task_result.mean_or_nan(known) if len(known) == len(values) else None
 
 
-def gain(averages: Sequence[Average]) -> float | None:
-  """The last value less the one before; None unless both are there."""
-  if len(averages) < 2:
-    return None
-  first, second = averages[-2].value, averages[-1].value
-  return None if first is None or second is None else second - first
+def format_average(average: OwnAverage) -> str:
+  """Formats an average: `56.2`, or `missing: cb, rte` if it has no value.
 
-
-def written(average: Average) -> str:
-  """`56.2`, † if a task counts otherwise than in the paper; or what lacks."""
+  `†` follows if a task uses another metric than the paper.
+  """
   if average.value is None:
-    return f"without {', '.join(average.missing)}"
-  return f"{average.value:.1f}{'†' if average.other_metric else ''}"
+    return f"missing: {', '.join(average.missing)}"
+  mark = cells.OTHER_METRIC if average.other_metric else ""
+  return f"{average.value:.1f}{mark}"

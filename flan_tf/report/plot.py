@@ -1,98 +1,72 @@
-"""The scores of every template, drawn: one row a task, one colour a model."""
+"""Draws the scores of every template: one row per task, one color per model."""
 
 import io
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from flan_tf.eval import task_result
 from flan_tf.report import cells, comparison, dot_positions
+from flan_tf.report.task_comparison import TaskComparison
 
-# The last ones are for one and two result sets: orange and blue, told apart by
-# nearly all eyes, and in grey print.
-_COLOURS = ("#7a6aa8", "#3d8b63", "#d9822b", "#1f5fa8")
-_INK = "#333333"
-_BAND = "#f3f3f0"
+if TYPE_CHECKING:
+  from matplotlib import artist, axes
+
+# The last two, orange and blue, are those for one and two evaluations: nearly
+# everyone can tell them apart, also in a gray print.
+_COLORS = ("#7a6aa8", "#3d8b63", "#d9822b", "#1f5fa8")
+_INK, _GRID, _BAND, _QUIET = "#333333", "#dddddd", "#f3f3f0", "#777777"
+
+_WIDTH, _MARGINS = 9.5, 1.6  # inches
+_TASK_HEIGHT, _MODEL_HEIGHT = 0.52, 0.24  # inches per task; at least per model
+_MANY_TASKS = 8  # with more, the scores stand above the plot, too
+_LEGEND_WIDTH = 100  # characters; a longer legend gets two lines
 
 
-def templates_png(evaluations: comparison.Evaluations) -> bytes:
-  """A PNG: a dot for each template, a bar for their mean.
+def templates_png(compared: comparison.Comparison) -> bytes:
+  """Returns a PNG image: a dot for each template, a bar for their mean.
 
-  A thin line is the mean's 95 % interval, where there is one. A dotted line
-  marks the majority class where the metric is accuracy; its grey box is the
-  95 % interval of that share over the test rows. Shades behind the rows tell
-  clusters apart. A task without any value says so.
-
-  Args:
-    evaluations: one to four result sets, e.g. base first, then tuned.
+  A thin line is the 95 % interval of the mean, if there is one. A dotted line
+  is the accuracy of the majority class, if the metric is accuracy, and the gray
+  box around it is its 95 % interval. A shaded background separates clusters. A
+  task without a value has a text instead.
 
   Raises:
-    ValueError: not one to four result sets, or none with a task.
+    ValueError: no evaluation has a task.
   """
-  # No pyplot: it would keep figures alive and look for a display.
-  from matplotlib import artist, figure, layout_engine, lines, patches
+  # Not pyplot: it keeps every figure in memory and looks for a display.
+  from matplotlib import figure, layout_engine
 
-  comparison.check(evaluations)
-  rows = comparison.rows(evaluations)
-  if not rows:
-    raise ValueError("Nothing to draw: no result set has a task.")
-
-  layout = layout_engine.ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1)  # inches
+  tasks = compared.tasks
+  if not tasks:
+    raise ValueError("There is nothing to draw: no evaluation has a task.")
+  models = len(compared.evaluations)
+  task_height = max(_TASK_HEIGHT, _MODEL_HEIGHT * models)
   drawing = figure.Figure(
-    figsize=(9.5, 1.6 + max(0.52, 0.24 * len(evaluations)) * len(rows)),
+    figsize=(_WIDTH, _MARGINS + task_height * len(tasks)),
     dpi=110,
-    layout=layout,
+    layout=layout_engine.ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1),
   )
-  axes = drawing.subplots()
-  _shade_clusters(axes, rows)
-  colours = _COLOURS[-len(evaluations) :]
-  # 0.4 apart at most, around the middle of the row.
-  apart = min(0.4, 0.8 / len(evaluations))
-  middle = (len(evaluations) - 1) / 2
-  offsets = [apart * (i - middle) for i in range(len(evaluations))]
-  for y, found in enumerate(rows):
-    _draw_majority(axes, y, comparison.any_of(found))
-    for result, offset, colour in zip(found, offsets, colours, strict=True):
-      _draw_result(axes, y + offset, result, colour)
-
-  axes.set_ylim(len(rows) - 0.5, -0.5)  # first task on top
-  values = [v for row in rows for r in row if r for v in r.by_template]
-  lowest = min([0.0, *(v for v in values if not math.isnan(v))])
-  axes.set_xlim(lowest - 2, 102)
-  axes.set_yticks(range(len(rows)), [_row_label(found) for found in rows])
-  axes.tick_params(axis="y", length=0)
-  axes.tick_params(axis="x", top=True, labeltop=len(rows) > 8)
-  axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-  axes.set_axisbelow(True)
-  axes.spines[["left", "right", "top", "bottom"]].set_visible(False)
-  axes.set_xlabel("score on the test rows (%)")
-  handles: list[artist.Artist] = [
-    lines.Line2D([], [], color=colour, marker="o", linewidth=0, label=text)
-    for colour, text in zip(
-      colours, comparison.labels(evaluations), strict=True
-    )
-  ]
-  interval = any(r.interval for row in rows for r in row if r)
-  handles.append(
-    lines.Line2D(
-      [],
-      [],
-      color=_INK,
-      marker="|",
-      markersize=13,
-      markeredgewidth=2.5,
-      linewidth=1.5 if interval else 0,
-      label="mean of the templates" + (", 95 % interval" if interval else ""),
-    )
-  )
-  if any(dot_positions.shows_majority(r) for row in rows for r in row if r):
-    handles.append(
-      lines.Line2D([], [], color=_INK, linestyle=":", label="majority class")
-    )
-    handles.append(patches.Patch(color="#cccccc", label="its 95 % interval"))
-  width = sum(len(str(handle.get_label())) for handle in handles)
+  ax = drawing.subplots()
+  _shade_clusters(ax, compared)
+  colors = _COLORS[-models:]
+  # The rows of the models are at most 0.4 apart, around the middle of the task.
+  distance = min(0.4, 0.8 / models)
+  offsets = [distance * (i - (models - 1) / 2) for i in range(models)]
+  for y, task in enumerate(tasks):
+    _draw_majority(ax, y, task.first)
+    for result, offset, color in zip(
+      task.results, offsets, colors, strict=True
+    ):
+      _draw_result(ax, y + offset, result, color)
+  _set_axes(ax, tasks)
+  handles = _legend_handles(compared, colors)
+  text_width = sum(len(str(handle.get_label())) for handle in handles)
+  lines = 1 if text_width < _LEGEND_WIDTH else 2
   drawing.legend(
     handles=handles,
     loc="outside upper center",
-    # Long labels want two lines.
-    ncols=len(handles) if width < 100 else -(-len(handles) // 2),
+    ncols=math.ceil(len(handles) / lines),
     frameon=False,
     columnspacing=1.2,
     handletextpad=0.4,
@@ -102,78 +76,125 @@ def templates_png(evaluations: comparison.Evaluations) -> bytes:
   return buffer.getvalue()
 
 
-def _row_label(found) -> str:
-  result = comparison.any_of(found)
-  return f"{result.task}\n{result.metric}, {result.examples:,} rows"
+def _set_axes(ax: "axes.Axes", tasks: Sequence[TaskComparison]) -> None:
+  ax.set_ylim(len(tasks) - 0.5, -0.5)  # the first task is at the top
+  existing = [result for task in tasks for result in task.existing]
+  scores = [score for result in existing for score in result.by_template]
+  lowest = min([0.0, *(score for score in scores if not math.isnan(score))])
+  ax.set_xlim(lowest - 2, 102)
+  ax.set_yticks(range(len(tasks)), list(map(_task_label, tasks)))
+  ax.tick_params(axis="y", length=0)
+  ax.tick_params(axis="x", top=True, labeltop=len(tasks) > _MANY_TASKS)
+  ax.grid(axis="x", color=_GRID, linewidth=0.6)
+  ax.set_axisbelow(True)
+  ax.spines[["left", "right", "top", "bottom"]].set_visible(False)
+  ax.set_xlabel("score on the test rows (%)")
 
 
-def _shade_clusters(axes, rows) -> None:
-  """A band behind every second cluster; its name at the right edge."""
-  clusters = [comparison.any_of(row).cluster for row in rows]
-  start, shaded = 0, False
-  for y in range(1, len(clusters) + 1):
-    if y < len(clusters) and clusters[y] == clusters[start]:
-      continue
-    if shaded:
-      axes.axhspan(start - 0.5, y - 0.5, color=_BAND, zorder=0)
-    if len(set(clusters)) > 1:
-      name = cells.cluster(clusters[start])
-      axes.text(
+def _task_label(task: TaskComparison) -> str:
+  return f"{task.name}\n{task.first.metric}, {task.first.examples:,} rows"
+
+
+def _legend_handles(
+  compared: comparison.Comparison, colors: Sequence[str]
+) -> list["artist.Artist"]:
+  from matplotlib import lines, patches
+
+  handles: list[artist.Artist] = [
+    lines.Line2D([], [], color=color, marker="o", linewidth=0, label=label)
+    for color, label in zip(colors, compared.labels, strict=True)
+  ]
+  existing = [result for task in compared.tasks for result in task.existing]
+  has_interval = any(result.interval for result in existing)
+  handles.append(
+    lines.Line2D(
+      [],
+      [],
+      color=_INK,
+      marker="|",
+      markersize=13,
+      markeredgewidth=2.5,
+      linewidth=1.5 if has_interval else 0,
+      label="mean of the templates"
+      + (", 95 % interval" if has_interval else ""),
+    )
+  )
+  if any(map(dot_positions.shows_majority, existing)):
+    handles.append(
+      lines.Line2D([], [], color=_INK, linestyle=":", label="majority class")
+    )
+    handles.append(patches.Patch(color="#cccccc", label="its 95 % interval"))
+  return handles
+
+
+def _shade_clusters(ax: "axes.Axes", compared: comparison.Comparison) -> None:
+  """Shades every second cluster and writes its name at the right edge."""
+  start = 0
+  for index, cluster in enumerate(compared.clusters):
+    stop = start + len(cluster.tasks)
+    if index % 2:
+      ax.axhspan(start - 0.5, stop - 0.5, color=_BAND, zorder=0)
+    if len(compared.clusters) > 1:
+      # "reading comprehension commonsense" needs two lines.
+      title = cells.cluster_title(cluster.name).replace(" comm", "\ncomm")
+      ax.text(
         1.01,
-        (start + y - 1) / 2,
-        name.replace(" comm", "\ncomm"),
-        transform=axes.get_yaxis_transform(),
+        (start + stop - 1) / 2,
+        title,
+        transform=ax.get_yaxis_transform(),
         va="center",
         fontsize=8,
-        color="#777777",
+        color=_QUIET,
       )
-    start, shaded = y, not shaded
+    start = stop
 
 
-def _draw_majority(axes, y, result) -> None:
+def _draw_majority(ax: "axes.Axes", y: float, result: task_result.TaskResult):
   if not dot_positions.shows_majority(result):
     return
   from matplotlib import patches
 
-  half = result.majority_interval
-  axes.add_patch(
+  majority, half = result.majority or 0.0, result.majority_interval or 0.0
+  ax.add_patch(
     patches.Rectangle(
-      (result.majority - half, y - 0.42),
-      2 * half,
-      0.84,
+      (majority - half, y - 0.42),
+      width=2 * half,
+      height=0.84,
       color="#000000",
       alpha=0.09,
       linewidth=0,
     )
   )
-  axes.plot([result.majority] * 2, [y - 0.42, y + 0.42], ":", color=_INK)
+  ax.plot([majority] * 2, [y - 0.42, y + 0.42], ":", color=_INK)
 
 
-def _draw_result(axes, y, result, colour) -> None:
+def _draw_result(
+  ax: "axes.Axes", y: float, result: task_result.TaskResult | None, color: str
+) -> None:
   if result is None:
-    _say(axes, y, "not evaluated", colour)
+    _write(ax, y, "not evaluated", color)
     return
-  values = [v for v in result.by_template if not math.isnan(v)]
-  if not values:
-    _say(axes, y, f"{result.metric} undefined", colour)
+  scores = [score for score in result.by_template if not math.isnan(score)]
+  if not scores:
+    _write(ax, y, f"{result.metric} undefined", color)
     return
-  axes.plot(
-    values,
-    [y] * len(values),
+  ax.plot(
+    scores,
+    [y] * len(scores),
     "o",
-    color=colour,
+    color=color,
     alpha=0.5,
     markersize=5.5,
     markeredgewidth=0,
     clip_on=False,
   )
   if result.interval:
-    axes.plot(result.interval, [y, y], color=colour, linewidth=1.5, alpha=0.7)
-  axes.plot(
+    ax.plot(result.interval, [y, y], color=color, linewidth=1.5, alpha=0.7)
+  ax.plot(
     [result.mean],
     [y],
     "|",
-    color=colour,
+    color=color,
     markersize=15,
     markeredgewidth=3,
     clip_on=False,
@@ -181,5 +202,5 @@ def _draw_result(axes, y, result, colour) -> None:
   )
 
 
-def _say(axes, y, text, colour) -> None:
-  axes.text(0.5, y, text, color=colour, fontsize=8, style="italic", va="center")
+def _write(ax: "axes.Axes", y: float, text: str, color: str) -> None:
+  ax.text(0.5, y, text, color=color, fontsize=8, style="italic", va="center")

@@ -1,235 +1,258 @@
-"""The tables of a report: lists of rows of texts, the first row the heads.
+"""Builds the tables of a report as lists of rows of texts.
 
-Built here without markup, then written as Markdown or for the terminal.
+They have no markup; `table_format` writes them as Markdown and for the
+terminal, and the page's template as HTML.
 """
 
 import json
 import math
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from flan_tf.eval import results
+from flan_tf.eval import results, task_result
 from flan_tf.report import cells, comparison, paper_averages, published
-
-Table = list[list[str]]
-
-
-def to_markdown(table: Table) -> str:
-  """A GitHub-flavoured Markdown table; columns of numbers to the right.
-
-  Blanks between numbers do not break: a wide table scrolls instead.
-  """
-  to_right = to_the_right(table)
-  heads, *body = [
-    [
-      _unbroken(escape(cell)) if right else escape(cell)
-      for cell, right in zip(row, to_right, strict=True)
-    ]
-    for row in table
-  ]
-  marks = ["---:" if right else "---" for right in to_right]
-  lines = (heads, marks, *body)
-  return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+from flan_tf.report.table_format import Table
+from flan_tf.report.task_comparison import TaskComparison
 
 
-def to_text(table: Table) -> str:
-  """The same with aligned columns, for a terminal."""
-  right = to_the_right(table)
-  widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-  lines = [
-    "  ".join(
-      cell.rjust(width) if to_right else cell.ljust(width)
-      for cell, width, to_right in zip(row, widths, right, strict=True)
-    ).rstrip()
-    for row in table
-  ]
-  lines.insert(1, "  ".join("-" * width for width in widths))
-  return "\n".join(lines)
-
-
-def models(evaluations: comparison.Evaluations) -> Table:
-  """Which weights, on how much."""
+def checkpoints_and_settings(compared: comparison.Comparison) -> Table:
+  """Returns a row for each evaluation, with all settings in one cell."""
   table = [["model", "checkpoint", "tasks", "seed", "settings"]]
-  for label, e in zip(comparison.labels(evaluations), evaluations, strict=True):
-    settings = ", ".join(f"{key}={value}" for key, value in e.settings.items())
+  for label, evaluation in compared.labeled:
+    settings = ", ".join(
+      f"{name}={value}" for name, value in evaluation.settings.items()
+    )
     table.append(
       [
         label,
-        e.checkpoint,
-        str(len(e.tasks)),
-        str(e.seed),
+        evaluation.checkpoint,
+        str(len(evaluation.tasks)),
+        str(evaluation.seed),
         settings or cells.ABSENT,
       ]
     )
   return table
 
 
-def weights(evaluations: comparison.Evaluations) -> Table:
-  """Which weights, on how much, and the seed of the rows that were drawn."""
+def checkpoints(compared: comparison.Comparison) -> Table:
+  """Returns a row for each evaluation: weights, tasks, held out, seed."""
   table = [["model", "checkpoint", "tasks", "held out", "seed"]]
-  for label, e in zip(comparison.labels(evaluations), evaluations, strict=True):
-    held_out = e.held_out or cells.ABSENT
-    line = [label, e.checkpoint, str(len(e.tasks)), held_out, str(e.seed)]
-    table.append(line)
+  for label, evaluation in compared.labeled:
+    table.append(
+      [
+        label,
+        evaluation.checkpoint,
+        str(len(evaluation.tasks)),
+        evaluation.held_out or cells.ABSENT,
+        str(evaluation.seed),
+      ]
+    )
   return table
 
 
-def facts(evaluations: comparison.Evaluations, what: str) -> Table:
-  """Of each model what its results hold as `settings`, `run` or `time`."""
-  found = [_flat(getattr(e, what)) for e in evaluations]
-  table = [["", *comparison.labels(evaluations)]]
-  for name in dict.fromkeys(name for one in found for name in one):
-    table.append([name, *(one.get(name, cells.ABSENT) for one in found)])
+def settings(compared: comparison.Comparison) -> Table:
+  """Returns a row for each setting, with a column for each evaluation."""
+  return _values(compared, [e.settings for e in compared.evaluations])
+
+
+def software_and_hardware(compared: comparison.Comparison) -> Table:
+  """Returns a row for each value of `run`: packages, devices, ..."""
+  return _values(compared, [e.run for e in compared.evaluations])
+
+
+def durations(compared: comparison.Comparison) -> Table:
+  """Returns a row for each value of `time`: seconds, speed, ..."""
+  return _values(compared, [e.time for e in compared.evaluations])
+
+
+def _values(
+  compared: comparison.Comparison, by_evaluation: list[Mapping[str, Any]]
+) -> Table:
+  columns = [_flatten(values) for values in by_evaluation]
+  table = [["", *compared.labels]]
+  for name in dict.fromkeys(name for column in columns for name in column):
+    table.append(
+      [name, *(column.get(name, cells.ABSENT) for column in columns)]
+    )
   return table
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
-  """Name -> value, both as texts; values inside of values on their own."""
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+  """Returns name -> text; a nested value gets the name `outer: inner`."""
   flat = {}
   for key, value in values.items():
-    name = before + key.replace("_", " ")
+    name = prefix + key.replace("_", " ")
     if isinstance(value, Mapping):
-      flat |= _flat(value, f"{name}: ")
+      flat |= _flatten(value, f"{name}: ")
     else:
       text = value if isinstance(value, str) else json.dumps(value)
       flat[name] = text or cells.ABSENT
   return flat
 
 
-def clusters(evaluations: comparison.Evaluations) -> Table:
-  """Cluster means over all tasks that were evaluated."""
-  names = dict.fromkeys(n for e in evaluations for n in e.clusters)
-  heads = ["cluster", "tasks", *comparison.labels(evaluations)]
-  several = len(evaluations) > 1
-  table = [heads + ["diff."] * several]
-  for name in names:
-    tasks = {r.task for e in evaluations for r in e.tasks if r.cluster == name}
-    means = [cells.number(e.clusters.get(name)) for e in evaluations]
-    line = [cells.cluster(name), str(len(tasks)), *means]
-    if several:
-      line.append(cells.difference(comparison.cluster_gain(evaluations, name)))
-    table.append(line)
+def clusters(compared: comparison.Comparison) -> Table:
+  """Returns a row for each cluster: the mean over its evaluated tasks."""
+  headings = ["cluster", "tasks", *compared.labels]
+  if compared.has_pair:
+    headings.append("diff.")
+  table = [headings]
+  for cluster in compared.clusters:
+    name, size = cells.cluster_title(cluster.name), str(len(cluster.tasks))
+    row = [name, size, *map(cells.number, cluster.means)]
+    if compared.has_pair:
+      row.append(cells.difference(cluster.gain))
+    table.append(row)
   return table
 
 
-def named_averages(evaluations: comparison.Evaluations) -> Table:
-  """Means over the tasks of the paper's averages, ours beside the paper's."""
-  heads = ["average", *comparison.labels(evaluations), *published.SYSTEMS]
-  table = [heads]
-  for average in paper_averages.of_any(evaluations):
-    found = [paper_averages.ours(e, average) for e in evaluations]
-    if all(ours.value is None for ours in found):
+def averages(compared: comparison.Comparison) -> Table:
+  """Returns a row for each average of the paper of which we have a mean."""
+  table = [["average", *compared.labels, *published.SYSTEMS]]
+  for average in compared.averages:
+    if all(own.value is None for own in average.own):
       continue
+    printed = average.named.printed
     table.append(
       [
-        average.name,
-        *(paper_averages.written(ours) for ours in found),
-        *(cells.number(average.printed.get(x)) for x in published.SYSTEMS),
+        average.named.name,
+        *map(paper_averages.format_average, average.own),
+        *(cells.number(printed.get(system)) for system in published.SYSTEMS),
       ]
     )
   return table
 
 
-def tasks(evaluations: comparison.Evaluations, brief: bool = False) -> Table:
-  """The main table: a row a task.
-
-  Args:
-    evaluations: one to four result sets.
-    brief: without intervals, best dev and published means, for a terminal.
-  """
-  labels = comparison.labels(evaluations)
-  several = len(labels) > 1
-  with_intervals = not brief and any(
-    result.interval for e in evaluations for result in e.tasks
+def scores(compared: comparison.Comparison) -> Table:
+  """Returns the main table: a row for each task."""
+  has_intervals = any(
+    r.interval for task in compared.tasks for r in task.existing
   )
-  heads = ["task", "metric", *labels, *["diff."] * several]
-  heads += [] if brief else ["best dev"]
-  heads += ["95 %"] * with_intervals
-  heads += ["majority", "rows", *([] if brief else ["paper"])]
-  table = [heads]
-  for row in comparison.rows(evaluations):
-    result = comparison.any_of(row)
-    metrics = dict.fromkeys(r.metric for r in row if r is not None)
-    line = [result.task, " / ".join(metrics), *map(cells.mean_and_std, row)]
-    if several:
-      line.append(cells.difference(comparison.gain(row)))
-    if not brief:
-      line.append(" → ".join(map(cells.best_dev, row)))
-    if with_intervals:
-      line.append(" → ".join(cells.interval(r and r.interval) for r in row))
-    line += [cells.majority(result), f"{result.examples:,}"]
-    if not brief:
-      line.append(cells.of_paper(result, published.FLAN_ZERO))
-    table.append(line)
+  headings = _score_headings(compared) + ["best dev"]
+  if has_intervals:
+    headings.append("95 % interval")
+  table = [headings + ["majority", "rows", "paper"]]
+  for task in compared.tasks:
+    row = _score_row(compared, task)
+    row.append(" → ".join(map(cells.best_dev, task.results)))
+    if has_intervals:
+      intervals = [result and result.interval for result in task.results]
+      row.append(" → ".join(map(cells.interval, intervals)))
+    row += [cells.majority(task.first), f"{task.first.examples:,}"]
+    row.append(cells.published_mean(task.first, published.FLAN_ZERO))
+    table.append(row)
   return table
 
 
-def of_paper(evaluations: comparison.Evaluations) -> Table:
-  """What the paper's systems reached on the tasks of the report.
+def brief_scores(compared: comparison.Comparison) -> Table:
+  """Returns `scores` without interval, best dev and paper, for a terminal."""
+  table = [_score_headings(compared) + ["majority", "rows"]]
+  for task in compared.tasks:
+    row = _score_row(compared, task)
+    row += [cells.majority(task.first), f"{task.first.examples:,}"]
+    table.append(row)
+  return table
 
-  A best-dev score stands in brackets behind the mean.
+
+def _score_headings(compared: comparison.Comparison) -> list[str]:
+  headings = ["task", "metric", *compared.labels]
+  return headings + ["diff."] if compared.has_pair else headings
+
+
+def _score_row(
+  compared: comparison.Comparison, task: TaskComparison
+) -> list[str]:
+  metrics = dict.fromkeys(result.metric for result in task.existing)
+  means = map(cells.mean_and_std, task.results)
+  row = [task.name, " / ".join(metrics), *means]
+  return row + [cells.difference(task.gain)] if compared.has_pair else row
+
+
+def paired_differences(compared: comparison.Comparison) -> Table:
+  """Returns a row for each task with a paired difference."""
+  headings = ["task", "metric", "rows", "difference", "95 % interval"]
+  table = [headings + ["won", "lost"]]
+  for difference in compared.differences.values():
+    counts = difference.won, difference.lost
+    table.append(
+      [
+        difference.task,
+        difference.metric,
+        str(difference.rows),
+        cells.difference(difference.value),
+        cells.difference_interval(difference.interval),
+        *(cells.ABSENT if n is None else str(n) for n in counts),
+      ]
+    )
+  return table
+
+
+def published_scores(compared: comparison.Comparison) -> Table:
+  """Returns a row for each evaluated task that has published scores.
+
+  A best-dev score follows its mean in brackets.
   """
-  table = [["task", *published.SYSTEMS, "metric", "where", "note"]]
-  for row in comparison.rows(evaluations):
-    result = comparison.any_of(row)
-    found = published.PUBLISHED.get(result.task)
-    if found is None:
+  table = [["task", *published.SYSTEMS, "metric", "source", "note"]]
+  for task in compared.tasks:
+    known = task.published
+    if known is None:
       continue
-    line = [result.task]
+    row = [task.name]
     for system in published.SYSTEMS:
-      best = cells.of_paper(result, system, best=True)
-      behind = "" if best == cells.ABSENT else f" [{best}]"
-      line.append(cells.of_paper(result, system) + behind)
-    line += [found.metric, found.source, found.note or cells.ABSENT]
-    table.append(line)
+      text = cells.published_mean(task.first, system)
+      best_dev = cells.published_best_dev(task.first, system)
+      row.append(text if best_dev == cells.ABSENT else f"{text} [{best_dev}]")
+    table.append([*row, known.metric, known.source, known.note or cells.ABSENT])
   return table
 
 
-def templates(evaluation: results.EvaluationResults, label: str) -> Table:
-  """Every template's test score; the best on the dev rows has a star."""
-  indices = sorted(
+def template_scores(evaluation: results.EvaluationResults, label: str) -> Table:
+  """Returns the test score of every template of one evaluation.
+
+  A star marks the template with the best score on the dev rows.
+  """
+  numbers = sorted(
     {score.template for r in evaluation.tasks for score in r.templates}
   )
-  table = [[label, *map(str, indices)]]
+  table = [[label, *map(str, numbers)]]
   for result in evaluation.tasks:
-    by_index = {score.template: score.test for score in result.templates}
-    table.append(
-      [
-        result.task,
-        *(
-          cells.number(by_index.get(index))
-          + ("★" if index == result.best_dev_template else "")
-          for index in indices
-        ),
-      ]
-    )
+    test_scores = {score.template: score.test for score in result.templates}
+    row = [result.task]
+    for number in numbers:
+      star = "★" if number == result.best_dev_template else ""
+      row.append(cells.number(test_scores.get(number)) + star)
+    table.append(row)
   return table
 
 
-def others(evaluations: comparison.Evaluations) -> Table:
-  """Means over templates of the metrics that are not the headline."""
-  table = [["task", "metric", *comparison.labels(evaluations)]]
-  for row in comparison.rows(evaluations):
+def other_metrics(compared: comparison.Comparison) -> Table:
+  """Returns means over templates of all metrics but the headline metric."""
+  table = [["task", "metric", *compared.labels]]
+  for task in compared.tasks:
     names = dict.fromkeys(
-      name for r in row if r for score in r.templates for name in score.others
+      name
+      for result in task.existing
+      for score in result.templates
+      for name in score.others
     )
     for name in names:
-      table.append(
-        [
-          comparison.any_of(row).task,
-          name,
-          *(_other_mean(r, name) for r in row),
-        ]
-      )
+      means = [_other_mean(result, name) for result in task.results]
+      table.append([task.name, name, *means])
   return table
 
 
-def rows(evaluations: comparison.Evaluations) -> Table:
-  """Where rows came from, which were left out and why; prompts too long."""
-  table = [["task", "test rows", "from", "dev rows", "left out", "cut prompts"]]
-  for row in comparison.rows(evaluations):
-    result = comparison.any_of(row)
+def _other_mean(result: task_result.TaskResult | None, name: str) -> str:
+  if result is None:
+    return cells.ABSENT
+  values = [score.others.get(name, math.nan) for score in result.templates]
+  return cells.number(task_result.mean_or_nan(values))
+
+
+def rows(compared: comparison.Comparison) -> Table:
+  """Returns for each task where its rows come from, and how many were used."""
+  headings = ["task", "test rows", "source", "dev rows", "rows left out"]
+  table = [headings + ["truncated prompts"]]
+  for task in compared.tasks:
+    result = task.first
     left_out = "; ".join(
       f"{reason}: {count:,}" for reason, count in result.left_out.items()
     )
@@ -246,53 +269,20 @@ def rows(evaluations: comparison.Evaluations) -> Table:
   return table
 
 
-def not_read(evaluations: comparison.Evaluations) -> Table:
-  """Tasks without data, and why."""
-  table = [["task", "why"]]
-  names = dict.fromkeys(name for e in evaluations for name in e.not_read)
-  for name in names:
-    reasons = [e.not_read.get(name) for e in evaluations]
+def not_evaluated(compared: comparison.Comparison) -> Table:
+  """Returns the tasks that could not be evaluated, with the reason.
+
+  A task can appear once for each evaluation, if the reasons differ.
+  """
+  table = [["task", "reason"]]
+  for name in compared.not_evaluated:
+    reasons = [e.not_read.get(name) for e in compared.evaluations]
     if len(set(reasons)) == 1:
       table.append([name, str(reasons[0])])
       continue
     table.extend(
       [name, f"{reason} ({label} only)"]
-      for label, reason in zip(
-        comparison.labels(evaluations), reasons, strict=True
-      )
+      for label, reason in zip(compared.labels, reasons, strict=True)
       if reason is not None
     )
   return table
-
-
-def _other_mean(result: results.TaskResult | None, name: str) -> str:
-  if result is None:
-    return cells.ABSENT
-  values = [score.others.get(name, math.nan) for score in result.templates]
-  return cells.number(results.mean(values))
-
-
-def escape(cell: str) -> str:
-  """Keeps a text inside its cell and its marks from being read as markup.
-
-  An underscore inside a word is no markup, and names stay readable.
-  """
-  cell = " ".join(cell.split())
-  return re.sub(r"([\\|`*<>]|\b_|_\b|\](?=\())", r"\\\1", cell)
-
-
-def _unbroken(cell: str) -> str:
-  return re.sub(r" (?=[(±→\d–+-]|to )", "\N{NO-BREAK SPACE}", cell)
-
-
-def to_the_right(table: Table) -> list[bool]:
-  """Which columns hold numbers: cells that begin with one, or nothing."""
-  columns = list(zip(*table[1:], strict=True)) or [()] * len(table[0])
-  return [
-    bool(column)
-    and all(
-      re.match(rf"[+-]?\d|{cells.ABSENT}|{cells.UNDEFINED}", c) for c in column
-    )
-    and any(re.match(r"[+-]?\d", cell) for cell in column)
-    for column in columns
-  ]

@@ -1,0 +1,1 @@
+"""Tasks as values: schema, task table, hold-out rules and wordings."""

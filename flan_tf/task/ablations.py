@@ -1,7 +1,8 @@
-"""The subsets of tasks that the paper's ablations train on (sections 4, B).
+"""Training tasks of the paper's ablations (sections 4 and B), as values.
 
-Each is a value: what is held out, and which tasks train, by name. A run takes
-both as they stand (`held_out`, `data.tasks`), so a study is a list of them.
+Each function returns the names of the tasks that train and of those that are
+held out. A run takes both as they are (`data.tasks`, `held_out`), so a study is
+a list of them.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ from collections.abc import Callable
 
 from flan_tf.task import holdout, registry, schema
 
-# Section 4.1: clusters join the training in this order; three are evaluated.
+# Section 4.1 adds clusters to the training in this order.
 CLUSTER_ORDER = (
   "summarization",
   "translation",
@@ -20,11 +21,12 @@ CLUSTER_ORDER = (
   "coreference",
   "conversational_qa",
 )
-CLUSTER_HELD_OUT = "nli,closed_book_qa,commonsense"
+# The clusters that section 4.1 evaluates.
+CLUSTER_HELD_OUT = ("nli", "closed_book_qa", "commonsense")
 
 SUPERGLUE = ("bool_q", "cb", "copa", "multirc", "record", "rte", "wic", "wsc")
 
-# The paper's tables count these small clusters together as "misc".
+# Task -> its small cluster, where the paper's tables count it as "misc".
 _SMALL_CLUSTERS = {
   "coqa": "conversational_qa",
   "quac": "conversational_qa",
@@ -40,29 +42,29 @@ _SMALL_CLUSTERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Subset:
-  """What a run of an ablation trains on.
+  """Training tasks of one run of an ablation.
 
   Attributes:
-    held_out: cluster or task names, comma-separated, as a run takes them.
-    tasks: names of the training tasks.
+    held_out: names of held-out clusters or tasks, as `RunConfig.held_out`.
+    tasks: names of the training tasks, as `DataConfig.tasks`.
   """
 
-  held_out: str
+  held_out: tuple[str, ...]
   tasks: tuple[str, ...]
 
 
 def small_cluster(task: schema.Task) -> str:
-  """The task's cluster, where "misc" is taken apart again."""
+  """Returns the task's cluster, or the part of "misc" that it belongs to."""
   return _SMALL_CLUSTERS.get(task.name, task.cluster)
 
 
 def cluster_count(tasks: registry.TaskRegistry, count: int) -> Subset:
-  """Trains on the first `count` clusters, 1 to 7 (Figure 6).
+  """Trains on the first `count` clusters of CLUSTER_ORDER (Figure 6).
 
   Raises:
-    ValueError: a count that is not 1 to 7.
+    ValueError: `count` is not 1 to 7.
   """
-  _between("clusters", count, 1, len(CLUSTER_ORDER))
+  _check_range("clusters", count, 1, len(CLUSTER_ORDER))
   chosen = CLUSTER_ORDER[:count]
   return _subset(
     tasks, CLUSTER_HELD_OUT, lambda task: small_cluster(task) in chosen
@@ -70,14 +72,16 @@ def cluster_count(tasks: registry.TaskRegistry, count: int) -> Subset:
 
 
 def datasets_per_cluster(
-  tasks: registry.TaskRegistry, count: int, held_out: str = CLUSTER_HELD_OUT
+  tasks: registry.TaskRegistry,
+  count: int,
+  held_out: tuple[str, ...] = CLUSTER_HELD_OUT,
 ) -> Subset:
-  """Trains on the first `count` data sets of each cluster, 1 to 4.
+  """Trains on the first `count` data sets of each cluster.
 
   Raises:
-    ValueError: a count that is not 1 to 4.
+    ValueError: `count` is not 1 to 4.
   """
-  _between("data sets per cluster", count, 1, 4)
+  _check_range("data sets per cluster", count, 1, 4)
   first: dict[str, list[str]] = {}
   for task in tasks:
     datasets = first.setdefault(small_cluster(task), [])
@@ -91,64 +95,65 @@ def datasets_per_cluster(
 def superglue(
   tasks: registry.TaskRegistry, count: int = 0, seed: int = 42
 ) -> Subset:
-  """Holds the SuperGLUE tasks out, but not the rest of their clusters.
+  """Holds out the SuperGLUE tasks, but not the rest of their clusters.
 
   Args:
     tasks: the task table.
-    count: so many of the others train, in an order drawn with `seed`, so that
-      a larger count contains a smaller one; 0 for all. (The published runs
-      took 5 to 55 in steps of 5, in an order of their own.)
-    seed: of that order.
+    count: number of training tasks; 0 for all. A larger count contains the
+      tasks of a smaller one. (The published runs trained on 5 to 55 tasks in
+      steps of 5, in an order that was not published.)
+    seed: seed of the random order in which tasks are chosen.
 
   Raises:
-    ValueError: more tasks than there are.
+    ValueError: `count` is larger than the number of tasks.
   """
-  held_out = holdout.expand(tasks, ",".join(SUPERGLUE))
+  held_out = holdout.expand(tasks, SUPERGLUE)
   names = [task.name for task in holdout.training_tasks(tasks, held_out)]
-  _between("tasks", count, 0, len(names))
+  _check_range("tasks", count, 0, len(names))
   random.Random(seed).shuffle(names)
   chosen = names[: count or len(names)]
   return _subset(tasks, held_out, lambda task: task.name in chosen)
 
 
 def intra_cluster(tasks: registry.TaskRegistry, split: int) -> Subset:
-  """Holds one data set of each cluster out; the rest of the cluster trains.
+  """Holds out one data set of each cluster; the rest of the cluster trains.
 
-  Clusters of one data set train whole. Over splits 0 to 9 the held-out data
-  set goes round a cluster in an order of its own.
+  A cluster with a single data set trains. The splits 0 to 9 hold out the data
+  sets of a cluster in turn, in a random order.
 
   Raises:
-    ValueError: a split that is not 0 to 9.
+    ValueError: `split` is not 0 to 9.
   """
-  _between("intra-cluster split", split, 0, 9)
-  groups: dict[str, dict[str, list[str]]] = {}
+  _check_range("intra-cluster split", split, 0, 9)
+  clusters: dict[str, dict[str, list[str]]] = {}
   for task in tasks:
-    of_cluster = groups.setdefault(small_cluster(task), {})
-    of_cluster.setdefault(_corpus(task), []).append(task.name)
+    corpora = clusters.setdefault(small_cluster(task), {})
+    corpora.setdefault(_corpus(task), []).append(task.name)
   held_out: list[str] = []
-  for cluster, corpora in groups.items():
+  for cluster, corpora in clusters.items():
     order = sorted(corpora)
     random.Random(cluster).shuffle(order)
     if len(order) > 1:
       held_out += corpora[order[split % len(order)]]
-  return _subset(tasks, holdout.expand(tasks, ",".join(held_out)))
+  return _subset(tasks, holdout.expand(tasks, tuple(held_out)))
 
 
 def _corpus(task: schema.Task) -> str:
-  """What must not be torn apart: both halves of opinion abstracts are one."""
+  """Returns the name under which tasks of one source are held out together."""
   name = task.source.name.partition("/")[0]
+  # Its two configs are two data sets of the paper, from one source.
   return name if name == "opinion_abstracts" else task.dataset
 
 
 def _subset(
   tasks: registry.TaskRegistry,
-  held_out: str,
-  wanted: Callable[[schema.Task], bool] = lambda task: True,
+  held_out: tuple[str, ...],
+  is_chosen: Callable[[schema.Task], bool] = lambda task: True,
 ) -> Subset:
   allowed = holdout.training_tasks(tasks, held_out)
-  return Subset(held_out, tuple(t.name for t in allowed if wanted(t)))
+  return Subset(held_out, tuple(t.name for t in allowed if is_chosen(t)))
 
 
-def _between(what: str, value: int, low: int, high: int) -> None:
+def _check_range(name: str, value: int, low: int, high: int) -> None:
   if not low <= value <= high:
-    raise ValueError(f"{what}: expected {low} to {high}, got {value}.")
+    raise ValueError(f"{name}: expected {low} to {high}, got {value}.")

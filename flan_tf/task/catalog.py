@@ -1,6 +1,7 @@
-"""What the task table holds, as plain values: for `launch.inspect_tasks`.
+"""Listings of the task table and of its mixture, as plain values and as text.
 
-Nothing here reads data or imports TensorFlow.
+`launch.inspect_tasks` shows them. No function here reads data or imports
+TensorFlow.
 """
 
 from collections.abc import Iterable
@@ -10,13 +11,12 @@ from flan_tf.task import mixing, schema
 
 
 def listing(tasks: Iterable[schema.Task]) -> dict[str, Any]:
-  """Data sets, clusters and tasks.
+  """Returns a description of tasks as JSON values.
 
   Returns:
-    `datasets` (how many the paper counts), `clusters` {name: data sets} and
-    `tasks`, each with `name`, `dataset`, `cluster`, `kind`, `templates`,
-    `inverse`, `options`, `metrics`, `source`, `extra`, `published_rows`,
-    `evaluated_only` and `baseline`.
+    `datasets`, the number of data sets that the paper counts; `clusters`, the
+    number of data sets of each cluster; and `tasks`, a list with the attributes
+    of each task.
   """
   tasks = tuple(tasks)
   counted = {t.dataset: t.cluster for t in tasks if not t.extra}
@@ -52,16 +52,17 @@ def mixture(
   sizes: dict[str, int],
   mixing_cap: int = mixing.MIXING_CAP,
 ) -> dict[str, Any]:
-  """Rates and probabilities of training tasks.
+  """Returns the rates and probabilities of training tasks as JSON values.
 
   Args:
-    tasks: those that train.
-    sizes: training rows of each; a task without any is not in the mixture.
-    mixing_cap: see flan_tf.task.mixing.
+    tasks: the training tasks.
+    sizes: number of training rows of each task. A task without rows is not in
+      the mixture.
+    mixing_cap: upper limit of a rate, see flan_tf.task.mixing.
 
   Returns:
-    `tasks` [{`name`, `dataset`, `cluster`, `rows`, `rate`, `probability`}] and
-    `total_rate`.
+    `tasks`, a list with `name`, `dataset`, `cluster`, `rows`, `rate` and
+    `probability` of each task, and `total_rate`.
   """
   present = [task for task in tasks if sizes.get(task.name)]
   rates = mixing.rates({t.name: sizes[t.name] for t in present}, mixing_cap)
@@ -82,24 +83,22 @@ def mixture(
   }
 
 
-def listing_text(found: dict[str, Any]) -> str:
-  """A listing for a terminal."""
-  width = max(len(task["name"]) for task in found["tasks"])
+def listing_text(listed: dict[str, Any]) -> str:
+  """Returns the text of a `listing`, for a terminal."""
+  width = max(len(task["name"]) for task in listed["tasks"])
   lines = [
-    f"{found['datasets']} data sets in"
-    f" {sum(map(bool, found['clusters'].values()))} clusters,"
-    f" {len(found['tasks'])} tasks,"
-    f" {sum(task['templates'] for task in found['tasks'])} templates"
+    f"{listed['datasets']} data sets in"
+    f" {sum(map(bool, listed['clusters'].values()))} clusters,"
+    f" {len(listed['tasks'])} tasks,"
+    f" {sum(task['templates'] for task in listed['tasks'])} templates"
   ]
-  for cluster, datasets in found["clusters"].items():
+  for cluster, datasets in listed["clusters"].items():
     lines += ["", f"{cluster.replace('_', ' ')} ({datasets} data sets)"]
-    for task in found["tasks"]:
+    for task in listed["tasks"]:
       if task["cluster"] != cluster:
         continue
-      marks = [
-        *(["not one of the 62"] if task["extra"] else []),
-        *(["evaluated only"] if task["evaluated_only"] else []),
-      ]
+      marks = ["not one of the 62"] if task["extra"] else []
+      marks += ["evaluated only"] if task["evaluated_only"] else []
       lines.append(
         f"  {task['name']:{width}}  {task['templates']} templates,"
         f" {task['inverse']} inverse, {task['kind']:14}"
@@ -109,13 +108,13 @@ def listing_text(found: dict[str, Any]) -> str:
   return "\n".join(lines)
 
 
-def mixture_text(found: dict[str, Any]) -> str:
-  """A mixture for a terminal."""
-  width = max((len(task["name"]) for task in found["tasks"]), default=0)
+def mixture_text(mixed: dict[str, Any]) -> str:
+  """Returns the text of a `mixture`, for a terminal."""
+  width = max((len(task["name"]) for task in mixed["tasks"]), default=0)
   lines = [
     f"{task['name']:{width}}  {task['rows']:>10,} rows  rate"
     f" {task['rate']:>5,}  p = {task['probability']:.4f}"
-    for task in found["tasks"]
+    for task in mixed["tasks"]
   ]
-  count, total = len(found["tasks"]), found["total_rate"]
+  count, total = len(mixed["tasks"]), mixed["total_rate"]
   return "\n".join([*lines, f"{count} tasks, total rate {total:,}"])

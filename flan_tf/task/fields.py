@@ -1,7 +1,8 @@
-"""Small builders for field functions: a row's features become slots.
+"""Builders of field functions, which turn the rows of a data set into slots.
 
-Each returns a function from a row (a dict of scalar tensors) to slots. They
-import TensorFlow when called, so that a task table can be read without it.
+A field function takes a row (a dict of tensors) and returns slots (a dict of
+tensors); `flan_tf.task.schema.Task` describes both. TensorFlow is imported when
+the function is called, so that a task table can be read without it.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 from flan_tf.task import schema
 
 Row = Mapping[str, Any]
+# A function that rewrites texts: strings [...] -> strings [...].
 Clean = Callable[[Any], Any]
 
 
@@ -19,25 +21,29 @@ def slots(
   clean: Clean | None = None,
   **features: str,
 ) -> schema.Fields:
-  """Copies features into slots: `slots(premise="sentence1", label="label")`.
+  """Returns a field function that copies features of a row into slots.
+
+  `slots(premise="sentence1", label="label")` copies the feature "sentence1"
+  into the slot "premise".
 
   Args:
-    label: the feature that holds the class index; it becomes `answer_index`,
-      an int64, -1 where the label is hidden.
-    answer: the feature that holds the answer's text.
-    clean: applied to every text, e.g. `one_line`.
-    **features: slot name = feature name.
+    label: name of the feature with the class index. It becomes the slot
+      `answer_index`, int64, -1 for a hidden label.
+    answer: name of the feature with the text of the answer.
+    clean: function applied to every text, e.g. `one_line`; by default, white
+      space is stripped from both ends.
+    **features: the feature's name for each slot.
   """
 
   def fields(row: Row) -> dict[str, Any]:
     import tensorflow as tf
 
-    tidy = clean or tf.strings.strip
-    out = {slot: tidy(row[feature]) for slot, feature in features.items()}
+    clean_text = clean or tf.strings.strip
+    out = {slot: clean_text(row[name]) for slot, name in features.items()}
     if label is not None:
       out["answer_index"] = tf.cast(row[label], tf.int64)
     if answer is not None:
-      out["answer"] = tidy(row[answer])
+      out["answer"] = clean_text(row[answer])
     return out
 
   return fields
@@ -47,60 +53,69 @@ def generation(
   answer: str,
   references: str | None = None,
   clean: Clean | None = None,
-  left_out: str = "",
+  excluded: str = "",
   **features: str,
 ) -> schema.Fields:
-  """Slots, `answer`, `references` and `keep` of a task that is answered freely.
+  """Returns the field function of a generation task.
+
+  It gives the slots of `features`, `answer`, `references` and `keep`.
 
   Args:
-    answer: the feature that holds the answer's text. Where it is empty, the
-      first of the references takes its place.
-    references: the feature that holds all right answers (strings [n]); the
-      answer itself always is one.
-    clean: applied to every text.
-    left_out: a pattern (RE2). `keep` is False for a row with a match in a slot
-      or in the answer, and for one where any of them is empty.
-    **features: slot name = feature name.
+    answer: name of the feature with the text of the answer. If the text is
+      empty, the first reference is the answer.
+    references: name of the feature with all right answers (strings [n]). The
+      answer is always one of the references.
+    clean: function applied to every text, as for `slots`.
+    excluded: a pattern (RE2). Rows whose slots or answer contain a match are
+      left out, as are rows in which one of these texts is empty.
+    **features: the feature's name for each slot.
   """
-  copied = slots(answer=answer, clean=clean, **features)
+  copy_slots = slots(answer=answer, clean=clean, **features)
 
   def fields(row: Row) -> dict[str, Any]:
     import tensorflow as tf
 
-    out = dict(copied(row))
-    right = out["answer"][tf.newaxis]
+    out = dict(copy_slots(row))
+    right_answers = out["answer"][tf.newaxis]
     if references is not None:
-      tidy = clean or tf.strings.strip
-      right = tf.concat([right, tidy(row[references])], 0)
-      right = tf.unique(tf.boolean_mask(right, right != "")).y
-      out["answer"] = tf.concat([right, [""]], 0)[0]
+      clean_text = clean or tf.strings.strip
+      right_answers = tf.concat([right_answers, clean_text(row[references])], 0)
+      right_answers = tf.unique(
+        tf.boolean_mask(right_answers, right_answers != "")
+      ).y
+      out["answer"] = tf.concat([right_answers, [""]], 0)[0]
     texts = tf.stack([out[name] for name in (*features, "answer")])
     keep = tf.reduce_all(texts != "")
-    if left_out:
-      found = tf.strings.regex_full_match(texts, f"(?s).*({left_out}).*")
-      keep &= ~tf.reduce_any(found)
-    return {**out, "references": right, "keep": keep}
+    if excluded:
+      is_match = tf.strings.regex_full_match(texts, f"(?s).*({excluded}).*")
+      keep &= ~tf.reduce_any(is_match)
+    return {**out, "references": right_answers, "keep": keep}
 
   return fields
 
 
 def one_line(text):
-  """Strips, and joins the lines of a text with single blanks.
+  """Strips a text and replaces each run of white space by one blank.
 
-  Blanks that do not break and their like are blanks; RE2's own `\\s` is ASCII.
+  White space of all scripts counts, such as no-break spaces; RE2's `\\s` knows
+  ASCII only.
   """
   import tensorflow as tf
 
   return tf.strings.strip(tf.strings.regex_replace(text, r"[\s\p{Z}]+", " "))
 
 
-def replace(*pairs: tuple[str, str]) -> Clean:
-  """A cleaner that rewrites patterns (RE2) in order, then strips."""
+def cleaner(*replacements: tuple[str, str]) -> Clean:
+  """Returns a function that applies replacements in order, then strips.
+
+  Args:
+    *replacements: (pattern, rewrite) in the syntax of RE2.
+  """
 
   def clean(text):
     import tensorflow as tf
 
-    for pattern, rewrite in pairs:
+    for pattern, rewrite in replacements:
       text = tf.strings.regex_replace(text, pattern, rewrite)
     return tf.strings.strip(text)
 

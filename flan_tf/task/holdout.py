@@ -1,21 +1,21 @@
-"""Which tasks train and which are held out (paper, section 2.2).
+"""Held-out tasks: the rules of zero-shot evaluation (paper, section 2.2).
 
-To call an evaluation zero-shot, the paper leaves the whole cluster of the
-evaluated data set out of training, and clusters that are too close to it too:
-paraphrase and NLI leave together, and commonsense and reading comprehension
-each leave with the cluster that mixes them. Pure functions of the task table.
+To call an evaluation zero-shot, the paper excludes from training the whole
+cluster of the evaluated data set, and clusters that are too similar to it:
+paraphrase and NLI exclude each other, and commonsense and reading comprehension
+each exclude the cluster that mixes the two.
 
-A run says what it holds out as names, comma-separated: clusters ("nli"), or
-tasks ("rte,cb") where the rest of their clusters may train.
+A run holds out a tuple of names: clusters, as in ("nli",), or tasks, as in
+("rte", "cb"), when the rest of their clusters may train.
 """
 
 from flan_tf import name_lists
 from flan_tf.task import registry, schema
 
-# As the only name: every task that may train.
+# As the only name of a task: every task that may train.
 ALL = "all"
 
-# held-out cluster -> the clusters that leave training with it.
+# Held-out cluster -> further clusters that are excluded from training.
 _RELATED = {
   "nli": ("paraphrase",),
   "paraphrase": ("nli",),
@@ -28,55 +28,69 @@ _RELATED = {
 }
 
 
-def expand(tasks: registry.TaskRegistry, held_out: str) -> str:
-  """Checks the names, and adds the other tasks of each named task's data set.
+def expand(
+  tasks: registry.TaskRegistry, held_out: tuple[str, ...]
+) -> tuple[str, ...]:
+  """Checks held-out names and adds the other tasks of the same data sets.
 
-  "anli_r1" becomes "anli_r1,anli_r2,anli_r3": rounds of one corpus leave
-  together. Functions here that take the task table do so themselves.
+  ("anli_r1",) becomes ("anli_r1", "anli_r2", "anli_r3"): the rounds of one
+  data set are held out together. The functions below that take the task table
+  expand the names themselves.
 
   Raises:
     ValueError: a name that is neither a cluster nor a task.
   """
-  found = []
-  for name in name_lists.split_names(held_out):
+  _refuse_text(held_out)
+  expanded = []
+  for name in held_out:
     if name in schema.CLUSTERS:
-      found.append(name)
+      expanded.append(name)
       continue
     known = (*schema.CLUSTERS, *(task.name for task in tasks))
     if name not in known:
       raise ValueError(name_lists.unknown_name("cluster or task", name, known))
     dataset = tasks.get(name).dataset
-    found += [task.name for task in tasks if task.dataset == dataset]
-  return ",".join(dict.fromkeys(found))
+    expanded += [task.name for task in tasks if task.dataset == dataset]
+  return tuple(dict.fromkeys(expanded))
 
 
-def excluded_clusters(held_out: str) -> tuple[str, ...]:
-  """The clusters held out and those that must leave training with them."""
+def excluded_clusters(held_out: tuple[str, ...]) -> tuple[str, ...]:
+  """Returns the held-out clusters and those too similar to train with them."""
+  _refuse_text(held_out)
   excluded = []
-  for name in name_lists.split_names(held_out):
+  for name in held_out:
     if name in schema.CLUSTERS:
       excluded += [name, *_RELATED.get(name, ())]
   return tuple(dict.fromkeys(excluded))
 
 
-def forbids(held_out: str, task: str, cluster: str) -> bool:
-  """Whether a task of that cluster must not train; `held_out` is expanded."""
-  names = (*excluded_clusters(held_out), *name_lists.split_names(held_out))
+def forbids(held_out: tuple[str, ...], task: str, cluster: str) -> bool:
+  """Returns whether a task of that cluster must not train.
+
+  Args:
+    held_out: names as `expand` returns them.
+    task: name of the task.
+    cluster: name of its cluster.
+  """
+  names = (*excluded_clusters(held_out), *held_out)
   return cluster in names or task in names
 
 
 def held_out_tasks(
-  tasks: registry.TaskRegistry, held_out: str
+  tasks: registry.TaskRegistry, held_out: tuple[str, ...]
 ) -> tuple[schema.Task, ...]:
-  """The tasks to evaluate: those held out, without those that only leave."""
-  names = name_lists.split_names(expand(tasks, held_out))
+  """Returns the held-out tasks, to be evaluated.
+
+  Tasks of clusters that are only excluded as too similar are not among them.
+  """
+  names = expand(tasks, held_out)
   return tuple(t for t in tasks if t.name in names or t.cluster in names)
 
 
 def training_tasks(
-  tasks: registry.TaskRegistry, held_out: str = ""
+  tasks: registry.TaskRegistry, held_out: tuple[str, ...] = ()
 ) -> tuple[schema.Task, ...]:
-  """Every task that may train while `held_out` is evaluated zero-shot."""
+  """Returns every task that may train while `held_out` is held out."""
   held_out = expand(tasks, held_out)
   return tuple(
     task
@@ -87,15 +101,22 @@ def training_tasks(
 
 def chosen_training_tasks(
   tasks: registry.TaskRegistry,
-  held_out: str = "",
+  held_out: tuple[str, ...] = (),
   names: tuple[str, ...] = (),
   clusters: tuple[str, ...] = (),
 ) -> tuple[schema.Task, ...]:
-  """The tasks that a run names, or all (also "all") that `held_out` leaves.
+  """Returns the training tasks that a run names.
+
+  Args:
+    tasks: the task table.
+    held_out: clusters or tasks that must not train.
+    names: tasks that train. Without names and clusters, or with ("all",), all
+      tasks train that `held_out` allows.
+    clusters: clusters whose tasks train, in addition to `names`.
 
   Raises:
-    ValueError: a name that does not exist, one that `held_out` forbids, or one
-      of a task that has no training rows.
+    ValueError: a name that does not exist, one that `held_out` forbids, or a
+      task without training rows.
   """
   held_out = expand(tasks, held_out)
   allowed = training_tasks(tasks, held_out)
@@ -104,17 +125,26 @@ def chosen_training_tasks(
   chosen = tasks.select(names, clusters)
   forbidden = [t.name for t in chosen if forbids(held_out, t.name, t.cluster)]
   if forbidden:
-    gone = (*excluded_clusters(held_out), *name_lists.split_names(held_out))
-    excluded = ", ".join(dict.fromkeys(gone))
+    excluded = dict.fromkeys((*excluded_clusters(held_out), *held_out))
     raise ValueError(
-      f"With {held_out!r} held out, no task of {excluded} may train, but"
-      f" {', '.join(forbidden)} would. Take them out of data.tasks and"
-      " data.clusters, or hold out another cluster."
+      f"With {name_lists.join_names(held_out)!r} held out, no task of"
+      f" {', '.join(excluded)} may train, but {', '.join(forbidden)} would."
+      " Take them out of data.tasks and data.clusters, or hold out another"
+      " cluster."
     )
-  evaluated = [task.name for task in chosen if not task.trains]
-  if set(evaluated) & set(names):
+  without_rows = [task.name for task in chosen if not task.trains]
+  if set(without_rows) & set(names):
     raise ValueError(
-      f"{', '.join(evaluated)}: only evaluated, there are no training rows."
-      " Take it out of data.tasks."
+      f"{', '.join(without_rows)}: these tasks are only evaluated and have no"
+      " training rows. Take them out of data.tasks."
     )
   return tuple(task for task in chosen if task.trains)
+
+
+def _refuse_text(held_out: tuple[str, ...]) -> None:
+  # Its letters would be taken for names, and nothing would be held out.
+  if isinstance(held_out, str):
+    raise TypeError(
+      f"held_out: expected a tuple of names, got the text {held_out!r}."
+      " name_lists.split_names(text) makes one of it."
+    )

@@ -1,4 +1,4 @@
-"""A named collection of tasks. A value, not a global: it is passed around."""
+"""A collection of tasks with names, which is passed to where it is needed."""
 
 from collections.abc import Iterable, Iterator
 
@@ -7,13 +7,20 @@ from flan_tf.task import schema
 
 
 class TaskRegistry:
-  """Tasks by name and by cluster, in the order in which they were given."""
+  """Tasks by name and by cluster; iteration keeps their given order."""
 
   def __init__(self, tasks: Iterable[schema.Task]):
+    """Collects tasks.
+
+    Raises:
+      ValueError: two tasks have one name.
+    """
     self._tasks: dict[str, schema.Task] = {}
     for task in tasks:
       if task.name in self._tasks:
-        raise ValueError(f"Two tasks are named {task.name!r}.")
+        raise ValueError(
+          f"Two tasks are named {task.name!r}. Give each a name of its own."
+        )
       self._tasks[task.name] = task
 
   def __iter__(self) -> Iterator[schema.Task]:
@@ -23,13 +30,21 @@ class TaskRegistry:
     return len(self._tasks)
 
   def get(self, name: str) -> schema.Task:
-    """The task of that name; ValueError with a suggestion if there is none."""
+    """Returns a task by name.
+
+    Raises:
+      ValueError: there is no such task; the message suggests a name.
+    """
     if name not in self._tasks:
       raise ValueError(name_lists.unknown_name("task", name, self._tasks))
     return self._tasks[name]
 
   def cluster(self, name: str) -> tuple[schema.Task, ...]:
-    """The tasks of a cluster; ValueError with a suggestion if unknown."""
+    """Returns the tasks of a cluster.
+
+    Raises:
+      ValueError: there is no such cluster; the message suggests a name.
+    """
     if name not in schema.CLUSTERS:
       raise ValueError(
         name_lists.unknown_name("cluster", name, schema.CLUSTERS)
@@ -39,7 +54,16 @@ class TaskRegistry:
   def select(
     self, tasks: Iterable[str] = (), clusters: Iterable[str] = ()
   ) -> tuple[schema.Task, ...]:
-    """Tasks named either way, each once; all of them if nothing is named."""
+    """Returns the tasks that are named, each once, in registry order.
+
+    Args:
+      tasks: names of tasks.
+      clusters: names of clusters. Without any name in either, all tasks are
+        selected.
+
+    Raises:
+      ValueError: an unknown name; the message suggests a known one.
+    """
     tasks, clusters = tuple(tasks), tuple(clusters)
     if not tasks and not clusters:
       return tuple(self)

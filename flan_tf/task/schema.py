@@ -1,8 +1,8 @@
-"""What a task is: one value with its source, fields, options and templates.
+"""Tasks as values: each has a source, a field function and templates.
 
-A task is checked when it is built. A template that names a slot that its field
-function does not provide, or that carries a stray character, never reaches a
-model. Nothing here imports TensorFlow: listing tasks takes milliseconds.
+A task is checked when it is built: a template that names an unknown slot, or
+that contains a stray character, raises an error. This module does not import
+TensorFlow, so that listing tasks takes milliseconds.
 """
 
 import dataclasses
@@ -27,19 +27,20 @@ CLUSTERS = (
   "summarization",
   "translation",
 )
-# Where a task belongs that a run reads from a file of its own.
+# The cluster of tasks that a run reads from files of prompts and answers.
 FILES = "files"
 
-# Slots that the pipeline fills for every task that has them.
+# Slots that the pipeline fills: the list of options, and the right answer.
 OPTIONS_SLOT = "options_"
 ANSWER_SLOT = "answer"
 
-# One row of a data set, and the slots made from it: both map names to tensors.
+# A field function turns a row of a data set into slots. Both are mappings of
+# names to tensors.
 Fields = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 
 class TaskKind(enum.Enum):
-  """How a task is answered, and so how it is scored."""
+  """The kind of answer, which decides how answers are scored."""
 
   CLASSIFICATION = "rank the options by their log-probability"
   GENERATION = "decode greedily and compare with the references"
@@ -47,9 +48,13 @@ class TaskKind(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Template:
-  """One wording of a task: an input pattern and a target pattern.
+  """One wording of a task: a pattern of the prompt and one of the target.
 
   Patterns name slots in braces: "{premise} Does it follow that {hypothesis}?"
+
+  Attributes:
+    inputs: pattern of the prompt.
+    target: pattern of the text that the model is to give.
   """
 
   inputs: str
@@ -57,27 +62,30 @@ class Template:
 
   @property
   def slots(self) -> frozenset[str]:
+    """Names of all slots in both patterns."""
     return frozenset(_slots(self.inputs)) | frozenset(_slots(self.target))
 
   @property
   def inverse(self) -> bool:
-    """Whether the template turns the task around, e.g. asks for the review."""
+    """True if the target is not the answer but, say, the whole review."""
     return self.target != "{%s}" % ANSWER_SLOT
 
   @property
   def shows_options(self) -> bool:
+    """True if the prompt lists the options."""
     return OPTIONS_SLOT in _slots(self.inputs)
 
 
 @dataclasses.dataclass(frozen=True)
 class Baseline:
-  """A prompt in the manner of GPT-3, for a model that knows no instructions.
+  """A prompt in the style of GPT-3, for models without instruction tuning.
 
   Attributes:
-    inputs: the pattern, without an instruction; the answer continues it.
-    options: what the answers are called here, in label order; empty where
-      they are the task's own.
-    stops: a generation ends where one of these begins.
+    inputs: pattern of the prompt, without an instruction; the answer continues
+      it.
+    options: names of the answers in this prompt, in label order; empty for the
+      task's own options.
+    stops: stop strings: a generation ends before the first of them.
   """
 
   inputs: str
@@ -87,20 +95,22 @@ class Baseline:
 
 @dataclasses.dataclass(frozen=True)
 class Splits:
-  """Where train, dev and test rows of a data set come from.
+  """The splits of a data set that give train, dev and test rows.
 
-  Rows for dev are the last `dev_rows` of the training split, or the first
-  `dev_rows` of another split. `flan_tf.data.row_ranges` turns this into row
-  ranges from the real counts, so that no row is in two of the three.
+  `flan_tf.data.row_ranges` computes ranges of rows from it and from the sizes
+  of the prepared splits, so that no row is in two of the three.
 
   Attributes:
-    train: a split; "" for a data set that is only evaluated.
-    dev: a split, may be the training split; "" if there are none.
-    dev_rows: most rows for dev.
-    test: a split, may be the training split.
-    test_rows: where test is the training split: the last so many rows of it.
-    part: where `parts` tasks share one training split, the number of this one.
-    parts: each of them has a stretch of its own; test rows they share.
+    train: name of a split; "" for a data set that is only evaluated.
+    dev: name of a split, or "" for none. If it is the training split, the last
+      `dev_rows` of it are dev rows, else the first `dev_rows`.
+    dev_rows: largest number of dev rows.
+    test: name of a split; may be the training split.
+    test_rows: number of test rows, the last ones, if test is the training
+      split.
+    part: index of this task among `parts` tasks that share one training split.
+    parts: number of tasks that share the training split. Each task trains on
+      its own range of rows; they share the test rows.
   """
 
   train: str = "train"
@@ -114,21 +124,22 @@ class Splits:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-  """A TensorFlow Datasets name, e.g. `super_glue/rte`, and its version.
+  """A data set of TensorFlow Datasets, or a file of prompts and answers.
 
   Attributes:
-    name: of the data set, with its config.
-    version: the one that the tasks were written against; any version that a
-      directory holds is read, and a difference is reported.
-    splits: where the rows come from.
-    pinned: the version that FLAN read, where TFDS no longer has it.
-    manual: what a person has to fetch by hand, and where to put it; empty if
-      nothing.
-    broken: what is known to fail when it is downloaded, and the way out.
-    hub: its name on the Hugging Face hub, where TFDS can fetch it from there.
-    file: of prompts and answers (`flan_tf.data.prompt_file`), which is read
-      instead of a data set; local or gs://.
-    made_from: what lines of it name as their origin: (task, cluster) each.
+    name: TFDS name with the config, e.g. "super_glue/rte".
+    version: TFDS version for which the tasks were written. Another prepared
+      version is read, too, and the difference is reported.
+    splits: the splits of train, dev and test rows.
+    pinned: the version that the published FLAN read, if TFDS no longer has it.
+    manual: instructions for a person, if files have to be fetched by hand;
+      "<manual_dir>" stands for their folder.
+    broken: a known failure of the download, and how to get around it.
+    hub: name on the Hugging Face hub, if TFDS can read it from there.
+    file: path of a file of prompts and answers (`flan_tf.data.prompt_file`),
+      local or gs://, that is read instead of a data set.
+    made_from: (task, cluster) of the data sets from which the lines of `file`
+      were made.
   """
 
   name: str
@@ -147,35 +158,42 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-  """One data set (or one config of it) phrased as instructions.
+  """A data set, or one config of it, phrased as instructions.
 
   Attributes:
-    name: the task's name in flags, results and logs, e.g. `anli_r1`.
-    dataset: the data set as the paper counts it, e.g. `anli`.
+    name: name of the task in flags, results and logs, e.g. "anli_r1".
+    dataset: name of the data set as the paper counts it, e.g. "anli".
     cluster: one of CLUSTERS, or FILES.
     kind: classification or generation.
-    source: where the rows come from.
-    fields: turns a row (a dict of tensors) into slots (a dict of tensors). A
-      classification gives `answer_index`, int64, -1 where the label is hidden;
-      a generation gives `answer`, a string. It may also give `references`
-      (strings, all right answers), `choices` (strings, where the options
-      differ from row to row), `group` (a string; rows of one group are judged
-      together by metrics that say so) and `keep` (bool; rows with False are
-      left out and counted). It imports TensorFlow when called, and computes
-      with TensorFlow's ops alone: a Python `if` on a tensor is not rewritten.
-    slots: the string slots that `fields` provides to templates.
+    source: the data set that gives the rows.
+    fields: field function: turns a row (a dict of tensors) into slots (a dict
+      of tensors); see below.
+    slots: names of the string slots that `fields` gives to templates.
     templates: ten wordings.
-    options: the fixed answers of a classification, in label order; empty where
-      `fields` gives `choices`.
-    metrics: names known to `flan_tf.eval.metrics`, the first one is headline.
-    documents: the slots that hold running text, for language modelling.
-    published_rows: training rows in the published mixture, before the cap of
+    options: the answers of a classification, in label order; empty if `fields`
+      gives `choices`.
+    metrics: names of `flan_tf.eval.metrics`; reports show the first one.
+    documents: the slots with running text, for language modeling.
+    published_rows: training rows in the published mixture before the cap of
       30,000, rounded down to tens; 0 for a task that never trains.
-    baseline: the prompt for an untuned model; None where none is published.
+    baseline: the prompt for untuned models; None if none was published.
     extra: whether the task is not one of the paper's 62 data sets.
 
+  The field function of a classification gives `answer_index`: int64, -1 for a
+  hidden label. That of a generation gives `answer`: a string. Further slots are
+  optional:
+
+    references   strings [n]: all right answers
+    choices      strings [n]: the options, if they differ from row to row
+    group        a string: some metrics score the rows of a group together
+    keep         a bool: rows with False are left out, and counted
+
+  A field function imports TensorFlow when it is called, and uses TensorFlow
+  operations only: AutoGraph does not rewrite a Python `if` on a tensor.
+
   Raises:
-    ValueError: where the parts do not fit, with what would.
+    ValueError: parts of the task do not fit together; the message suggests a
+      correction.
   """
 
   name: str
@@ -202,8 +220,13 @@ class Task:
       )
     for index, template in enumerate(self.templates):
       self._check_template(index, template)
-    if len(set(self.templates)) != len(self.templates):
-      raise ValueError(f"Task {self.name!r}: two of its templates are equal.")
+    for index, template in enumerate(self.templates):
+      first = self.templates.index(template)
+      if first != index:
+        raise ValueError(
+          f"Task {self.name!r}: two of its templates are equal, {first} and"
+          f" {index}. Remove or rewrite one of them."
+        )
     if self.baseline:
       self._check_template("baseline", Template(self.baseline.inputs))
     missing = set(self.documents) - set(self.slots)
@@ -215,20 +238,23 @@ class Task:
 
   @property
   def available_slots(self) -> frozenset[str]:
-    """Every slot that a template of this task may name."""
-    filled = {ANSWER_SLOT}
+    """Names of all slots that a template of this task may use."""
+    filled_by_pipeline = {ANSWER_SLOT}
     if self.kind is TaskKind.CLASSIFICATION:
-      filled.add(OPTIONS_SLOT)
-    return frozenset(self.slots) | filled
+      filled_by_pipeline.add(OPTIONS_SLOT)
+    return frozenset(self.slots) | filled_by_pipeline
 
   @property
   def trains(self) -> bool:
-    """Whether it has training rows at all."""
+    """True if the task has training rows."""
     return bool(self.source.splits.train)
 
   @property
   def forward_templates(self) -> tuple[int, ...]:
-    """Indices of the templates that ask for the answer: those evaluated."""
+    """Indices of the templates whose target is the answer.
+
+    Evaluations use these templates only.
+    """
     return tuple(i for i, t in enumerate(self.templates) if not t.inverse)
 
   def _check_template(self, index: int | str, template: Template) -> None:
@@ -242,12 +268,17 @@ class Task:
       )
     for pattern in (template.inputs, template.target):
       if pattern != pattern.strip():
-        raise ValueError(f"{where}: blanks at an end of {pattern!r}.")
+        raise ValueError(
+          f"{where}: the pattern begins or ends with white space: {pattern!r}."
+        )
       stray = re.search(r"\}n\b|\\n|  |\?\?", pattern)
       if stray:
         raise ValueError(f"{where}: stray {stray.group()!r} in {pattern!r}.")
     if not template.target:
-      raise ValueError(f"{where}: the target is empty.")
+      raise ValueError(
+        f"{where}: the target is empty; it is the text that the model is to"
+        " give, usually '{answer}'."
+      )
 
 
 def _slots(pattern: str) -> list[str]:
@@ -258,8 +289,5 @@ def _did_you_mean(name: str, known, braces: bool = False) -> str:
   close = difflib.get_close_matches(name, sorted(known), n=1)
   if not close:
     return ""
-  return (
-    f" Did you mean {{{close[0]}}}?"
-    if braces
-    else (f" Did you mean {close[0]!r}?")
-  )
+  name = f"{{{close[0]}}}" if braces else repr(close[0])
+  return f" Did you mean {name}?"

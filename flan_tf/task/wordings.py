@@ -1,21 +1,21 @@
-"""How tasks are worded, the paper's third ingredient: tasks in, tasks out.
+"""Wordings of tasks: the templates, or the prompts of an ablation instead.
 
-    instructions    the ten templates as they are
-    options_hidden  the same without their OPTIONS
-    no_template     the bare texts of a row, a line each
-    dataset_name    the bare texts behind "[nli: rte]"
-    baseline        a prompt in the manner of GPT-3, for an untuned model
+    instructions    the ten templates of the task
+    options_hidden  the templates without the list of options
+    no_template     the texts of a row, one on each line
+    dataset_name    the texts of a row after "[nli: rte]"
+    baseline        a prompt in the style of GPT-3, for untuned models
 
-(sections 4.3 and B of the paper). Everything downstream sees a task with other
-templates, so training, evaluation and inspection know of no wordings.
+(sections 4.3 and B of the paper). A wording is a task with other templates, so
+that training and evaluation need no code for it.
 
-Markers stand around prompts and answers, with or without exemplars:
+Markers are texts around prompts and answers, with or without exemplars:
 
     plain      IN1 <blank line> TGT1 <two blank lines> IN
     baseline   IN1 TGT1 <blank line> IN
     flan       0 IN1 X 1 TGT1 X 0 IN X 1 FLAN
 
-(the last is the published wrapper, of a dialog model's format).
+"flan" is the published prompt format, which comes from a dialog model.
 """
 
 import dataclasses
@@ -33,13 +33,13 @@ WORDINGS = (INSTRUCTIONS, OPTIONS_HIDDEN, NO_TEMPLATE, DATASET_NAME, BASELINE)
 
 @dataclasses.dataclass(frozen=True)
 class Markers:
-  """What stands around prompts and answers.
+  """Texts around prompts and answers.
 
   Attributes:
-    prompt: before every prompt.
-    answer: between a prompt and its answer.
-    example: between an exemplar and what follows.
-    cue: behind `answer` of the prompt to be answered.
+    prompt: text before every prompt.
+    answer: text between a prompt and its answer.
+    example: text between an exemplar and the prompt or exemplar after it.
+    cue: text at the very end, after the `answer` marker of the last prompt.
   """
 
   prompt: str
@@ -48,14 +48,18 @@ class Markers:
   cue: str = ""
 
   def join(self, prompt: str, exemplars: Sequence[tuple[str, str]] = ()) -> str:
-    """A prompt behind its exemplars, each (prompt, answer).
+    """Returns a prompt with its exemplars before it.
 
-    Blanks at the very end are cut, so that with the plain markers a prompt
-    without exemplars is just itself.
+    White space at the end is removed: with the markers "plain", a prompt
+    without exemplars does not change.
+
+    Args:
+      prompt: the prompt to answer.
+      exemplars: (prompt, answer) of each exemplar.
     """
     parts = [
-      f"{self.prompt}{asked}{self.answer}{answer}"
-      for asked, answer in exemplars
+      f"{self.prompt}{exemplar_prompt}{self.answer}{exemplar_answer}"
+      for exemplar_prompt, exemplar_answer in exemplars
     ]
     last = f"{self.prompt}{prompt}{self.answer}{self.cue}".rstrip()
     return self.example.join([*parts, last])
@@ -69,10 +73,14 @@ MARKERS = {
 
 
 def markers(name: str) -> Markers:
-  """The markers of that name, or those that it spells out.
+  """Returns markers by name, or reads markers that are spelled out.
 
   >>> markers("Q: |\\nA: |\\n\\n|")
   Markers(prompt='Q: ', answer='\\nA: ', example='\\n\\n', cue='')
+
+  Args:
+    name: a name in MARKERS, or "prompt|answer|example|cue" with \\n for a
+      newline.
 
   Raises:
     ValueError: an unknown name, or not four parts.
@@ -96,20 +104,20 @@ def reword(
   templates: int = 0,
   around: Markers | None = None,
 ) -> schema.Task:
-  """The task in another wording.
+  """Returns a task in another wording.
 
   Args:
-    task: as the task table has it.
+    task: a task with its ten templates.
     wording: one of WORDINGS.
-    templates: only the first so many; 0 for all.
+    templates: number of templates to keep, the first ones; 0 for all.
     around: markers that become part of every prompt.
 
   Returns:
-    The same task with other templates; with "baseline" the options may have
-    other names, too.
+    The task with other templates. With the wording "baseline", its options may
+    have other names, too.
 
   Raises:
-    ValueError: an unknown wording, or a task that has no baseline.
+    ValueError: an unknown wording, or a task without a baseline prompt.
   """
   if wording not in WORDINGS:
     raise ValueError(name_lists.unknown_name("wording", wording, WORDINGS))
@@ -117,10 +125,10 @@ def reword(
   if wording == OPTIONS_HIDDEN:
     chosen = tuple(map(_without_options, chosen))
   elif wording == NO_TEMPLATE:
-    chosen = (schema.Template(bare(task)),)
+    chosen = (schema.Template(plain_slots(task)),)
   elif wording == DATASET_NAME:
     name = f"[{task.cluster.replace('_', ' ')}: {task.name}]"
-    chosen = (schema.Template(f"{name} {bare(task)}"),)
+    chosen = (schema.Template(f"{name} {plain_slots(task)}"),)
   elif wording == BASELINE:
     if task.baseline is None:
       raise ValueError(
@@ -141,18 +149,18 @@ def reword(
   return dataclasses.replace(task, templates=chosen, options=options)
 
 
-def bare(task: schema.Task) -> str:
-  """The pattern of a row's bare texts: "{premise}\\n{hypothesis}".
+def plain_slots(task: schema.Task) -> str:
+  """Returns the pattern of a row's texts alone: "{premise}\\n{hypothesis}".
 
-  They are the slots that more than half of the forward templates name.
+  It has the slots that more than half of the forward templates use.
   """
   forward = [task.templates[index] for index in task.forward_templates]
-  often = [
+  frequent = [
     slot
     for slot in task.slots
     if 2 * sum(slot in template.slots for template in forward) > len(forward)
   ]
-  return "\n".join(f"{{{slot}}}" for slot in often)
+  return "\n".join(f"{{{slot}}}" for slot in frequent)
 
 
 def _without_options(template: schema.Template) -> schema.Template:

@@ -1,19 +1,38 @@
-"""Programs for TPUs that are not here: lowered, compiled, judged, executed.
+"""Plans for TPU slices that are not at hand: memory, time and correctness.
 
-abstract    a strategy that runs nothing: slices without values
-lower       a program of one core as HLO
-compiled    the TPU compiler's answer: memory, work, time, collectives
-execute     the same HLO on virtual cores
-worker      the process that does all this, in an environment of its own
-request     what is asked, and what is answered
+The package has two halves that run in two processes.
 
-Around it, where no TensorFlow is needed (launch.plan):
+`compiler/` is the worker. It needs libtpu, jax and tensorflow-tpu, which live
+in an environment of their own (.venv-tpu).
 
-chips         generations and slices; weights, arithmetic: sizes and shares
-sources       what an answer hangs on; cache, environment: where it comes from
-grid          the mesh as plain numbers
-roofline      an estimate by hand, to put in order what search tries
-search        meshes and layouts that divide; remedy: what would fit instead
-scaling       sizes on numbers of cores, and what stops them
-verdict, ranking, table    the same for people and for programs
+  abstract_devices   devices without values, so that programs can be traced
+  programs           the train, score and decode programs of a run
+  lower              turns the program of one core into HLO
+  compile            compiles HLO for a slice: HBM, FLOPs, cycles
+  hlo                reads cycles and wire bytes from compiled HLO
+  virtual_cores      runs the HLO of a TPU program on CPU threads
+  random_inputs      weights, batches and prompts for such runs
+  execute            compares virtual cores with one device
+  worker             the main function of the process
+
+`planner/` answers questions about a run. It needs neither TensorFlow nor jax.
+
+  compiler_process   starts the worker
+  report_cache       keeps its reports
+  flop_counts        model FLOPs; step_estimate: MFU, HFU, tokens per second
+  tensor_sizes       bytes per core; cost_model: an estimate without a compiler
+  search             finds meshes and layouts; ranking shows them
+  suggestions        finds settings that fit, if those of the run do not
+  scaling            plans model sizes on many slices; scaling_limit finds where
+                     training stops scaling, scaling_table shows both
+  summary            the plan of a run as JSON; summary_text: for a terminal
+
+Both halves share the modules of this folder and import nothing of each other.
+
+  request            CompileRequest and CompileReport
+  chips              TPU generations and slices
+  mesh_sizes         the mesh as plain numbers
+  parameter_count    weights and their shapes
+  reduced_run        a small run with the same structure, for execution
+  source_digest      a digest of the source code that a report depends on
 """

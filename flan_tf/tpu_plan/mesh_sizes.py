@@ -1,4 +1,4 @@
-"""The mesh of a run as plain numbers, without TensorFlow."""
+"""The mesh and the layout of a run as plain numbers, without TensorFlow."""
 
 import math
 
@@ -6,12 +6,16 @@ from flan_tf import config
 
 
 class MeshSizes:
-  """The sizes of a mesh's axes, and which dimension is split over which."""
+  """Sizes of the mesh axes, and the axis over which each dimension is split.
+
+  Attributes:
+    axes: axis name -> number of cores along the axis.
+  """
 
   def __init__(self, mesh: config.MeshConfig):
-    pairs = [part.split(":") for part in mesh.shape.split(";") if part]
-    self.axes = {axis.strip(): int(size) for axis, size in pairs}
-    rules = [part.split(":") for part in mesh.layout.split(";") if part]
+    axes = [axis.split(":") for axis in mesh.shape.split(";") if axis]
+    self.axes = {name.strip(): int(size) for name, size in axes}
+    rules = [rule.split(":") for rule in mesh.layout.split(";") if rule]
     self._rules = {name.strip(): axis.strip() for name, axis in rules}
 
   @property
@@ -19,7 +23,7 @@ class MeshSizes:
     return math.prod(self.axes.values())
 
   def __str__(self) -> str:
-    """The axes, and the rules that split something."""
+    """Returns the axes and those layout rules that split a dimension."""
     rules = {
       name: axis
       for name, axis in sorted(self._rules.items())
@@ -28,9 +32,10 @@ class MeshSizes:
     return f"{self.axes} {rules}"
 
   def axis_of(self, dimension: str) -> str:
+    """Returns the axis that splits a dimension, "" if none does."""
     return self._rules.get(dimension, "")
 
-  def parts(self, *dimensions: str) -> int:
-    """Into how many parts a tensor of these dimensions is split."""
+  def shards(self, *dimensions: str) -> int:
+    """Returns the number of shards of a tensor with these dimensions."""
     axes = {self.axis_of(name) for name in dimensions}
     return math.prod(self.axes.get(axis, 1) for axis in axes)

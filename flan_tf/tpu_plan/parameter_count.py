@@ -1,75 +1,81 @@
-"""The model's weights by named dimensions, and how many there are.
+"""Shapes and numbers of a model's weights, without TensorFlow.
 
-An account of its own beside `flan_tf.model.decoder.weight_specs`, which
-imports TensorFlow, for which an answer from the cache should not wait; a test
-holds the two together.
+`flan_tf.model` has the authoritative table of weights but imports TensorFlow,
+which takes seconds. This second table lets a plan from the cache appear at
+once; a test keeps the two tables equal.
 """
 
 import math
 
 from flan_tf import config
 
-# Of a weight: dimension -> size, in the names that a layout's rules use. What
-# activations have for d_model, and vectors with it, is called "width".
-Shapes = dict[str, dict[str, int]]
+# Weight name -> dimension name -> size, with the dimension names of layout
+# rules. "width" is the name of d_model in activations, and in vectors that are
+# added to or multiplied with them.
+WeightShapes = dict[str, dict[str, int]]
 
 
-def parameters(model: config.ModelConfig) -> int:
-  """Of a model, adapters left out."""
-  return model.layers * count(of_layer(model)) + count(outside(model))
+def count_parameters(model: config.ModelConfig) -> int:
+  """Returns the number of parameters of a model without adapters."""
+  in_layers = model.layers * count_elements(layer_weight_shapes(model))
+  return in_layers + count_elements(other_weight_shapes(model))
 
 
-def matrix_parameters(model: config.ModelConfig) -> int:
-  """Those that multiply: all but tables in which rows are only looked up."""
+def count_matmul_parameters(model: config.ModelConfig) -> int:
+  """Returns the number of parameters that take part in matrix products.
+
+  Tables in which rows are only looked up take no part in products.
+  """
   tables = {"position_embedding"}
   if not model.shared_embedding:
     tables.add("embedding")
-  shapes = outside(model)
+  shapes = other_weight_shapes(model)
   looked_up = {name: shapes[name] for name in tables & set(shapes)}
-  return parameters(model) - count(looked_up)
+  return count_parameters(model) - count_elements(looked_up)
 
 
-def count(shapes: Shapes) -> int:
+def count_elements(shapes: WeightShapes) -> int:
+  """Returns the number of elements of all given weights."""
   return sum(math.prod(shape.values()) for shape in shapes.values())
 
 
-def of_layer(model: config.ModelConfig) -> Shapes:
-  """The weights of one layer."""
+def layer_weight_shapes(model: config.ModelConfig) -> WeightShapes:
+  """Returns the shapes of the weights of one layer."""
   d_model = {"d_model": model.d_model}
   queries = {"heads": model.heads, "d_kv": model.d_kv}
   keys = {"heads": model.kv_heads or model.heads, "d_kv": model.d_kv}
-  ff = {"d_ff": model.d_ff}
+  d_ff = {"d_ff": model.d_ff}
   shapes = {
     "attention/q": {**d_model, **queries},
     "attention/k": {**d_model, **keys},
     "attention/v": {**d_model, **keys},
     "attention/o": {**queries, **d_model},
-    "mlp/in": {**d_model, **ff},
-    "mlp/out": {**ff, **d_model},
+    "mlp/in": {**d_model, **d_ff},
+    "mlp/out": {**d_ff, **d_model},
   }
   if model.mlp in ("geglu", "swiglu"):
-    shapes["mlp/gate"] = {**d_model, **ff}
+    shapes["mlp/gate"] = {**d_model, **d_ff}
   if model.attention_bias != "none":
     shapes |= {f"attention/{x}_bias": keys for x in "kv"}
     shapes["attention/q_bias"] = queries
   if model.attention_bias == "all":
     shapes["attention/o_bias"] = {"width": model.d_model}
   if model.mlp_bias:
-    shapes |= {"mlp/in_bias": ff, "mlp/out_bias": {"width": model.d_model}}
+    shapes |= {"mlp/in_bias": d_ff, "mlp/out_bias": {"width": model.d_model}}
     if "mlp/gate" in shapes:
-      shapes["mlp/gate_bias"] = ff
+      shapes["mlp/gate_bias"] = d_ff
   norms = ("attention/norm", "mlp/norm")
   if model.post_norms:
     norms += ("attention/post_norm", "mlp/post_norm")
   for name in norms:
-    shapes |= _norm(model, name)
+    shapes |= _norm_shapes(model, name)
   return shapes
 
 
-def outside(model: config.ModelConfig) -> Shapes:
-  """The weights that are not a layer's."""
+def other_weight_shapes(model: config.ModelConfig) -> WeightShapes:
+  """Returns the shapes of the weights outside of the layers."""
   table = {"vocab": model.vocab, "d_model": model.d_model}
-  shapes = {"embedding": table, **_norm(model, "final_norm")}
+  shapes = {"embedding": table, **_norm_shapes(model, "final_norm")}
   if not model.shared_embedding:
     shapes["unembedding"] = table
   if model.positions == "learned":
@@ -81,7 +87,7 @@ def outside(model: config.ModelConfig) -> Shapes:
   return shapes
 
 
-def _norm(model: config.ModelConfig, name: str) -> Shapes:
+def _norm_shapes(model: config.ModelConfig, name: str) -> WeightShapes:
   scale = {"width": model.d_model}
   if model.norm == "layer":
     return {name: scale, f"{name}_bias": scale}

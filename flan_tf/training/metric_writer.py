@@ -1,8 +1,8 @@
-"""Writes what a run measures: JSON lines for programs, TensorBoard for people.
+"""Writes metrics: JSON lines for programs, TensorBoard for people.
 
-Both go below the workdir, which may be a `gs://` path:
+Both are below the workdir, which may be a `gs://` path:
 
-  metrics.jsonl    one object a line, with "step"
+  metrics.jsonl    one JSON object in each line, with "step"
   tensorboard/     scalars and texts
 """
 
@@ -14,13 +14,13 @@ from flan_tf.json_lines import read_jsonl
 
 
 class MetricWriter:
-  """Appends measurements; a resumed run goes on where its checkpoint was.
+  """Appends metrics to those that a workdir already has.
 
   Args:
-    workdir: of the run.
-    step: the step that the run starts after; lines beyond it are dropped,
-      since they come again.
-    writes: False for the hosts of a cluster that leave it to another one.
+    workdir: workdir of the run.
+    step: last step before the run starts or resumes. Lines of later steps are
+      dropped, since the run writes them again.
+    writes: False for all hosts of a cluster but one: nothing is written.
   """
 
   def __init__(self, workdir: str, step: int = 0, writes: bool = True):
@@ -30,11 +30,12 @@ class MetricWriter:
     if not writes:
       return
     tf.io.gfile.makedirs(workdir)
-    self._path = os.path.join(workdir, "metrics.jsonl")
+    self._path = _metrics_path(workdir)
     lines = read_jsonl(self._path)
     self._file = tf.io.gfile.GFile(self._path, "w")
     kept = [line for line in lines if line["step"] <= step]
-    # In one write, also of nothing: without any the old file would stay.
+    # GFile replaces the old file only when something is written, even if it is
+    # an empty text.
     self._file.write("".join(json.dumps(line) + "\n" for line in kept))
     self._file.flush()
     self._summaries = tf.summary.create_file_writer(
@@ -42,7 +43,7 @@ class MetricWriter:
     )
 
   def scalars(self, step: int, values: Mapping[str, float]) -> None:
-    """One line, and one TensorBoard scalar for each value."""
+    """Writes one line, and one TensorBoard scalar for each value."""
     if not self._writes:
       return
     self._file.write(json.dumps({"step": step, **values}) + "\n")
@@ -53,7 +54,7 @@ class MetricWriter:
     self._summaries.flush()
 
   def text(self, step: int, name: str, value: str) -> None:
-    """A text for TensorBoard, shown as it is."""
+    """Writes a text for TensorBoard, indented so that it is shown verbatim."""
     if not self._writes:
       return
     indented = "\n".join("    " + line for line in value.splitlines())
@@ -62,6 +63,16 @@ class MetricWriter:
     self._summaries.flush()
 
   def close(self) -> None:
+    """Closes the files."""
     if self._writes:
       self._file.close()
       self._summaries.close()
+
+
+def read_metrics(workdir: str) -> list[dict[str, float]]:
+  """Returns the metrics that a run has logged, each line with its "step"."""
+  return read_jsonl(_metrics_path(workdir))
+
+
+def _metrics_path(workdir: str) -> str:
+  return os.path.join(workdir, "metrics.jsonl")

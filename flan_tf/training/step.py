@@ -1,30 +1,43 @@
-"""One training step on every core: loss, gradients, Adafactor."""
+"""One training step on every core: loss, gradients and Adafactor's update."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from flan_tf import config
 from flan_tf.mesh import program, state
+from flan_tf.mesh.collective_trace import CollectiveTrace
 from flan_tf.mesh.compat import mtf
 from flan_tf.mesh.devices import Devices
 from flan_tf.mesh.layout import Layout
-from flan_tf.model import adapters, decoder, dims
+from flan_tf.model import adapters, dims
+from flan_tf.model.decoder import Decoder
+from flan_tf.model.packed_attention import PackedAttention, PackedTokens
+from flan_tf.model.remat import Remat
+from flan_tf.model.weights import (
+  ModelWeights,
+  cast_tables,
+  cast_weights,
+  weight_specs,
+)
 from flan_tf.training import adafactor
 
-# The int32 and float32 [batch, length] arrays of a batch, in feeding order.
+Tensors = dict[str, mtf.Tensor]
+
+# Names of the int32 and float32 [batch, length] arrays of a batch, in the order
+# in which the programs take them.
 FEATURES = ("inputs", "targets", "segment_ids", "positions", "loss_weights")
 
 
 @dataclasses.dataclass(frozen=True)
 class StepMetrics:
-  """What a step measured.
+  """Measurements of one training step.
 
   Attributes:
     loss: mean negative log-likelihood of the scored tokens, in nats.
-    grad_norm: global norm of the gradient, before clipping.
+    grad_norm: global norm of the gradient of `loss`, before clipping.
     tokens: number of scored tokens.
   """
 
@@ -34,18 +47,21 @@ class StepMetrics:
 
 
 class TrainStep:
-  """The step of one run, on its devices.
+  """The training step of one run, on its devices.
+
+  With several microbatches, one program accumulates the gradients of each of
+  them, and another one applies the sums. Otherwise one program does everything.
 
   Args:
-    devices: where to run.
-    layout: the mesh.
-    run: the run; `run.model.vocab` must be resolved.
+    devices: devices to run on.
+    layout: the mesh, and how tensors are split over it.
+    run: configuration of the run; `run.model.vocab` must be set.
 
   Attributes:
-    weights: what trains: the model's weights, or adapters.
-    slots: of the optimizer.
-    frozen: the model's weights where adapters train, in the precision of
-      products.
+    weights: the weights that are trained: the model's, or adapters.
+    slots: the optimizer's tensors.
+    frozen: the model's weights if adapters are trained, in the precision of the
+      matrix products; else None.
   """
 
   def __init__(
@@ -55,202 +71,254 @@ class TrainStep:
     run: config.RunConfig,
   ):
     self._run = run
-    rows = run.train.batch // run.train.microbatches
     dims.check_length(run.model, run.data.length)
-    length = run.data.length
-    self._d = dims.dims_for(run.model, rows, length, layout=layout)
-    layout.check(self._d.tokens)
-    layout.check(mtf.Shape([self._d.batch, self._d.stream]))
-    specs = decoder.weight_specs(run.model, self._d)
-    # What does not train has no gradients and no slots.
+    microbatch_rows = run.train.batch // run.train.microbatches
+    self._dims = dims.dims_for(
+      run.model, microbatch_rows, run.data.length, layout=layout
+    )
+    layout.check(self._dims.tokens)
+    layout.check(mtf.Shape([self._dims.batch, self._dims.stream]))
+    specs = weight_specs(run.model, self._dims)
+    # Frozen weights have neither gradients nor slots.
     self.frozen: state.State | None = None
-    if adapted := adapters.specs(run.model, run.adapter, self._d):
+    if adapter_specs := adapters.adapter_specs(
+      run.model, run.adapter, self._dims
+    ):
       precision = tf.as_dtype(run.mesh.precision)
       self.frozen = state.State(devices, layout, specs, precision)
-      specs = adapted
+      specs = adapter_specs
     self.weights = state.State(devices, layout, specs)
     self.slots = state.State(devices, layout, adafactor.slot_specs(specs))
     if run.train.microbatches == 1:
-      self._program = program.Program(devices, layout, self._whole_step)
+      self._program = program.Program(devices, layout, self._train_on_batch)
     else:
-      # The sums over the microbatches of a step.
-      sums = {f"grad/{name}": spec for name, spec in specs.items()}
-      zero = state.StateSpec(mtf.Shape([]), state.constant(0.0))
-      sums |= {"sum/loss": zero, "sum/tokens": zero}
-      sums = {
-        name: dataclasses.replace(spec, initializer=state.constant(0.0))
-        for name, spec in sums.items()
-      }
+      sums = _accumulator_specs(specs)
       self._sums = state.State(devices, layout, sums)
-      self._add = program.Program(devices, layout, self._add_microbatch)
+      self._accumulate = program.Program(
+        devices, layout, self._accumulate_microbatch
+      )
       self._program = program.Program(devices, layout, self._apply_sums)
 
   @property
-  def trace(self):
-    """The collectives of the (last) program, once it has run."""
+  def trace(self) -> CollectiveTrace:
+    """Collectives of the program that updates the weights, once it has run."""
     return self._program.trace
 
-  def programs(self) -> list[program.Fed]:
-    """What a step runs, for those who want to look at it; see flan_tf.tpu_plan."""
-    layout = self.weights.layout
-    shape = layout.part_shape(self._d.tokens)
+  def programs(self) -> list[program.ProgramSpec]:
+    """Returns the programs of a step and their inputs, for flan_tf.tpu_plan."""
+    shape = self.weights.layout.shard_shape(self._dims.tokens)
     features = [tf.TensorSpec(shape, tf.int32, name) for name in FEATURES[:-1]]
     features.append(tf.TensorSpec(shape, tf.float32, FEATURES[-1]))
     scalars = [tf.TensorSpec([], tf.float32, name) for name in ("step", "rate")]
-    parts = self._run.train.microbatches
-    if parts == 1:
-      return [program.Fed(self._program, (*features, *scalars))]
+    microbatches = self._run.train.microbatches
+    if microbatches == 1:
+      return [program.ProgramSpec(self._program, (*features, *scalars))]
     return [
-      program.Fed(self._add, tuple(features), parts),
-      program.Fed(self._program, tuple(scalars)),
+      program.ProgramSpec(self._accumulate, tuple(features), microbatches),
+      program.ProgramSpec(self._program, tuple(scalars)),
     ]
 
   def __call__(
     self, batch: Mapping[str, np.ndarray], step: int, learning_rate: float
   ) -> StepMetrics:
-    """Trains on one global batch; `step` counts from 1."""
-    run = self._program
+    """Trains on one global batch.
+
+    Args:
+      batch: the arrays of FEATURES, each [batch, length].
+      step: number of the step, counted from 1.
+      learning_rate: learning rate of the step.
+    """
     scalars = [
-      run.everywhere(np.float32(step)),
-      run.everywhere(np.float32(learning_rate)),
+      self._program.replicate(np.float32(step)),
+      self._program.replicate(np.float32(learning_rate)),
     ]
     if self._run.train.microbatches == 1:
-      out = run(*self._feeds(batch), *scalars)
+      results = self._program(*self._shards(batch), *scalars)
     else:
-      for part in self._microbatches(batch):
-        self._add(*self._feeds(part))
-      out = run(*scalars)
-    loss, grad_norm, tokens = (float(x) for x in out[0])
+      for microbatch in self._microbatches(batch):
+        self._accumulate(*self._shards(microbatch))
+      results = self._program(*scalars)
+    loss, grad_norm, tokens = (float(x) for x in results[0])
     return StepMetrics(loss, grad_norm, tokens)
 
-  def many(
+  def run_steps(
     self,
     batches: Sequence[Mapping[str, np.ndarray]],
     first: int,
     rates: Sequence[float],
   ) -> list[StepMetrics]:
-    """Takes steps one after another, in a loop on the device if there can be.
+    """Takes several steps, in one loop on the device where that is possible.
 
     Args:
-      batches: global batches.
-      first: the step of the first one, counted from 1.
-      rates: the learning rate of each.
+      batches: global batches, one for each step.
+      first: number of the first step, counted from 1.
+      rates: learning rate of each step.
     """
-    program = self._program
-    whole = self._run.train.microbatches == 1
-    if len(batches) == 1 or not whole or not program.can_loop:
+    one_program = self._run.train.microbatches == 1
+    if len(batches) == 1 or not one_program or not self._program.can_loop:
       return [
         self(batch, first + i, rate)
         for i, (batch, rate) in enumerate(zip(batches, rates, strict=True))
       ]
-    each = mtf.Dimension("steps", len(batches))
-    tokens = mtf.Shape([each, *self._d.tokens])
-    feeds = [
-      program.split(np.stack([batch[name] for batch in batches]), tokens)
+    steps_dim = mtf.Dimension("steps", len(batches))
+    scalars, tokens = (
+      mtf.Shape([steps_dim]),
+      mtf.Shape([steps_dim, *self._dims.tokens]),
+    )
+    inputs = [
+      self._program.shard(np.stack([batch[name] for batch in batches]), tokens)
       for name in FEATURES
     ]
     steps = np.arange(first, first + len(batches), dtype=np.float32)
-    feeds += [program.split(steps, mtf.Shape([each]))]
-    feeds += [program.split(np.array(rates, np.float32), mtf.Shape([each]))]
+    inputs.append(self._program.shard(steps, scalars))
+    inputs.append(self._program.shard(np.array(rates, np.float32), scalars))
     return [
-      StepMetrics(*map(float, found)) for found in program.many(3, *feeds)
+      StepMetrics(*map(float, row))
+      for row in self._program.run_steps(3, *inputs)
     ]
 
-  def _microbatches(self, batch):
-    rows = self._d.batch.size
+  def _microbatches(
+    self, batch: Mapping[str, np.ndarray]
+  ) -> Iterator[dict[str, np.ndarray]]:
+    """Yields the rows of a batch, one microbatch after another."""
+    rows = self._dims.batch.size
     for start in range(0, self._run.train.batch, rows):
       yield {name: batch[name][start : start + rows] for name in FEATURES}
 
-  def _feeds(self, batch) -> list:
+  def _shards(self, batch: Mapping[str, np.ndarray]) -> list:
+    """Gives each core its shards of a batch or a microbatch."""
     return [
-      self._program.split(batch[name], self._d.tokens) for name in FEATURES
+      self._program.shard(batch[name], self._dims.tokens) for name in FEATURES
     ]
 
-  def _whole_step(self, core: program.CoreProgram, *args):
+  def _train_on_batch(self, core: program.CoreProgram, *args):
+    """The program of a whole step, for a run without microbatches."""
     *features, step, rate = args
     weights = core.read(self.weights)
     loss, tokens = self._loss(core, weights, features)
     grads = _gradients(loss, weights)
     return self._apply(core, weights, grads, loss, tokens, step, rate)
 
-  def _add_microbatch(self, core: program.CoreProgram, *features):
+  def _accumulate_microbatch(self, core: program.CoreProgram, *features):
+    """The program that adds the gradients of a microbatch to the sums."""
     weights = core.read(self.weights)
     loss, tokens = self._loss(core, weights, features)
     grads = _gradients(loss, weights)
-    new = {f"grad/{name}": grad for name, grad in grads.items()}
-    new |= {"sum/loss": loss, "sum/tokens": tokens}
+    terms = {f"grad/{name}": grad for name, grad in grads.items()}
+    terms |= {"sum/loss": loss, "sum/tokens": tokens}
     sums = core.read(self._sums)
-    new = {name: sums[name] + x for name, x in new.items()}
+    new_sums = {name: sums[name] + x for name, x in terms.items()}
     core.lower()
-    core.write(self._sums, new)
-    return core.value(new["sum/loss"])
+    core.write(self._sums, new_sums)
+    return core.value(new_sums["sum/loss"])
 
   def _apply_sums(self, core: program.CoreProgram, step, rate):
+    """The program that updates the weights and sets the sums to zero."""
     weights, sums = core.read(self.weights), core.read(self._sums)
     grads = {name: sums[f"grad/{name}"] for name in weights}
     loss, tokens = sums["sum/loss"], sums["sum/tokens"]
-    out = self._apply(core, weights, grads, loss, tokens, step, rate)
-    with tf.control_dependencies(out):
+    metrics = self._apply(core, weights, grads, loss, tokens, step, rate)
+    with tf.control_dependencies(metrics):
       for name in sums:
         variable = self._sums.variable(name)
         variable.assign(tf.zeros_like(variable.read_value()))
-    return out
+    return metrics
 
-  def _loss(self, core: program.CoreProgram, weights, features):
-    """Sum of the negative log-likelihoods, and number of scored tokens."""
-    run, d = self._run, self._d
+  def _loss(
+    self, core: program.CoreProgram, weights: Tensors, features: Sequence
+  ) -> tuple[mtf.Tensor, mtf.Tensor]:
+    """Computes the loss of packed rows.
+
+    Returns:
+      The sum of the negative log-likelihoods of the scored tokens, and the
+      number of these tokens, both float32 scalars.
+    """
+    run, d = self._run, self._dims
     dtype = tf.as_dtype(run.mesh.precision)
-    fed = [core.feed(value, d.tokens) for value in features]
-    inputs, targets, segment_ids, positions, loss_weights = fed
-    tokens = decoder.PackedTokens(inputs, segment_ids, positions)
-    if self.frozen:
-      scaled = adapters.scaled(run.adapter, weights)
-      weights = {**core.read(self.frozen), **scaled}
-    # Whoever computes layers again has no room for all of them twice.
-    whole_layers = run.train.recompute == "layers"
-    cast_weights = decoder.cast_tables if whole_layers else decoder.cast_weights
-    cast = cast_weights(weights, dtype)
-    hidden = decoder.hidden_states(
-      run.model,
-      d,
-      cast,
-      tokens,
-      run.train.recompute,
-      at_once=self.weights.devices.platform == "tpu",
+    inputs, targets, segment_ids, positions, loss_weights = (
+      core.feed(value, d.tokens) for value in features
     )
-    log_probs = decoder.log_probs(run.model, d, cast, hidden, targets)
+    tokens = PackedTokens(inputs, segment_ids, positions)
+    if self.frozen:
+      scaled = adapters.scale_lora(run.adapter, weights)
+      weights = {**core.read(self.frozen), **scaled}
+    # A model that recomputes its layers has no room for a second copy of all
+    # weights: its layers cast their own.
+    recompute = run.train.recompute
+    cast = cast_tables if recompute == "layers" else cast_weights
+    model_weights = ModelWeights.of(run.model, cast(weights, dtype))
+    on_tpu = self.weights.devices.platform == "tpu"
+    decoder = Decoder(run.model, d, Remat(recompute), fuse_qkv=on_tpu)
+    attention = PackedAttention(run.model, d, model_weights, tokens)
+    hidden, _ = decoder(model_weights, inputs, attention)
+    log_probs = decoder.log_probs(model_weights, hidden, targets)
     loss = mtf.negative(mtf.reduce_sum(log_probs * loss_weights))
     return loss, mtf.reduce_sum(loss_weights)
 
-  def _apply(self, core, weights, grads, loss, tokens, step, rate):
+  def _apply(
+    self,
+    core: program.CoreProgram,
+    weights: Tensors,
+    grads: Tensors,
+    loss: mtf.Tensor,
+    tokens: mtf.Tensor,
+    step: tf.Tensor,
+    rate: tf.Tensor,
+  ) -> list[tf.Tensor]:
+    """Updates weights and slots.
+
+    Args:
+      core: the program that is being built.
+      weights: the weights by name.
+      grads: gradients of `loss` by weight name.
+      loss: sum of the negative log-likelihoods.
+      tokens: number of scored tokens.
+      step: float32 scalar, counted from 1.
+      rate: float32 scalar, the learning rate.
+
+    Returns:
+      The mean loss, the norm of its gradient, and the number of scored tokens.
+    """
     train = self._run.train
-    # The gradient of the mean, from that of the sum.
-    share = mtf.reciprocal(mtf.maximum(tokens, 1.0))
-    means = adafactor.moments(grads)
-    grad_norm = adafactor.global_norm(grads, means) * share
-    scale = share
+    # `loss` is a sum; this factor makes the gradient that of the mean.
+    per_token = mtf.reciprocal(mtf.maximum(tokens, 1.0))
+    means = adafactor.squared_means(grads)
+    grad_norm = adafactor.global_norm(grads, means) * per_token
+    grad_scale = per_token
     if train.clip_norm:
       clip = train.clip_norm / mtf.maximum(grad_norm, train.clip_norm)
-      scale *= clip
+      grad_scale *= clip
     new_weights, new_slots = adafactor.update(
-      weights,
-      core.read(self.slots),
-      grads,
-      means,
-      scale,
-      core.feed(step, mtf.Shape([])),
-      core.feed(rate, mtf.Shape([])),
-      train.parameter_scale,
-      train.weight_decay,
+      weights=weights,
+      slots=core.read(self.slots),
+      grads=grads,
+      means=means,
+      grad_scale=grad_scale,
+      step=core.feed(step, mtf.Shape([])),
+      learning_rate=core.feed(rate, mtf.Shape([])),
+      parameter_scale=train.parameter_scale,
+      weight_decay=train.weight_decay,
     )
-    mean_loss = loss * share
+    mean_loss = loss * per_token
     core.lower()
     core.write(self.weights, new_weights)
     core.write(self.slots, new_slots)
     return [core.value(x) for x in (mean_loss, grad_norm, tokens)]
 
 
-def _gradients(loss: mtf.Tensor, weights) -> dict[str, mtf.Tensor]:
-  names = list(weights)
-  grads = mtf.gradients([loss], [weights[name] for name in names])
-  return dict(zip(names, grads, strict=True))
+def _accumulator_specs(
+  weights: Mapping[str, state.StateSpec],
+) -> dict[str, state.StateSpec]:
+  """Returns the sums over the microbatches of a step: gradients and metrics."""
+  shapes = {f"grad/{name}": spec.shape for name, spec in weights.items()}
+  shapes |= {"sum/loss": mtf.Shape([]), "sum/tokens": mtf.Shape([])}
+  return {
+    name: state.StateSpec(shape, state.constant(0.0))
+    for name, shape in shapes.items()
+  }
+
+
+def _gradients(loss: mtf.Tensor, weights: Tensors) -> Tensors:
+  """Returns the gradients of a loss by weight name."""
+  grads = mtf.gradients([loss], list(weights.values()))
+  return dict(zip(weights, grads, strict=True))

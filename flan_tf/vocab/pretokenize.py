@@ -1,18 +1,20 @@
-r"""How a text is cut into words before byte pairs are merged.
+r"""Pre-tokenizer: splits a text into words, which byte-pair merges never cross.
 
-A byte-pair model comes with a pattern that cuts texts; merges never cross a
-cut. Each pattern stands here twice: as Hugging Face `tokenizers` runs it, which
-is what models were trained with, and for the graph, where only RE2 is to be
-had. RE2 cannot look ahead, and all patterns do: of several blanks before a word
-the last one belongs to the word (`\s+(?!\S)`). So a mark is put before that
-blank first, a byte that is in no text, and marks are taken out again after the
-cut. With _ for blanks and | for marks:
+A byte-pair model comes with a pattern that splits texts. There are two
+implementations of each pattern here: one for Hugging Face `tokenizers`, with
+which the models were trained, and one for the TensorFlow graph, which has RE2
+only.
+
+All patterns use a look-ahead, `\s+(?!\S)`: of several blanks before a word, the
+last one belongs to the word. RE2 has no look-ahead. So the graph first inserts
+a mark before that blank, then a mark after each word, and splits at the marks.
+The mark is a byte that no UTF-8 text has. With _ for blanks and | for marks:
 
   "two__words\n"  ->  "two_|_words\n"  ->  two  _  _words  \n
 
-KerasHub's own cut (`BytePairTokenizer`, 0.32) is none of these patterns: it
-uses letters of real languages as marks, so that they get lost, and joins digits
-for every model.
+The splitting of KerasHub's BytePairTokenizer (0.32) is none of these patterns.
+It marks places with letters of real languages, which then get lost, and it
+joins digits for every model.
 """
 
 import dataclasses
@@ -26,8 +28,8 @@ from tokenizers import pre_tokenizers
 
 from flan_tf import name_lists
 
-# Classes of characters, as `tokenizers` has them. RE2's \s is ASCII only, and
-# it does not know the letters and numbers of Unicode 15.1 and later.
+# Character classes as in `tokenizers`. RE2's \s has ASCII only, and RE2 does
+# not know the letters and numbers of Unicode 15.1 and later.
 _SPACE = (
   r"\t\n\x0b\f\r \x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}"
   r"\x{202f}\x{205f}\x{3000}"
@@ -45,7 +47,7 @@ _NUMBER = (
   r"\x{16130}-\x{16139}\x{16d70}-\x{16d79}\x{1ccf0}-\x{1ccf9}"
   r"\x{1e5f1}-\x{1e5fa}"
 )
-# `tokenizers` finds single digits with another table than its patterns.
+# For single digits, `tokenizers` uses another table than in its patterns.
 _DIGIT = _NUMBER + r"\x{11de0}-\x{11de9}\x{16ff4}-\x{16ff6}"
 _CLASSES = {r"\s": _SPACE, r"\p{L}": _LETTER, r"\p{N}": _NUMBER}
 # No UTF-8 text has this byte, and no class of RE2 matches it.
@@ -64,13 +66,13 @@ _LOOK_AHEAD = r"|\s+(?!\S)"
 
 @dataclasses.dataclass(frozen=True)
 class Pattern:
-  """One way to cut texts.
+  """A way to split texts into words.
 
   Attributes:
-    regex: what cuts, as `tokenizers` reads it.
-    digits: whether each digit is cut out first.
-    lines: whether line breaks stay with the blanks before them, not with the
-      word behind.
+    regex: the pattern in the syntax of `tokenizers`; each match is a word.
+    digits: whether each digit becomes a word before the pattern is applied.
+    lines: whether a line break belongs to the blanks before it, and not to the
+      word after it.
   """
 
   regex: str
@@ -86,14 +88,14 @@ PATTERNS = {
 }
 
 
-def check(name: str) -> None:
-  """Raises ValueError, with a suggestion, unless there is such a pattern."""
+def check_pattern(name: str) -> None:
+  """Raises ValueError, with a suggestion, unless PATTERNS has that name."""
   if name not in PATTERNS:
     raise ValueError(name_lists.unknown_name("pattern", name, PATTERNS))
 
 
-def pre_tokenizer(name: str) -> Any:
-  """The pattern for `tokenizers`: a text to words of byte characters."""
+def build_pre_tokenizer(name: str) -> Any:
+  """Builds the `tokenizers` pre-tokenizer: text to words of byte characters."""
   pattern = PATTERNS[name]
   digits = [pre_tokenizers.Digits(individual_digits=True)]
   split = pre_tokenizers.Split(tokenizers.Regex(pattern.regex), "isolated")
@@ -103,63 +105,68 @@ def pre_tokenizer(name: str) -> Any:
   )
 
 
-def split(texts: Any, name: str) -> Any:
-  """Cuts texts in the graph: strings [n] -> ragged [n, None] of words.
+def split_words(texts: Any, name: str) -> Any:
+  """Splits texts in the graph: strings [n] -> ragged strings [n, None].
 
-  Joined, the words of a text are the text. It must be UTF-8.
+  Args:
+    texts: UTF-8. The words of a text, joined, are the text.
+    name: a name in PATTERNS.
   """
   pattern = PATTERNS[name]
   if pattern.digits:
     digit = f"([{_DIGIT}])".encode()
     texts = tf.strings.regex_replace(texts, digit, _MARK + rb"\1" + _MARK)
-  # The blank that goes with the next word, unless it breaks a line.
-  last = _SPACE.replace(r"\n", "").replace(r"\r", "")
-  last = last if pattern.lines else _SPACE
+  # Marks the last blank before a word. With `lines`, a line break is not taken
+  # for such a blank.
+  no_line_break = _SPACE.replace(r"\n", "").replace(r"\r", "")
+  last = no_line_break if pattern.lines else _SPACE
   texts = tf.strings.regex_replace(
     texts, f"([{_SPACE}])([{last}][^{_SPACE}])", rb"\1" + _MARK + rb"\2"
   )
-  # Not tensorflow_text.regex_split: a text would end at its first NUL.
+  # tensorflow_text.regex_split would end a text at its first NUL.
   texts = tf.strings.regex_replace(
-    texts, f"({_for_re2(pattern.regex)})", rb"\1" + _MARK
+    texts, f"({_to_re2(pattern.regex)})", rb"\1" + _MARK
   )
   words = tf.strings.split(texts, _MARK)
-  # Between two marks, and after the last one, there is nothing.
+  # Two marks side by side and a mark at the end give empty words.
   return tf.ragged.boolean_mask(words, words != "")
 
 
-def name_of(spec: dict | None) -> str | None:
-  """The pattern that a tokenizer.json asks for, if it is one of ours.
+def find_pattern(spec: dict | None) -> str | None:
+  """Returns the name of a tokenizer.json's pattern; None if it is unknown.
 
   Args:
-    spec: its "pre_tokenizer".
+    spec: the entry "pre_tokenizer" of the file.
   """
   steps = (spec or {}).get("pretokenizers", [spec]) if spec else []
-  found: list[Any] = []
+  parts: list[Any] = []
   for step in steps:
     kind = step.get("type")
     if kind == "Digits" and step.get("individual_digits"):
-      found.append("digits")
+      parts.append("digits")
     elif kind == "Split" and step.get("behavior") == "Isolated":
-      found.append(step.get("pattern", {}).get("Regex"))
+      parts.append(step.get("pattern", {}).get("Regex"))
     elif kind == "ByteLevel" and not step.get("add_prefix_space"):
-      found += [_GPT2] if step.get("use_regex", True) else []
+      parts += [_GPT2] if step.get("use_regex", True) else []
     else:
       return None
   for name, pattern in PATTERNS.items():
-    if found == [*(["digits"] if pattern.digits else []), pattern.regex]:
+    if parts == [*(["digits"] if pattern.digits else []), pattern.regex]:
       return name
   return None
 
 
 @functools.cache
-def _for_re2(regex: str) -> str:
-  """A pattern with its classes spelt out, and without its look ahead."""
+def _to_re2(regex: str) -> str:
+  """Returns a pattern with classes spelled out and without its look-ahead."""
 
-  def spell(match):
-    part, alone = match[0], "%s" if match[0][0] == "[" else "[%s]"
+  def spell_out(match):
+    text, alone = match[0], "%s" if match[0][0] == "[" else "[%s]"
     for escape, members in _CLASSES.items():
-      part = part.replace(escape, alone % members)
-    return part
+      text = text.replace(escape, alone % members)
+    return text
 
   escapes = "|".join(map(re.escape, _CLASSES))
-  return re.sub(rf"\[[^]]*\]|{escapes}", spell, regex.replace(_LOOK_AHEAD, ""))
+  return re.sub(
+    rf"\[[^]]*\]|{escapes}", spell_out, regex.replace(_LOOK_AHEAD, "")
+  )

@@ -18,9 +18,12 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from flan_tf.data import batches, pipeline, prompt_format
+from flan_tf import config
+from flan_tf.data import batches, opened_tasks, pipeline
+from flan_tf.data.prompt_format import PromptFormat
 from flan_tf.task import schema
-from flan_tf.vocab.vocabulary import Vocabulary, load_vocabulary
+from flan_tf.vocab.base import Vocabulary
+from flan_tf.vocab.load import load_vocabulary
 from launch.benches import seqio_mixture
 
 PEER = "seqio"
@@ -70,7 +73,7 @@ def compare(
   vocabulary_path: str,
   rounds: int,
   steady_rows: int,
-  limits: prompt_format.Limits | None = None,
+  data: config.DataConfig | None = None,
 ) -> dict[str, Any]:
   """Measures both in turn.
 
@@ -81,25 +84,25 @@ def compare(
     rounds: passes of each; the median counts.
     steady_rows: rows that ours draws after its first pass; with 0 nothing but
       the passes is measured.
-    limits: lengths; by default those of the paper.
+    data: its lengths are used; by default those of the paper.
   """
   seqio_mixture.require()
-  limits = limits or prompt_format.Limits()
+  data = data or config.DataConfig()
   vocabulary = load_vocabulary(vocabulary_path)
-  planned, _ = pipeline.plan_tasks(tasks, data_dir)
-  planned = [item for item in planned if len(item.plan.train)]
+  planned, _ = opened_tasks.open_tasks(tasks, data_dir)
+  planned = [item for item in planned if len(item.ranges.train)]
 
   ours, peer, steady = [], [], {}
   for turn in range(rounds):
-    made, stream = _our_pass(tasks, data_dir, vocabulary, limits)
+    made, stream = _our_pass(tasks, data_dir, vocabulary, data)
     ours.append(made)
     if steady_rows and not turn:  # Before SeqIO's memory comes and goes.
       steady = _draw_on(stream, steady_rows)
     del stream
-    peer.append(_peer_pass(planned, vocabulary_path, limits))
+    peer.append(_peer_pass(planned, vocabulary_path, data))
   if steady_rows:
     steady["steady_peer_value"] = _peer_goes_on(
-      planned, vocabulary_path, limits, peer[0].rows
+      planned, vocabulary_path, data, peer[0].rows
     )
 
   value, peer_value = _median(ours, "rate"), _median(peer, "rate")
@@ -113,8 +116,8 @@ def compare(
     "ratio_to_peer": value / peer_value,
     "share_of_peak": None,
     "precision": None,
-    "fill": ours[0].fill(limits.row_length),
-    "peer_fill": peer[0].fill(limits.row_length),
+    "fill": ours[0].fill(data.length),
+    "peer_fill": peer[0].fill(data.length),
     "seconds": _median(ours, "seconds"),
     "peer_seconds": _median(peer, "seconds"),
     "built_seconds": _median(ours, "built"),
@@ -127,10 +130,10 @@ def compare(
     **steady,
     "size": {
       "tasks": len(planned),
-      "rows": sum(len(item.plan.train) for item in planned),
+      "rows": sum(len(item.ranges.train) for item in planned),
       "tokens": ours[0].tokens,
       "peer_tokens": peer[0].tokens,
-      "row_length": limits.row_length,
+      "row_length": data.length,
       "vocabulary": vocabulary.size,
       "cores": os.cpu_count(),
       "rounds": rounds,
@@ -152,26 +155,16 @@ def _our_pass(
   tasks: Sequence[schema.Task],
   data_dir: str,
   vocabulary: Vocabulary,
-  limits: prompt_format.Limits,
+  data: config.DataConfig,
 ) -> tuple[Pass, batches.Batches]:
   made, start = Pass(), time.perf_counter()
+  run = config.RunConfig(data=data)
+  prompt_format = PromptFormat.from_run(run, vocabulary)
   tables, report = pipeline.load_training_tables(
-    tasks,
-    data_dir,
-    vocabulary,
-    seed=_SEED,
-    input_length=limits.input_length,
-    target_length=limits.target_length,
-    row_length=limits.row_length,
-    progress=False,
+    tasks, data_dir, data, prompt_format, _SEED, progress=False
   )
   stream = pipeline.training_batches(
-    tables,
-    report,
-    vocabulary,
-    batch_rows=_BATCH_ROWS,
-    row_length=limits.row_length,
-    seed=_SEED,
+    tables, report, prompt_format, _BATCH_ROWS, _SEED
   )
   made.built = time.perf_counter() - start
   # The mixture has no end: a pass is over when as many tokens came as there
@@ -204,12 +197,12 @@ def _draw_on(stream: batches.Batches, rows: int) -> dict[str, Any]:
 
 
 def _peer_pass(
-  planned: Sequence[pipeline.PlannedTask],
+  planned: Sequence[opened_tasks.OpenedTask],
   vocabulary: str,
-  limits: prompt_format.Limits,
+  data: config.DataConfig,
 ) -> Pass:
   made, start = Pass(), time.perf_counter()
-  mixture = seqio_mixture.mixture(planned, vocabulary, limits, _SEED)
+  mixture = seqio_mixture.mixture(planned, vocabulary, data, _SEED)
   stream = mixture.batch(_BATCH_ROWS).prefetch(2).as_numpy_iterator()
   made.built = time.perf_counter() - start
   for batch in stream:
@@ -218,9 +211,9 @@ def _peer_pass(
 
 
 def _peer_goes_on(
-  planned: Sequence[pipeline.PlannedTask],
+  planned: Sequence[opened_tasks.OpenedTask],
   vocabulary: str,
-  limits: prompt_format.Limits,
+  data: config.DataConfig,
   rows: int,
 ) -> float:
   """Tokens a second of an epoch's rows, from the first packed one on.
@@ -228,7 +221,7 @@ def _peer_goes_on(
   Rows come in bursts, of some 1,280 examples that were packed together, so less
   than an epoch would say little.
   """
-  mixture = seqio_mixture.mixture(planned, vocabulary, limits, _SEED, None)
+  mixture = seqio_mixture.mixture(planned, vocabulary, data, _SEED, None)
   stream = mixture.batch(_BATCH_ROWS).as_numpy_iterator()
   next(stream)
   made, start = Pass(), time.perf_counter()

@@ -92,7 +92,7 @@ def compare(work: Work, precision: str) -> Iterator[dict]:
       wanted, peer_spent = theirs.score(asked)
       times.append((spent, peer_spent))
     seconds, peer_seconds = np.median(times, axis=0).tolist()
-    right = np.array([request.answer_index for request in asked])
+    right = np.array([request.example.answer_index for request in asked])
     chosen, peer_chosen = (
       np.array([np.argmax(scores) for scores in side])
       for side in (found, wanted)
@@ -196,45 +196,45 @@ def _line(precision: str, work: Work, examples, seconds, peer_seconds) -> dict:
 
 class _Ours:
   def __init__(self, work: Work, precision: str):
-    from flan_tf.inference import predictions
+    from flan_tf.checkpoints.bundle import Bundle
     from flan_tf.inference.language_model import LanguageModel
-    from flan_tf.training import session
 
     self._work = work
-    data = session.saved_config(work.checkpoint).data
+    data = Bundle.open(work.checkpoint).run.data
     data = dataclasses.replace(data, separator=work.separator)
     mesh = config.MeshConfig(precision=precision)
     self._model = LanguageModel.load(work.checkpoint, mesh, work.batch, data)
-    self._limits = predictions.limits_of(self._model)
+    self._format = self._model.prompt_format
     self.row_length = data.length
 
   def asked(self) -> Iterator[tuple[str, list[requests.Request], int]]:
     """Each task's requests that the model reads whole; how many it does not."""
-    from flan_tf.data import pipeline
+    from flan_tf.data import opened_tasks
 
     work = self._work
-    planned, _ = pipeline.plan_tasks(work.tasks, work.data_dir)
+    planned, _ = opened_tasks.open_tasks(work.tasks, work.data_dir)
     for item in planned:
       read = requests.read_evaluation_rows(
-        item.task, item.dataset, item.plan.test, work.max_examples
+        item.task, item.dataset, item.ranges.test, work.max_examples
       )
       pool = ()
       if work.shots:
-        pool = few_shot.read_pool(item.task, item.dataset, item.plan.train, 0)
+        pool = few_shot.read_exemplar_pool(
+          item.task, item.dataset, item.ranges.train, 0
+        )
       asked = [
         request
         for template in item.task.forward_templates[: work.templates]
-        for request in few_shot.with_exemplars(
+        for request in few_shot.add_exemplars(
+          requests.render_requests(item.task, read.rows, template),
           item.task,
-          requests.prompts_for(item.task, read.rows, template),
           template,
           pool,
-          work.shots,
-          wordings.markers("plain"),
-          self._model.vocabulary,
-          self._limits,
+          self._format,
+          shots=work.shots,
+          markers=wordings.markers("plain"),
           seed=0,
-          same_split=item.plan.test.split == item.plan.train.split,
+          same_split=item.ranges.test.split == item.ranges.train.split,
           fixed=work.fixed,
         )
       ]
@@ -254,10 +254,12 @@ class _Ours:
     Where a token spans the border of prompt and option, the peer scores another
     text (or none): these requests are counted, and stand apart.
     """
-    wrapper = self._limits.wrapper(self._model.vocabulary)
+    tokenizer = self._format.tokenizer
     prompts = [request.prompt for request in asked]
-    whole = wrapper.encode_prompts(prompts)
-    pairs = wrapper.encode_options(prompts, [r.options for r in asked])
+    whole = tokenizer.encode_prompts(prompts)
+    pairs = tokenizer.encode_options(
+      prompts, [r.example.options for r in asked]
+    )
     spans = [
       len(ids) < len(prompt)
       for prompt, (ids, _) in zip(whole, pairs, strict=True)
@@ -274,10 +276,8 @@ class _Ours:
 
   def _tokenize(
     self, asked: Sequence[requests.Request]
-  ) -> list[requests.TokenRequest]:
-    return requests.tokenize_requests(
-      asked, self._model.vocabulary, self._limits
-    )
+  ) -> list[requests.EncodedRequest]:
+    return requests.encode_requests(asked, self._format)
 
 
 class _LmEval:
@@ -304,8 +304,8 @@ class _LmEval:
         for request in asked:
           row = {
             "prompt": request.prompt,
-            "options": list(request.options),
-            "answer": max(request.answer_index, 0),
+            "options": list(request.example.options),
+            "answer": max(request.example.answer_index, 0),
           }
           file.write(json.dumps(row) + "\n")
       print(path, file=self._process.stdin, flush=True)

@@ -18,7 +18,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from flan_tf.data import pipeline, prompt_format, prompts
+from flan_tf import config
+from flan_tf.data import opened_tasks, prompts, random_draws
 from flan_tf.task import mixing
 
 _NUMBER = itertools.count()  # SeqIO's registry wants a new name every time.
@@ -34,9 +35,9 @@ def require() -> None:
 
 
 def mixture(
-  planned: Sequence[pipeline.PlannedTask],
+  planned: Sequence[opened_tasks.OpenedTask],
   vocabulary_path: str,
-  limits: prompt_format.Limits,
+  data: config.DataConfig,
   seed: int,
   epochs: int | None = 1,
 ) -> tf.data.Dataset:
@@ -45,7 +46,7 @@ def mixture(
   Args:
     planned: tasks with their training rows.
     vocabulary_path: a SentencePiece file.
-    limits: lengths. A row is as long as a prompt and a target together.
+    data: its lengths are used. A row is as long as a prompt and a target together.
     seed: of the templates.
     epochs: passes over the rows; None goes on for ever.
   """
@@ -58,7 +59,7 @@ def mixture(
   }
   number, names = next(_NUMBER), []
   for item in planned:
-    rows = item.plan.train
+    rows = item.ranges.train
     names.append(f"flan_{number}_{item.task.name}")
     seqio.TaskRegistry.add(
       names[-1],
@@ -90,8 +91,8 @@ def mixture(
   )
   return seqio.get_dataset(
     name,
-    {"inputs": limits.row_length - limits.target_length}
-    | {"targets": limits.target_length},
+    {"inputs": data.length - data.target_length}
+    | {"targets": data.target_length},
     seqio.PrefixLMFeatureConverter(pack=True),
     num_epochs=epochs,
     shuffle=False,
@@ -100,14 +101,16 @@ def mixture(
 
 
 def _templated(
-  dataset: tf.data.Dataset, item: pipeline.PlannedTask, seed: int
+  dataset: tf.data.Dataset, item: opened_tasks.OpenedTask, seed: int
 ) -> tf.data.Dataset:
   """Rows become {inputs, targets}; those that cannot be used are left out."""
   task = item.task
 
   def words(number: tf.Tensor, row: dict[str, Any]) -> dict[str, tf.Tensor]:
     slots = prompts.fill_slots(task, row)
-    index = prompts.pick_template(seed, task.name, number, len(task.templates))
+    index = random_draws.draw_index(
+      seed, task.name, number, len(task.templates)
+    )
     inputs, targets = prompts.render(task, slots, index)
     usable = tf.logical_not(slots[prompts.HIDDEN]) & (targets != "")
     return {
@@ -116,7 +119,7 @@ def _templated(
       "usable": slots[prompts.KEEP] & usable,
     }
 
-  numbered = dataset.enumerate(item.plan.train.start)
+  numbered = dataset.enumerate(item.ranges.train.start)
   return numbered.map(words, num_parallel_calls=tf.data.AUTOTUNE).filter(
     lambda texts: texts["usable"]
   )

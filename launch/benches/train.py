@@ -94,12 +94,10 @@ def peak_flops(precision: str, size: int = 2048) -> float:
 
 
 def _our_step(run: config.RunConfig, ids: np.ndarray) -> tuple[turns.Step, int]:
-  from flan_tf.mesh import devices, layout
-  from flan_tf.model import dims
+  from flan_tf.model.run_mesh import open_run_mesh
   from flan_tf.training.step import TrainStep
 
-  mesh = layout.parse_layout("", "", dims.SPLITTABLE)
-  train_step = TrainStep(devices.open_devices(1), mesh, run)
+  train_step = TrainStep(*open_run_mesh(config.MeshConfig()), run)
   train_step.weights.initialize(0)
   train_step.slots.initialize(0)
   shape = ids[:, 1:].shape

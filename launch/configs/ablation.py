@@ -22,9 +22,10 @@ unless `--wording` says otherwise. `launch.inspect_tasks --mixture
 
 import dataclasses
 
-import tasks
 from flan_tf import config, name_lists
-from flan_tf.task import ablations, registry
+from flan_tf.task import ablations
+from flan_tf.task.registry import TaskRegistry
+from flan_tf.task.table import shipped_tasks
 from launch.configs import sizes, small_tune
 
 _SUBSETS = {
@@ -54,12 +55,13 @@ def run(settings: str) -> config.RunConfig:
       " what is held out."
     )
   base = config.from_mapping(small_tune.get_config().to_dict())
-  held_out = chosen.get("held_out", base.held_out).replace("+", ",")
-  names = ""
+  held_out, names = base.held_out, ()
+  if "held_out" in chosen:
+    held_out = tuple(chosen["held_out"].split("+"))
   for name in subsets:
-    known = registry.TaskRegistry(tasks.ALL)
+    known = TaskRegistry(shipped_tasks())
     subset = _SUBSETS[name](known, _number(name, chosen[name]))
-    held_out, names = subset.held_out, ",".join(subset.tasks)
+    held_out, names = subset.held_out, subset.tasks
   size = chosen.get("size", "small")
   if size not in sizes.SIZES:
     raise ValueError(name_lists.unknown_name("size", size, sizes.SIZES))

@@ -17,7 +17,7 @@ def get_config():
     config.RunConfig(
       name="control",
       data=config.DataConfig(
-        clusters="sentiment",
+        clusters=("sentiment",),
         overflow="skip",
         input_length=480,
         target_length=8,

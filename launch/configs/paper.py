@@ -36,7 +36,7 @@ def run(size: str) -> config.RunConfig:
   _, mesh, again = SLICES[size]
   return config.RunConfig(
     name=f"FLAN {size}",
-    held_out="nli",
+    held_out=("nli",),
     data=config.DataConfig(input_length=1024, target_length=256, length=2048),
     model=sizes.SIZES[size],
     mesh=config.MeshConfig(mesh, _LAYOUT, precision="bfloat16"),

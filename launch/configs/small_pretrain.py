@@ -15,7 +15,7 @@ def get_config():
   return config.to_config_dict(
     config.RunConfig(
       name="small base",
-      held_out="nli",
+      held_out=("nli",),
       data=config.DataConfig(objective="language_model", length=256),
       model=sizes.SIZES["small"],
       mesh=config.MeshConfig(precision="bfloat16"),

@@ -15,7 +15,7 @@ def get_config():
   return config.to_config_dict(
     config.RunConfig(
       name="small tuned",
-      held_out="nli",
+      held_out=("nli",),
       data=config.DataConfig(input_length=384, target_length=128, length=512),
       model=sizes.SIZES["small"],
       mesh=config.MeshConfig(precision="bfloat16"),

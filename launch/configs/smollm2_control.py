@@ -12,7 +12,7 @@ def get_config():
     config.RunConfig(
       name="SmolLM2 control",
       data=config.DataConfig(
-        clusters="sentiment",
+        clusters=("sentiment",),
         separator="chat",
         overflow="skip",
         input_length=240,

@@ -15,7 +15,7 @@ def get_config():
   return config.to_config_dict(
     config.RunConfig(
       name="SmolLM2 tuned",
-      held_out="nli",
+      held_out=("nli",),
       data=config.DataConfig(
         separator="chat", input_length=384, target_length=128, length=512
       ),

@@ -1,10 +1,10 @@
-# What the scripts of this folder share: flags, settings and the queue.
-# To be sourced by bash, after `usage` is defined.
+# Functions for flags, settings and the state of the slice, for the scripts of
+# this folder. A script defines `usage` and then sources this file.
 
 tpu_folder="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 _required="PROJECT ZONE NAME TYPE BUCKET"
 _optional="SERVICE_ACCOUNT RUNTIME SOURCE PYTHON_SETUP"
-# On the VMs, in the home folder.
+# The project's folder on the VMs, in the home folder.
 remote="flan"
 
 say() {
@@ -16,9 +16,9 @@ fail() {
   exit 2
 }
 
-# Reads the flags that all scripts have; $1 names those of this one, with =
-# where a value follows ("--spot --poll="). What is given is in `flag_NAME`;
-# what stands behind -- is in `rest`.
+# Reads the flags that all scripts have, and those in $1, e.g. "--spot --poll=",
+# where = stands for a value. Sets `flag_NAME` for each flag, and `rest` to the
+# words after --.
 read_flags() {
   local known=" --settings= --dry_run --help $1 " name
   shift
@@ -35,7 +35,7 @@ read_flags() {
       --)
         case "$known" in
           *" -- "*) ;;
-          *) fail "nothing comes behind --. See --help." ;;
+          *) fail "expected no words after --. See --help." ;;
         esac
         shift
         rest=("$@")
@@ -69,15 +69,15 @@ check_number() {  # NAME VALUE
   esac
 }
 
-# Reads the settings file into variables of the same names.
+# Reads the settings file; sets a variable for each setting.
 read_settings() {
   local line name number=0 missing=""
   for name in $_required $_optional; do
     printf -v "$name" '%s' ""
   done
   [ -f "$settings_file" ] || fail "there is no settings file" \
-    "'$settings_file'. Copy $tpu_folder/example.env, fill it in, and name it" \
-    "with --settings=FILE (tpu.env by default)."
+    "'$settings_file'. Copy $tpu_folder/example.env, fill it in, and pass it" \
+    "as --settings=FILE (default: tpu.env)."
   while IFS= read -r line || [ -n "$line" ]; do
     number="$((number + 1))"
     case "$line" in
@@ -95,7 +95,7 @@ read_settings() {
     [ -n "${!name}" ] || missing="$missing $name"
   done
   [ -z "$missing" ] || fail "$settings_file lacks:$missing." \
-    "$tpu_folder/example.env says what they are."
+    "$tpu_folder/example.env explains all settings."
   case "$BUCKET" in
     gs://?*) BUCKET="${BUCKET%/}" ;;
     *) fail "$settings_file: BUCKET must start with gs://, got '$BUCKET'." ;;
@@ -104,8 +104,8 @@ read_settings() {
   place=(--project="$PROJECT" --zone="$ZONE")
 }
 
-# The plain image of each generation: the TensorFlow and its server that
-# install.sh brings are the only ones then, and of one version.
+# Sets RUNTIME to the plain image of the generation. It has no TensorFlow, so
+# the TensorFlow and the server that install.sh installs are the only ones.
 _find_runtime() {
   case "$TYPE" in
     v2-* | v3-* | v4-*) RUNTIME="tpu-ubuntu2204-base" ;;
@@ -113,17 +113,18 @@ _find_runtime() {
     v5p-*) RUNTIME="v2-alpha-tpuv5" ;;
     v6e-*) RUNTIME="v2-alpha-tpuv6e" ;;
     *) fail "$settings_file: no image is known for TYPE '$TYPE'. Known: v2-N," \
-      "v3-N, v4-N, v5litepod-N (v5e), v5p-N, v6e-N. Or name one: RUNTIME=..." ;;
+      "v3-N, v4-N, v5litepod-N (v5e), v5p-N, v6e-N. For another type, set" \
+      "RUNTIME to the name of an image." ;;
   esac
   case "$TYPE" in
     v6e-[148] | v[2345]*) ;;
     v6e-*) fail "$settings_file: TYPE '$TYPE' has several VMs, and the server" \
-      "of tensorflow-tpu 2.20 does not know v6e. What works: v6e-1, v6e-4," \
+      "of tensorflow-tpu 2.20 does not know v6e. Expected v6e-1, v6e-4," \
       "v6e-8, or another generation." ;;
   esac
 }
 
-# Runs a command, or with --dry_run prints it: a line for each flag.
+# Runs a command. With --dry_run, prints it, with one line for each flag.
 run() {
   local word
   if [ -z "$dry_run" ]; then
@@ -141,13 +142,13 @@ run() {
   printf '\n'
 }
 
-# Words as one line that a shell reads back as the same words.
+# Prints words, quoted so that a shell reads the same words.
 quoted() {
   local word line="" end="'\\''"
   for word in "$@"; do
     case "$word" in
       '' | *[!A-Za-z0-9_./:=,@%+-]*)
-        # --flag='two words', and not '--flag=two words'.
+        # Prints --flag='two words' rather than '--flag=two words'.
         if [[ "$word" =~ ^(--[a-z_.-]+=|[A-Z_]+=)(.*)$ ]]; then
           line="$line ${BASH_REMATCH[1]}'${BASH_REMATCH[2]//\'/$end}'"
         else
@@ -160,13 +161,14 @@ quoted() {
   printf '%s' "${line# }"
 }
 
-# Runs a command line on a worker ("0" or "all").
+# Runs a command line on VMs ("0" or "all").
 on_workers() {  # WORKER COMMAND
   run gcloud compute tpus tpu-vm ssh "$NAME" "${place[@]}" --worker="$1" \
     --command="$2"
 }
 
-# Where the request is: ACTIVE, WAITING_FOR_RESOURCES, ...; NONE without one.
+# Prints the state of the queued resource, e.g. ACTIVE or
+# WAITING_FOR_RESOURCES, or NONE if there is no queued resource.
 queue_state() {
   local state
   state="$(gcloud compute tpus queued-resources describe "$NAME" \
@@ -174,8 +176,8 @@ queue_state() {
   printf '%s' "${state:-NONE}"
 }
 
-# Returns once the slice is there; 1 if it will not come by itself.
-wait_until_active() {  # SECONDS between questions
+# Waits until the slice is ACTIVE; returns 1 if it will not become so by itself.
+wait_until_active() {  # SECONDS between two checks
   local state before=""
   if [ -n "$dry_run" ]; then
     run gcloud compute tpus queued-resources describe "$NAME" "${place[@]}" \

@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
-# What launch/tpu/*.sh do on a VM of the slice. Not for people:
+# The part of launch/tpu/*.sh that runs on the VMs of the slice. These scripts
+# call it; do not call it by hand.
 #
-#   install       packages, on all VMs ($PYTHON_SETUP: how to come to Python)
-#   serve         a new TensorFlow server, on all VMs; none if there is one VM
-#   run COMMAND   on the first VM: starts it, or follows it where it is going on
-#   is_running    on the first VM: yes or no
-#   stop          on the first VM: the command saves and ends
+#   install       on all VMs: installs packages, after $PYTHON_SETUP if there is
+#                 no Python 3.11
+#   serve         on all VMs: restarts the TensorFlow server; does nothing if
+#                 the slice has one VM
+#   run COMMAND   on the first VM: starts COMMAND, or follows it if it is
+#                 running
+#   is_running    on the first VM: prints yes or no
+#   stop          on the first VM: lets COMMAND save and end
 #
-# The command's output is in ~/.flan/log, and each minute in $FLAN_LOG.
+# The output of COMMAND is in ~/.flan/log. Once a minute it is copied to
+# $FLAN_LOG.
 set -euo pipefail
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)"
@@ -23,7 +28,7 @@ say() {
   printf '%s: %s\n' "$(hostname)" "$*" >&2
 }
 
-# The addresses of all VMs, as TensorFlow's own TPU server finds them.
+# Prints the addresses of all VMs, as TensorFlow's TPU server finds them.
 addresses() {
   local key="instance/attributes/worker-network-endpoints"
   curl -sf -H 'Metadata-Flavor: Google' \
@@ -31,16 +36,17 @@ addresses() {
     tr ',' '\n' | cut -d: -f3
 }
 
-# What TPUClusterResolver takes: "local", or "grpc://IP:8470,grpc://IP:8470".
-# With addresses it need not ask the TPU API, for which it lacks the packages.
+# Prints the argument of TPUClusterResolver: "local", or
+# "grpc://IP:8470,grpc://IP:8470". With addresses, TensorFlow does not call the
+# TPU API, whose packages are not installed.
 tpu_name() {
-  local found address name=""
-  found="$(addresses)"
-  if [ "$(wc -w <<<"$found")" -le 1 ]; then
+  local all address name=""
+  all="$(addresses)"
+  if [ "$(wc -w <<<"$all")" -le 1 ]; then
     printf 'local'
     return
   fi
-  for address in $found; do
+  for address in $all; do
     name="$name${name:+,}grpc://$address:$port"
   done
   printf '%s' "$name"
@@ -67,12 +73,12 @@ listens() {
   (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null
 }
 
-# The server takes the TPU chips of its VM, so each start of the command gets
-# new ones: what the last one left in them is gone.
+# Restarts the server, which holds the TPU chips of its VM. Each start of the
+# command gets new servers, so that no state of an earlier run is left.
 serve() {
   local pid="" second
   if [ "$(tpu_name)" = local ]; then
-    say "the only VM: its TPUs need no server"
+    say "the slice has one VM, so its TPUs need no server"
     return
   fi
   pid="$(cat "$state/server.pid" 2>/dev/null)" || true
@@ -86,9 +92,10 @@ serve() {
     kill -9 "$pid" 2>/dev/null || true
   fi
   if listens; then
-    say "something else listens on port $port, perhaps the server that comes" \
-      "with a tpu-vm-tf image, of another TensorFlow. Take the plain image" \
-      "(leave RUNTIME out), or: sudo systemctl stop tpu-runtime"
+    say "another program listens on port $port, probably the server of a" \
+      "tpu-vm-tf image, which has another version of TensorFlow. Use the" \
+      "plain image (do not set RUNTIME), or run: sudo systemctl stop" \
+      "tpu-runtime"
     return 1
   fi
   activate
@@ -102,7 +109,7 @@ serve() {
     kill -0 "$pid" 2>/dev/null || break
     sleep 1
   done
-  say "the TensorFlow server does not start; $state/server.log ends with:"
+  say "the TensorFlow server did not start. The end of $state/server.log:"
   tail -n 20 "$state/server.log" >&2
   return 1
 }
@@ -116,23 +123,23 @@ is_running() {
 }
 
 run() {
-  local from="+1" wanted
-  wanted="$(printf '%q ' "$@")"
-  # The command inherits the lock, and has it for as long as it lives.
+  local from="+1" command
+  command="$(printf '%q ' "$@")"
+  # The command inherits the lock, and holds it until it ends.
   exec 8>>"$state/lock"
   if flock --nonblock 8; then
-    printf '%s' "$wanted" >"$state/command"
+    printf '%s' "$command" >"$state/command"
     rm -f "$state/status"
     : >"$state/log"
     setsid nohup "$root/launch/tpu/_worker.sh" job "$@" \
       >>"$state/log" 2>&1 </dev/null &
     printf '%s\n' "$!" >"$state/pid"
-  elif [ "$wanted" = "$(cat "$state/command")" ]; then
-    say "it is going on; the last lines:"
+  elif [ "$command" = "$(cat "$state/command")" ]; then
+    say "the command is running. Its last lines:"
     from=20
   else
-    say "another command is going on: $(cat "$state/command")" \
-      "End it with launch/tpu/run.sh --stop, or wait for it."
+    say "another command is running: $(cat "$state/command")" \
+      "Wait until it ends, or stop it with launch/tpu/run.sh --stop."
     return 3
   fi
   exec 8>&-
@@ -140,14 +147,14 @@ run() {
   return "$(cat "$state/status" 2>/dev/null || printf 1)"
 }
 
-# The command and its log, in a session of their own.
+# Runs the command and copies its log, in a session of their own.
 job() {
   local pid copier status=0
   activate
   TPU_NAME="$(tpu_name)"
   export TPU_NAME
   if [ "$TPU_NAME" != local ]; then
-    # The servers have the chips, also on this VM.
+    # The servers hold the chips, also on this VM.
     export TPU_LOAD_LIBRARY=0
   fi
   cd "$root"
@@ -160,7 +167,7 @@ job() {
   "$@" &
   pid="$!"
   trap 'kill -TERM "$pid" 2>/dev/null || true' TERM
-  # A signal ends `wait`, not what it waits for.
+  # A signal ends `wait`, but not the command.
   while kill -0 "$pid" 2>/dev/null; do
     wait "$pid" || true
   done
@@ -173,7 +180,7 @@ job() {
 copy_log() {
   if [ -n "${FLAN_LOG:-}" ]; then
     gcloud storage cp --quiet "$state/log" "$FLAN_LOG" >/dev/null 2>&1 ||
-      printf 'The log could not be copied to %s.\n' "$FLAN_LOG"
+      printf 'Cannot copy the log to %s.\n' "$FLAN_LOG"
   fi
 }
 
@@ -185,12 +192,12 @@ copy_log_each_minute() {
 
 stop() {
   if [ "$(is_running)" = no ]; then
-    say "nothing is running"
+    say "no command is running"
     return
   fi
   kill -TERM "$(cat "$state/pid")"
   flock "$state/lock" true
-  say "ended"
+  say "the command has ended"
 }
 
 "$@"

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Asks for a slice. `launch/tpu/create.sh --help` says how.
+# Requests a TPU slice. Usage: launch/tpu/create.sh --help
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 Usage: launch/tpu/create.sh [--settings=FILE] [--spot] [--wait] [--dry_run]
 
-Puts a request for a slice of TPUs in the queue (queued resources). The slice is
-paid for from the moment that it is ACTIVE until launch/tpu/delete.sh.
+Requests a TPU slice as a queued resource of Google Cloud. You pay for the slice
+from the moment that it is ACTIVE until launch/tpu/delete.sh.
 
-  --settings=FILE  see launch/tpu/example.env (tpu.env)
-  --spot           cheaper, and taken away at any time
-  --wait           returns once the slice is there
+  --settings=FILE  settings of the slice (tpu.env); see launch/tpu/example.env
+  --spot           a cheaper slice, which may be taken away at any time
+  --wait           waits until the slice is ACTIVE
   --dry_run        prints the commands and runs nothing
-  --help           this text
+  --help           prints this text
 TEXT
 }
 
@@ -35,7 +35,7 @@ if [ -n "$flag_spot" ]; then
 fi
 run "${command[@]}" --async
 if [ -n "$flag_wait" ] && ! wait_until_active 30; then
-  fail "the slice will not come. \`gcloud compute tpus queued-resources" \
-    "describe $NAME ${place[*]}\` says why; launch/tpu/delete.sh removes the" \
-    "request."
+  fail "the slice will not become ACTIVE. For the reason, run: gcloud compute" \
+    "tpus queued-resources describe $NAME ${place[*]}. To remove the request," \
+    "run: launch/tpu/delete.sh"
 fi

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Gives the slice back. `launch/tpu/delete.sh --help` says how.
+# Deletes the TPU slice. Usage: launch/tpu/delete.sh --help
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 Usage: launch/tpu/delete.sh [--settings=FILE] [--dry_run]
 
-Deletes the slice and its place in the queue, so that it costs nothing any more.
-The bucket stays, with data, checkpoints and logs. A run that is going on does
-not save first: launch/tpu/run.sh --stop before.
+Deletes the slice and its queued resource; after that you no longer pay for it.
+The bucket with data, checkpoints and logs stays. A training run that is still
+active does not save a checkpoint first: call launch/tpu/run.sh --stop before.
 
-  --settings=FILE  see launch/tpu/example.env (tpu.env)
+  --settings=FILE  settings of the slice (tpu.env); see launch/tpu/example.env
   --dry_run        prints the commands and runs nothing
-  --help           this text
+  --help           prints this text
 TEXT
 }
 

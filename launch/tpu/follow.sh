@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
-# Shows how a run is doing. `launch/tpu/follow.sh --help` says how.
+# Shows the state and the log of a run. Usage: launch/tpu/follow.sh --help
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 Usage: launch/tpu/follow.sh [--settings=FILE] [--lines=N] [--once] [--dry_run]
 
-Prints where the slice is in the queue, and what the run says, as it comes.
-Where the slice is gone, what it last said: the log is copied to the bucket
-each minute. Ctrl-C ends this, not the run.
+Prints the state of the slice, then the log of the run, and continues to print
+new lines of the log. If the slice no longer exists, prints the end of the log
+from the bucket, to which the log is copied once a minute. Ctrl-C ends this
+script, not the run.
 
-  --settings=FILE  see launch/tpu/example.env (tpu.env)
-  --lines=N        begins with the last N lines (50)
-  --once           prints them and stops
+  --settings=FILE  settings of the slice (tpu.env); see launch/tpu/example.env
+  --lines=N        starts with the last N lines of the log (50)
+  --once           prints these lines and ends
   --dry_run        prints the commands and runs nothing
-  --help           this text
+  --help           prints this text
 TEXT
 }
 

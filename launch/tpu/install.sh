@@ -1,19 +1,21 @@
 #!/usr/bin/env bash
-# Brings the project to the VMs. `launch/tpu/install.sh --help` says how.
+# Installs the project on all VMs. Usage: launch/tpu/install.sh --help
 set -euo pipefail
 
 usage() {
   cat <<'TEXT'
 Usage: launch/tpu/install.sh [--settings=FILE] [--dry_run]
 
-Brings this project and the packages that it needs to all VMs of the slice, and
-checks that they import: to ~/flan and ~/.venv-flan. What is there already is
-replaced (so not while a run is going on); packages only if they changed.
+Copies this project to ~/flan on all VMs of the slice, installs the packages
+that it needs in ~/.venv-flan, and checks that they can be imported. ~/flan is
+replaced if it exists, so do not call this script during a run. Packages are
+installed again only if their list has changed.
 
-  --settings=FILE  see launch/tpu/example.env (tpu.env); SOURCE says where the
-                   project comes from, by default this checkout
+  --settings=FILE  settings of the slice (tpu.env); see launch/tpu/example.env.
+                   SOURCE names a git repository to install in place of this
+                   checkout
   --dry_run        prints the commands and runs nothing
-  --help           this text
+  --help           prints this text
 TEXT
 }
 
@@ -22,15 +24,16 @@ source "$(dirname "${BASH_SOURCE[0]}")/_settings.sh"
 read_flags "" "$@"
 read_settings
 
-wait_until_active 30 || fail "there is no slice $NAME. First:" \
+wait_until_active 30 || fail "there is no slice $NAME. Create it first:" \
   "launch/tpu/create.sh --settings=$settings_file"
 if [ -n "$SOURCE" ]; then
   on_workers all "rm -rf $remote && $(quoted git clone --depth=1 "$SOURCE" \
     "$remote")"
 else
   root="$(cd "$tpu_folder/../.." && pwd)"
-  [ -f "$root/tools/python/environment.sh" ] || fail "$root is an installed" \
-    "copy, without tools/. Set SOURCE to a git repository in $settings_file."
+  [ -f "$root/tools/python/environment.sh" ] || fail "$root is not a" \
+    "checkout: it has no folder tools/. Set SOURCE in $settings_file to a git" \
+    "repository of the project."
   archive="flan.tar.gz" folder=""
   if [ -z "$dry_run" ]; then
     folder="$(mktemp -d)"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs a command on a slice. `launch/tpu/run.sh --help` says how.
+# Runs a command on the slice. Usage: launch/tpu/run.sh --help
 set -euo pipefail
 
 usage() {
@@ -7,32 +7,33 @@ usage() {
 Usage: launch/tpu/run.sh [options] -- COMMAND [ARGUMENT ...]
        launch/tpu/run.sh [--settings=FILE] --stop
 
-Runs COMMAND on the first VM of the slice, in the project's folder, and shows
-what it says. One Python process drives the cores of all VMs: the others run a
-TensorFlow server only, which is started first.
+Runs COMMAND on the first VM of the slice, in the project's folder, and prints
+its output. One Python process drives the TPU cores of all VMs. The other VMs
+only run a TensorFlow server, which is started first.
 
   launch/tpu/run.sh -- python -m launch.train \
       --config=launch/configs/flan_8b.py --workdir=gs://my-bucket/flan_8b
 
-It goes on where the connection is lost, and where this script is stopped; the
-same command again follows it. TPU_NAME says to it which TPUs there are, and
-launch.train gets it as --tpu.
+COMMAND continues if the connection is lost or this script is stopped. Call this
+script again with the same COMMAND to see its output again. The environment
+variable TPU_NAME tells COMMAND the addresses of the TPUs; launch.train also
+gets them as --tpu.
 
-COMMAND starts again when it ended with status 75 (try again: devices went away)
-or the slice was taken away, as soon as the slice is back. Training then goes on
-from its last checkpoint.
+COMMAND is restarted if it ends with status 75 (devices were lost, try again) or
+if the slice was taken away, as soon as the slice is ACTIVE again. Training then
+resumes from its last checkpoint.
 
-  --settings=FILE  see launch/tpu/example.env (tpu.env)
-  --restarts=N     how often (100)
-  --recreate       asks for another slice in the place of one that was taken
-                   away, and installs the project there; --recreate=spot for a
-                   cheaper one, which may be taken away again
-  --poll=SECS      between two looks at the queue (30)
-  --stop           a run that is going on saves and ends
+  --settings=FILE  settings of the slice (tpu.env); see launch/tpu/example.env
+  --restarts=N     number of restarts at most (100)
+  --recreate       if the slice was taken away, creates another one and installs
+                   the project there; --recreate=spot creates a spot slice,
+                   which is cheaper but may be taken away again
+  --poll=SECS      seconds between two checks of the slice's state (30)
+  --stop           lets the current run save a checkpoint and end
   --dry_run        prints the commands and runs nothing
-  --help           this text
+  --help           prints this text
 
-Ends with the status of COMMAND.
+The exit status is that of COMMAND.
 TEXT
 }
 
@@ -44,7 +45,7 @@ check_number restarts "$flag_restarts"
 check_number poll "$flag_poll"
 case "$flag_recreate" in
   '' | yes | spot) ;;
-  *) fail "--recreate: expected nothing or 'spot', got '$flag_recreate'." ;;
+  *) fail "--recreate: expected no value or 'spot', got '$flag_recreate'." ;;
 esac
 read_settings
 worker="$remote/launch/tpu/_worker.sh"
@@ -53,12 +54,12 @@ if [ -n "$flag_stop" ]; then
   on_workers 0 "$worker stop"
   exit
 fi
-[ "${#rest[@]}" -gt 0 ] || fail "there is no command. It comes behind --," \
+[ "${#rest[@]}" -gt 0 ] || fail "there is no command. Write it after --," \
   "e.g. launch/tpu/run.sh -- python -m launch.train --config=... --workdir=..."
 
 start="$(quoted "FLAN_LOG=$BUCKET/logs/$NAME.txt" "$worker" run "${rest[@]}")"
 
-# Another slice in the place of one that is gone.
+# Creates another slice in place of one that was taken away.
 recreate() {
   local create=("$tpu_folder/create.sh" --settings="$settings_file" --wait)
   if [ "$flag_recreate" = spot ]; then
@@ -70,44 +71,45 @@ recreate() {
   "$tpu_folder/install.sh" --settings="$settings_file"
 }
 
-# Starts the command, or follows it where it is going on; its status.
-go() {
-  local answer
+# Starts the command, or follows it if it is running; returns its status.
+start_or_follow() {
+  local is_running
   if [ -n "$dry_run" ]; then
     on_workers 0 "$worker is_running"
   else
-    answer="$(on_workers 0 "$worker is_running")" || return 255
+    is_running="$(on_workers 0 "$worker is_running")" || return 255
   fi
-  # A server that starts again would end the run.
-  if [ "${answer:-no}" != yes ]; then
+  # Restarting the servers would end a run.
+  if [ "${is_running:-no}" != yes ]; then
     on_workers all "$worker serve" || return
   fi
   on_workers 0 "$start"
 }
 
-for ((again = 0; ; again++)); do
+for ((restarts = 0; ; restarts++)); do
   if ! wait_until_active "$flag_poll"; then
-    [ -n "$flag_recreate" ] || fail "the slice is not there, and will not" \
-      "come by itself. Make another: launch/tpu/delete.sh, then create.sh and" \
-      "install.sh; with --recreate, this script does."
+    [ -n "$flag_recreate" ] || fail "the slice is not ACTIVE and will not" \
+      "become so by itself. Create another one: launch/tpu/delete.sh, then" \
+      "create.sh and install.sh. With --recreate, this script does so."
     recreate
   fi
   status=0
-  go || status="$?"
+  start_or_follow || status="$?"
   if [ "$status" = 0 ] || [ -n "$dry_run" ]; then
     exit "$status"
   fi
-  say "ended with status $status"
-  # What was taken away is not seen as such at once.
+  say "the command ended with status $status"
+  # The state of a slice that was taken away changes after some seconds.
   sleep "$flag_poll"
   if [ "$status" != 75 ] && [ "$status" != 255 ] &&
       [ "$(queue_state)" = ACTIVE ]; then
-    say "an error of its own, which another start would not mend (see above)"
+    say "the slice is ACTIVE, so this is an error of the command (see above)." \
+      "It is not restarted."
     exit "$status"
   fi
-  if [ "$again" -ge "$flag_restarts" ]; then
-    say "no restarts are left (--restarts=$flag_restarts)"
+  if [ "$restarts" -ge "$flag_restarts" ]; then
+    say "no restarts are left (--restarts=$flag_restarts)."
     exit "$status"
   fi
-  say "restart $((again + 1)) of $flag_restarts"
+  say "restart $((restarts + 1)) of $flag_restarts"
 done

@@ -1,4 +1,4 @@
-"""Models that others trained: converted, they give the logits they gave."""
+"""Converted models give the logits of the library that they come from."""
 
 import dataclasses
 import gc
@@ -28,11 +28,15 @@ from flan_tf import config  # noqa: E402
 from flan_tf.bridges import model_source  # noqa: E402
 from flan_tf.bridges.hugging_face import folder_source  # noqa: E402
 from flan_tf.bridges.keras_hub import (
-  preset_files,  # noqa: E402
   preset_source,  # noqa: E402
+  preset_vocabulary,  # noqa: E402
 )
 from flan_tf.bridges.native import checkpoint_writer  # noqa: E402
-from flan_tf.checkpoints import store  # noqa: E402
+from flan_tf.checkpoints import (
+  checkpoint_dirs,  # noqa: E402
+  restore,  # noqa: E402
+)
+from flan_tf.checkpoints.bundle import Bundle  # noqa: E402
 from flan_tf.inference.language_model import (
   LanguageModel,  # noqa: E402
   ScoredExample,  # noqa: E402
@@ -43,12 +47,17 @@ from flan_tf.mesh import (
 )
 from flan_tf.mesh.compat import mtf  # noqa: E402
 from flan_tf.model import (
-  decoder,  # noqa: E402
   dims,  # noqa: E402
 )
-from flan_tf.training import session  # noqa: E402
-from flan_tf.vocab import byte_pair  # noqa: E402
-from flan_tf.vocab import vocabulary as vocabulary_lib  # noqa: E402
+from flan_tf.model.weights import weight_specs  # noqa: E402
+from flan_tf.vocab import (
+  byte_characters,  # noqa: E402
+)
+from flan_tf.vocab.base import (
+  Vocabulary,  # noqa: E402
+  VocabularyError,  # noqa: E402
+)
+from flan_tf.vocab.load import load_vocabulary  # noqa: E402
 from tests.helpers import (
   toys,  # noqa: E402
   transformers_models,  # noqa: E402
@@ -125,15 +134,15 @@ KERAS_HUB = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Vocabulary:
-  """Enough of one for a model whose tokens nobody reads."""
+class SizedVocabulary:
+  """The attributes of a vocabulary that a conversion reads."""
 
   size: int = ROWS
   has_start: bool = False
   bos_id: int = 0
   eos_id: int = 1
   pad_id: int = 0
-  model: bytes = b"no vocabulary"
+  serialized: bytes = b"no vocabulary"
 
 
 def setUpModule():
@@ -145,7 +154,7 @@ tearDownModule = TINY.close
 
 
 def make(cls: str, settings) -> keras_hub.models.Backbone:
-  """A KerasHub model in which no weight is at its start."""
+  """Builds a KerasHub model in which no weight has its initial value."""
   backbone = getattr(keras_hub.models, cls)(**settings)
   rng = np.random.default_rng(0)
   for weight in backbone.weights:
@@ -165,28 +174,28 @@ def keras_logits(backbone, tokens: np.ndarray) -> np.ndarray:
 def our_logits(
   path: str, tokens: np.ndarray, mesh: str = "", rules: str = toys.RULES
 ) -> np.ndarray:
-  """Logits of a checkpoint, by way of a file, for whole rows of tokens."""
-  path = store.find(path)
-  model = session.saved_config(path).model
+  """Loads a checkpoint and returns its logits for rows of tokens."""
+  path = checkpoint_dirs.find(path)
+  model = Bundle.open(path).run.model
   devices, layout = toys.mesh(mesh, rules)
   d = dims.dims_for(model, *tokens.shape)
-  weights = state.State(devices, layout, decoder.weight_specs(model, d))
-  store.restore(path, [weights])
+  weights = state.State(devices, layout, weight_specs(model, d))
+  restore.restore_states(path, [weights])
   shape = mtf.Shape([d.batch, d.length, d.vocab])
 
   def step(core, *features):
-    fed = decoder.PackedTokens(*(core.feed(x, d.tokens) for x in features))
     read = core.read(weights)
-    hidden = decoder.hidden_states(model, d, read, fed)
-    logits = mtf.einsum([hidden, decoder.output_table(d, read)], shape)
+    tokens = [core.feed(x, d.tokens) for x in features]
+    hidden = toys.hidden_states(model, d, read, *tokens)
+    logits = mtf.einsum([hidden, toys.output_table(model, d, read)], shape)
     core.lower()
     return core.value(logits)
 
   run = program.Program(devices, layout, step)
   places = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
   feeds = [tokens, np.ones_like(tokens), places]
-  fed = [run.split(x.astype(np.int32), d.tokens) for x in feeds]
-  logits = run.join(run(*fed), shape)
+  fed = [run.shard(x.astype(np.int32), d.tokens) for x in feeds]
+  logits = run.assemble(run(*fed), shape)
   if model.logit_cap:
     logits = model.logit_cap * np.tanh(logits / model.logit_cap)
   return logits[..., : model.pieces]
@@ -207,14 +216,14 @@ class BridgesTest(parameterized.TestCase):
     return str(self.folder / name)
 
   def preset(self, name: str = "llama", **changes):
-    """A KerasHub model and the folder where it lies."""
+    """Saves a KerasHub model; returns the model and its folder."""
     cls, settings = KERAS_HUB[name]
     backbone = make(cls, {**settings, **changes})
     backbone.save_to_preset(self.path("preset"))
     return backbone, self.path("preset")
 
   def open(self, preset: str) -> model_source.ModelSource:
-    return preset_source.open_source(preset, Vocabulary())
+    return preset_source.open_source(preset, SizedVocabulary())
 
 
 class KerasHubTest(BridgesTest):
@@ -246,7 +255,7 @@ class KerasHubTest(BridgesTest):
     )
 
   def test_heads_that_do_not_divide(self):
-    """SmolLM2 has 9 heads, of which 3 share a head of keys."""
+    """SmolLM2 has 9 query heads and 3 key/value heads."""
     backbone, preset = self.preset(
       "llama", num_query_heads=9, num_key_value_heads=3, hidden_dim=36
     )
@@ -275,7 +284,7 @@ class KerasHubTest(BridgesTest):
 
   def test_scores_and_generations(self):
     backbone, preset = self.preset("qwen", vocabulary_size=400)
-    vocabulary = vocabulary_lib.load_vocabulary(TINY.vocabulary)
+    vocabulary = load_vocabulary(TINY.vocabulary)
     opened = preset_source.open_source(preset, vocabulary)
     checkpoint_writer.write(opened, self.path("native"))
     model = LanguageModel.load(self.path("native"), batch=2)
@@ -331,7 +340,7 @@ class KerasHubTest(BridgesTest):
     with mock.patch("keras_hub.src.utils.preset_utils.get_file", get_file):
       opened = self.open("hf://somebody/model")
     self.assertSameElements(fetched, ["config.json", "model.weights.h5"])
-    self.assertIn("hf://somebody/model", opened.note)
+    self.assertIn("hf://somebody/model", opened.origin)
 
   def test_unknown_names(self):
     with self.assertRaisesRegex(
@@ -389,9 +398,9 @@ class KerasHubTest(BridgesTest):
 
 
 class KerasHubTokenizerTest(BridgesTest):
-  def save(self, tokenizer) -> vocabulary_lib.Vocabulary:
+  def save(self, tokenizer) -> Vocabulary:
     tokenizer.save_to_preset(str(self.folder))
-    return preset_files.read_vocabulary(str(self.folder))
+    return preset_vocabulary.read_vocabulary(str(self.folder))
 
   @parameterized.parameters("Llama", "Mistral", "Gemma")
   def test_sentencepiece(self, family):
@@ -399,7 +408,7 @@ class KerasHubTokenizerTest(BridgesTest):
     path = sentencepiece(self.path("made"), *(pieces or (None, "<s>", "</s>")))
     cls = getattr(keras_hub.tokenizers, f"{family}Tokenizer")
     model = pathlib.Path(path).read_bytes()
-    self.assertEqual(self.save(cls(proto=model)).model, model)
+    self.assertEqual(self.save(cls(proto=model)).serialized, model)
 
   @parameterized.parameters("GPT2", "Llama3", "Qwen")
   def test_byte_pairs(self, family):
@@ -440,16 +449,16 @@ class KerasHubTokenizerTest(BridgesTest):
     with self.assertRaisesRegex(
       model_source.SourceError, "has no tokenizer.json"
     ):
-      preset_files.read_vocabulary(str(self.folder))
+      preset_vocabulary.read_vocabulary(str(self.folder))
     (self.folder / "tokenizer.json").write_text('{"class_name": "T5Tokenizer"}')
     with self.assertRaisesRegex(
       model_source.SourceError, "Unknown tokenizer 'T5Tok"
     ):
-      preset_files.read_vocabulary(str(self.folder))
+      preset_vocabulary.read_vocabulary(str(self.folder))
 
 
 def sentencepiece(path: str, pad, bos, eos) -> str:
-  """A tiny model with pieces of these names."""
+  """Trains a small model with these special pieces; returns its path."""
   import sentencepiece as library
 
   names = ["<unk>", bos, eos] if pad is None else [pad, eos, bos, "<unk>"]
@@ -477,13 +486,13 @@ def sentencepiece(path: str, pad, bos, eos) -> str:
 
 
 def byte_pairs() -> tuple[list[str], list[str]]:
-  """All bytes, and what spells "the" and " the"."""
+  """Returns the tokens of all bytes and of "the" and " the", and the merges."""
   merges = ["t h", "th e", "Ġ the"]
-  return [*byte_pair._CHARACTERS, "th", "the", "Ġthe"], merges
+  return [*byte_characters.CHARACTERS, "th", "the", "Ġthe"], merges
 
 
 def llama_folder(folder: str, **settings) -> dict[str, np.ndarray]:
-  """A Hugging Face folder that no library wrote; returns its tensors."""
+  """Writes a Hugging Face folder without its library; returns the tensors."""
   values = {
     "model_type": "llama",
     "vocab_size": ROWS,
@@ -542,7 +551,7 @@ class HuggingFaceTest(BridgesTest):
     return self.again()
 
   def again(self) -> model_source.ModelSource:
-    return folder_source.open_source(self.path("folder"), Vocabulary())
+    return folder_source.open_source(self.path("folder"), SizedVocabulary())
 
   def test_logits_as_keras_hub_gives_them(self):
     made = checkpoint_writer.write(self.open(), self.path("native"))
@@ -550,7 +559,7 @@ class HuggingFaceTest(BridgesTest):
     expected = keras_logits(backbone, ids())
     np.testing.assert_allclose(our_logits(made, ids()), expected, atol=1e-4)
     # Also by the way that KerasHub would take.
-    preset = preset_source.open_source(self.path("folder"), Vocabulary())
+    preset = preset_source.open_source(self.path("folder"), SizedVocabulary())
     self.assertEqual(preset.model, self.again().model)
 
   def test_epsilon_is_the_folders(self):
@@ -558,14 +567,16 @@ class HuggingFaceTest(BridgesTest):
     self.assertEqual(self.open(rms_norm_eps=1e-5).model.norm_epsilon, 1e-5)
 
   def test_a_chat_template_comes_with_it(self):
-    self.assertIn("No chat wrapper: the model brings", self.open().describe())
+    self.assertIn(
+      "No chat template: the model comes without", self.open().describe()
+    )
     pathlib.Path(self.path("folder"), "chat_template.jinja").write_text(
       "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}"
     )
     opened = self.again()
     self.assertEqual(str(opened.chat), "<user>{prompt}<assistant>{answer}")
     made = checkpoint_writer.write(opened, self.path("native"))
-    self.assertEqual(session.saved_config(made).chat, opened.chat)
+    self.assertEqual(Bundle.open(made).run.chat, opened.chat)
 
   def test_products_are_theirs(self):
     opened, x = self.open(), np.random.default_rng(1).random(16, np.float32)
@@ -694,8 +705,8 @@ class HuggingFaceTest(BridgesTest):
     with self.assertRaisesRegex(
       model_source.SourceError, "tokenizer has 51 pieces, .* has 50 rows"
     ):
-      folder_source.open_source(self.path("folder"), Vocabulary(51))
-    with self.assertRaises(vocabulary_lib.VocabularyError):
+      folder_source.open_source(self.path("folder"), SizedVocabulary(51))
+    with self.assertRaises(VocabularyError):
       folder_source.open_source(self.path("folder"))
 
 
@@ -719,7 +730,7 @@ class TransformersTest(BridgesTest):
   @parameterized.parameters(*transformers_models.MODELS)
   def test_logits(self, name):
     folder = os.path.join(self.temporary, name)
-    opened = folder_source.open_source(folder, Vocabulary())
+    opened = folder_source.open_source(folder, SizedVocabulary())
     made = checkpoint_writer.write(opened, self.path("native"))
     tokens = np.load(os.path.join(self.temporary, "ids.npy"))
     expected = np.load(os.path.join(self.temporary, f"{name}.npy"))
@@ -730,7 +741,7 @@ class TransformersTest(BridgesTest):
 class NativeTest(BridgesTest):
   def source(self, **changes) -> model_source.ModelSource:
     llama_folder(self.path("folder"))
-    opened = folder_source.open_source(self.path("folder"), Vocabulary())
+    opened = folder_source.open_source(self.path("folder"), SizedVocabulary())
     return dataclasses.replace(opened, **changes)
 
   def test_what_is_saved(self):
@@ -739,10 +750,10 @@ class NativeTest(BridgesTest):
     made = checkpoint_writer.write(
       opened, self.path("native"), lambda *args: seen.append(args)
     )
-    self.assertEqual(store.find(made), made)
-    self.assertEqual(session.saved_config(made).model, opened.model)
-    self.assertEqual(session.saved_tasks(made), {})
-    data = json.loads(store.read_file(made, "data.json"))
+    self.assertEqual(checkpoint_dirs.find(made), made)
+    self.assertEqual(Bundle.open(made).run.model, opened.model)
+    self.assertEqual(Bundle.open(made).tasks_seen, {})
+    data = json.loads(checkpoint_dirs.read_file(made, "data.json"))
     self.assertIn("folder", data["source"])
     stored = tf.train.load_checkpoint(os.path.join(made, "state"))
     self.assertSameElements(stored.get_variable_to_shape_map(), opened.tensors)
@@ -814,7 +825,7 @@ class NativeTest(BridgesTest):
     tensors["model.norm.weight"][3] = value
     values = json.loads((self.folder / "folder/config.json").read_text())
     write_folder(self.path("folder"), values, tensors)
-    opened = folder_source.open_source(self.path("folder"), Vocabulary())
+    opened = folder_source.open_source(self.path("folder"), SizedVocabulary())
     with self.assertRaisesRegex(
       model_source.SourceError, "final_norm .* not finite"
     ):
@@ -847,7 +858,7 @@ class NativeTest(BridgesTest):
 
 
 class RunsTest(BridgesTest):
-  """A converted checkpoint is a start like any other."""
+  """Runs can start from a converted checkpoint."""
 
   def convert(self) -> str:
     """Converts a preset with the launcher; returns the checkpoint."""
@@ -881,20 +892,22 @@ class RunsTest(BridgesTest):
     run = TINY.run(train__init_from=path, train__learning_rate=1e-3)
     run = dataclasses.replace(run, model=config.ModelConfig())
     opened = TINY.train(run, self.path("tuned"))
-    self.assertEqual(opened.config.model, session.saved_config(path).model)
+    self.assertEqual(opened.config.model, Bundle.open(path).run.model)
     self.assertIn(path, opened.started_from)
     self.assertContainsSubset(
-      session.saved_tasks(store.find(self.path("tuned"))), tiny.TASKS
+      Bundle.open(self.path("tuned")).tasks_seen, tiny.TASKS
     )
 
   def test_messages(self):
     for source_flag, message in (
-      ("gguf", "expected KIND:WHERE"),
-      ("onnx:a.onnx", "Unknown kind 'onnx'"),
+      ("gguf", "The source 'gguf' is not of the form FORMAT:PATH"),
+      ("onnx:a.onnx", "Unknown format 'onnx'"),
       ("hugging_face:nowhere", "There is no nowhere/config.json"),
     ):
       done = tiny.start(
-        *("-m", "launch.convert", f"--source={source_flag}"),
+        "-m",
+        "launch.convert",
+        f"--source={source_flag}",
         f"--target=native:{self.path('native')}",
       )
       _, errors = done.communicate()

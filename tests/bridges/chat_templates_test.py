@@ -1,6 +1,6 @@
-"""Chat wrappers, and what stands before a text: the ids that models trained on.
+"""Chat templates and start pieces: models read the ids of their training.
 
-Against `transformers` too, where it is installed.
+The ids are also compared with `transformers`, where it is installed.
 """
 
 import dataclasses
@@ -14,27 +14,34 @@ import sentencepiece
 import tensorflow as tf
 import tokenizers
 from absl.testing import absltest, parameterized
-from tokenizers import models
+from tokenizers import models as tokenizer_models
 
 from flan_tf import config
-from flan_tf.bridges import chat_templates, model_source
+from flan_tf.api import evaluation, models
+from flan_tf.bridges import chat_templates, convert, model_source
 from flan_tf.bridges.native import checkpoint_source, checkpoint_writer
-from flan_tf.checkpoints import store
-from flan_tf.data import example_table, packing, prompt_format, requests
-from flan_tf.eval import protocol
+from flan_tf.checkpoints.bundle import Bundle
+from flan_tf.data import example_table, packing, requests
+from flan_tf.data.prompt_format import PromptFormat, Separator
 from flan_tf.inference import language_model, prompt_answers
 from flan_tf.mesh.compat import mtf
-from flan_tf.model import decoder as decoder_lib
 from flan_tf.model import dims
-from flan_tf.training import session
-from flan_tf.vocab import byte_pair, pretokenize, vocabulary
-from launch import jobs
+from flan_tf.model.weights import weight_specs
+from flan_tf.vocab import byte_pair, pretokenize
+from flan_tf.vocab.base import VocabularyError
+from flan_tf.vocab.hugging_face_tokenizer import load_hugging_face_tokenizer
+from flan_tf.vocab.load import vocabulary_from_bytes
+from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 from tests.helpers import byte_pairs, tiny, toys
 
 TINY = tiny.Tiny()
 TEXTS = (
-  *("The lighthouse counted 12 ships, isn't it?", "OPTIONS:\n- yes\n- no"),
-  *("system user assistant", "You are kind.", "[INST] and [/INST]", "User: Hi"),
+  "The lighthouse counted 12 ships, isn't it?",
+  "OPTIONS:\n- yes\n- no",
+  "system user assistant",
+  "You are kind.",
+  "[INST] and [/INST]",
+  "User: Hi",
 )
 SPECIAL = ("<|end|>", "<|start|>", "<|pad|>", "<|im_start|>", "<|im_end|>")
 CHATML = (
@@ -67,18 +74,18 @@ tearDownModule = TINY.close
 
 
 def byte_pair_vocabulary(adds_bos: bool = False, size: int = 340):
-  """Byte pairs whose first pieces are SPECIAL."""
+  """Returns byte pairs whose first pieces are SPECIAL."""
   made = byte_pairs.train(TEXTS * 20, "gpt2", size, adds_bos=adds_bos)
   others = {"bos": 1, "eos": 0, "pad": 2, "others": [3, 4]}
-  return byte_pair.BytePairVocabulary.make(
+  return byte_pair.BytePairVocabulary.from_parts(
     [*SPECIAL, *made.tokens[3:]], made.merges, "gpt2", others, adds_bos
   )
 
 
 def sentencepiece_vocabulary(
   pad: bool = False, bos: bool = True
-) -> vocabulary.SentencePieceVocabulary:
-  """As Llama's: texts start with a blank, there is <s>, and bytes."""
+) -> SentencePieceVocabulary:
+  """Returns a vocabulary like that of Llama: initial blank, <s>, and bytes."""
   with tempfile.TemporaryDirectory() as folder:
     sentencepiece.SentencePieceTrainer.train(
       sentence_iterator=iter(TEXTS * 20),
@@ -94,22 +101,20 @@ def sentencepiece_vocabulary(
       bos_id=1 if bos else -1,
       minloglevel=2,
     )
-    return vocabulary.SentencePieceVocabulary.load(f"{folder}/m.model")
+    return SentencePieceVocabulary.load(f"{folder}/m.model")
 
 
-def chat_limits(
-  wrapper: config.ChatConfig, *lengths: int
-) -> prompt_format.Limits:
-  return prompt_format.Limits(
-    *lengths, separator=prompt_format.Separator.CHAT, chat=wrapper
-  )
+def chat_format(
+  made, wrapper: config.ChatConfig, *lengths: int
+) -> PromptFormat:
+  return PromptFormat(made, *lengths, separator=Separator.CHAT, chat=wrapper)
 
 
 def ids_of(prompt: str, answer: str, made, wrapper) -> tuple[list, list]:
-  """Ids of a prompt and of an answer, each with what is around it."""
-  asked = requests.Request(0, prompt, (answer,), 0, (answer,))
-  limits = chat_limits(wrapper, 200, 100, 300)
-  (found,) = requests.tokenize_requests([asked], made, limits)
+  """Returns the ids of a prompt and of an answer, with those around them."""
+  asked = requests.Request(requests.Example(0, (answer,), (answer,), 0), prompt)
+  prompt_format = chat_format(made, wrapper, 200, 100, 300)
+  (found,) = requests.encode_requests([asked], prompt_format)
   return found.prompt.tolist(), found.options[0].tolist()
 
 
@@ -122,7 +127,7 @@ class TemplateTest(parameterized.TestCase):
 
   def wrapper(self, template, made=None, special=()):
     names = {"bos_token": "<|start|>", "eos_token": "<|end|>"}
-    return chat_templates.of_template(
+    return chat_templates.from_jinja(
       template, made or self.vocabulary, names, special
     )
 
@@ -159,7 +164,7 @@ class TemplateTest(parameterized.TestCase):
     self.assertEqual(str(found), '4{"a": "<é>"}\n{prompt}!{answer}!')
 
   @parameterized.parameters(
-    (None, (), "the model brings no chat template"),
+    (None, (), "the model comes without one"),
     ("{{ messages[0].content }", (), "fails: TemplateSyntaxError"),
     ("{{ raise_exception('no') }}", (), "fails: TemplateError: no"),
     ("{{ messages.append(1) }}", (), "fails: SecurityError"),
@@ -170,24 +175,25 @@ class TemplateTest(parameterized.TestCase):
       "{{ messages | length }}{% for m in messages %}{{ m.content }}"
       "{% endfor %}",
       (),
-      "asks for an answer with '1', '', but writes one behind '2', ''",
+      "writes '1' before a prompt and '' before an answer that is to come,"
+      " but '2' and '' with the answer",
     ),
     (
       CHATML + "<|eot|>",
       ["<|im_end|>", "<|eot|>"],
-      "special pieces that the vocabulary has not: <|eot|>",
+      "special pieces that are not in the vocabulary: <|eot|>",
     ),
   )
   def test_there_is_no_wrapper_and_a_reason(self, template, special, message):
     found, why = self.wrapper(template, special=special)
-    self.assertFalse(found.given)
+    self.assertFalse(found.is_set)
     self.assertIn(message, why)
 
   def test_a_folder(self):
     folder = self.create_tempdir().full_path
     path = pathlib.Path(folder, "tokenizer_config.json")
-    empty = (config.ChatConfig(), "the model brings no chat template")
-    self.assertEqual(chat_templates.of_folder(folder, self.vocabulary), empty)
+    empty = (config.ChatConfig(), "the model comes without one")
+    self.assertEqual(chat_templates.from_folder(folder, self.vocabulary), empty)
     path.write_text(
       json.dumps(
         {
@@ -201,11 +207,11 @@ class TemplateTest(parameterized.TestCase):
         }
       )
     )
-    found, _ = chat_templates.of_folder(folder, self.starting)
+    found, _ = chat_templates.from_folder(folder, self.starting)
     self.assertEqual(found.after, "<|end|>")
     # A file of its own counts more.
     pathlib.Path(folder, "chat_template.jinja").write_text(CHATML)
-    found, _ = chat_templates.of_folder(folder, self.vocabulary)
+    found, _ = chat_templates.from_folder(folder, self.vocabulary)
     self.assertEqual(found, CHATML_WRAPPER)
 
 
@@ -228,10 +234,14 @@ class FlagTest(parameterized.TestCase):
     self.assertEqual(found, wanted)
 
   @parameterized.parameters(
-    ("chatlm", "Unknown wrapper 'chatlm'. Did you mean 'chatml'"),
+    ("chatlm", "Unknown chat template 'chatlm'. Did you mean 'chatml'"),
     ("{prompt}{prompt}{answer}", "expected {prompt} and {answer} once each"),
     ("{answer}{prompt}", "expected {prompt} before {answer}"),
-    ("llama3", "has not: <|end_header_id|>, <|eot_id|>, <|start_header_id|>"),
+    (
+      "llama3",
+      "not in the vocabulary: <|end_header_id|>, <|eot_id|>,"
+      " <|start_header_id|>",
+    ),
     ("<|user|>{prompt}{answer}<|im_end|>", "--add_pieces='<|user|>'"),
   )
   def test_refused(self, text, message):
@@ -241,7 +251,7 @@ class FlagTest(parameterized.TestCase):
 
 
 class IdsTest(parameterized.TestCase):
-  """Wrapped, a prompt has the ids of the whole text."""
+  """In a chat template, a prompt has the ids of the whole text."""
 
   @classmethod
   def setUpClass(cls):
@@ -259,7 +269,7 @@ class IdsTest(parameterized.TestCase):
       self.assertEmpty(made.encode_special(""))
 
   def test_of_two_pieces_the_longer_one(self):
-    made = self.byte_pairs.with_special(["<|im_end|><|end|>"])
+    made = self.byte_pairs.with_special_pieces(["<|im_end|><|end|>"])
     ids = made.encode_special("<|im_end|><|end|><|im_end|>")
     self.assertEqual(ids.tolist(), [made.size - 1, 4])
 
@@ -281,7 +291,7 @@ class IdsTest(parameterized.TestCase):
     ("system\nYou are kind.\n", "\nassistant\n", "\nuser"),
   )
   def test_texts_alone_are_one_text(self, *parts):
-    """An oracle of its own: the whole text, encoded at once."""
+    """The reference is the whole text, encoded at once."""
     wrapper = config.ChatConfig(*parts)
     for made in (self.byte_pairs, self.sentencepiece):
       for prompt, answer in (("Is it so?", "yes"), ("12 ships", "The end.")):
@@ -292,22 +302,20 @@ class IdsTest(parameterized.TestCase):
 
   def test_in_the_graph_too(self):
     for made in (self.byte_pairs, self.sentencepiece):
-      wrapper = chat_limits(
-        config.ChatConfig("[INST] ", " [/INST]", "")
-      ).wrapper(made)
+      template = config.ChatConfig("[INST] ", " [/INST]", "")
+      tokenizer = chat_format(made, template).tokenizer
       texts = [["12 ships", "Is it so?", ""], ["yes", "", "no"]]
-      found = wrapper.tokenize(tf.constant(texts)).to_list()
-      pairs = wrapper.encode_options(texts[0], [[text] for text in texts[1]])
+      found = tokenizer.tokenize(*map(tf.constant, texts)).to_list()
+      pairs = tokenizer.encode_options(texts[0], [[text] for text in texts[1]])
       prompts = [prompt.tolist() for prompt, _ in pairs]
       targets = [target.tolist() for _, (target,) in pairs]
       self.assertEqual(found, prompts + targets)
       self.assertEmpty(found[2])
 
   def test_what_ends_an_answer(self):
-    limits = chat_limits(CHATML_WRAPPER)
-    self.assertEqual(limits.wrapper(self.byte_pairs).ends, (0, 4))
-    limits = prompt_format.Limits()
-    self.assertEqual(limits.wrapper(self.byte_pairs).ends, (0, 0))
+    made = self.byte_pairs
+    self.assertEqual(chat_format(made, CHATML_WRAPPER).end_ids, (0, 4))
+    self.assertEqual(PromptFormat(made).end_ids, (0, 0))
 
 
 class TransformersTest(absltest.TestCase):
@@ -321,12 +329,12 @@ class TransformersTest(absltest.TestCase):
     made = byte_pair_vocabulary()
     texts = [*TEXTS, "é 漢字", "two  blanks", " 12", "x\ny"]
     backend = tokenizers.Tokenizer(
-      models.BPE(
+      tokenizer_models.BPE(
         {token: i for i, token in enumerate(made.tokens)},
         [tuple(merge.split(" ")) for merge in made.merges],
       )
     )
-    backend.pre_tokenizer = pretokenize.pre_tokenizer(made.pattern)
+    backend.pre_tokenizer = pretokenize.build_pre_tokenizer(made.pattern)
     backend.add_special_tokens(list(SPECIAL))
     theirs = transformers.PreTrainedTokenizerFast(
       tokenizer_object=backend, eos_token=SPECIAL[0]
@@ -340,7 +348,7 @@ class TransformersTest(absltest.TestCase):
 
 
 def toy_model(made, adds: bool, chat_of: config.ChatConfig | None = None):
-  """A random model with that vocabulary, rows of 64 tokens."""
+  """Returns a random model with a vocabulary and rows of 64 tokens."""
   family = toys.FAMILIES["llama3"]
   run = dataclasses.replace(
     toys.run_config(),
@@ -360,10 +368,10 @@ def toy_model(made, adds: bool, chat_of: config.ChatConfig | None = None):
 
 
 def plain_log_probs(model, inputs: list[int]) -> np.ndarray:
-  """[length, pieces] behind each of some inputs: one row, nothing packed."""
+  """Returns log-probabilities [length, pieces] after each input of one row."""
   d = dims.dims_for(model.run.model, 1, len(inputs))
   values = {n: model.weights.gather(n) for n in model.weights.specs}
-  specs = decoder_lib.weight_specs(model.run.model, d)
+  specs = weight_specs(model.run.model, d)
   row = np.array([inputs], np.int32)
   at = np.arange(len(inputs), dtype=np.int32)[np.newaxis]
   feeds = [(x, d.tokens.dims) for x in (row, np.ones_like(row), at)]
@@ -371,10 +379,13 @@ def plain_log_probs(model, inputs: list[int]) -> np.ndarray:
 
   def build(ids, segments, positions, *weights):
     named = dict(zip(specs, weights, strict=True))
-    fed = decoder_lib.PackedTokens(ids, segments, positions)
-    hidden = decoder_lib.hidden_states(model.run.model, d, named, fed)
-    shape = mtf.Shape([d.batch, d.length, d.vocab])
-    return [mtf.einsum([hidden, decoder_lib.output_table(d, named)], shape)]
+    hidden = toys.hidden_states(
+      model.run.model, d, named, ids, segments, positions
+    )
+    table = toys.output_table(model.run.model, d, named)
+    return [
+      mtf.einsum([hidden, table], mtf.Shape([d.batch, d.length, d.vocab]))
+    ]
 
   (logits,), _ = toys.run("", build, feeds)
   logits = logits[0, :, : model.run.model.pieces].astype(np.float64)
@@ -383,7 +394,7 @@ def plain_log_probs(model, inputs: list[int]) -> np.ndarray:
 
 
 class StartTest(parameterized.TestCase):
-  """With and without a start piece: packing, scoring and generation agree."""
+  """Packing, scoring and generation agree, with and without a start piece."""
 
   @parameterized.parameters(True, False)
   def test_every_way_to_a_probability(self, adds_bos):
@@ -415,9 +426,9 @@ class StartTest(parameterized.TestCase):
     for prompt, answer in pairs:
       writer.add(np.concatenate([prompt, answer]), len(prompt), 0)
     table = writer.table()
-    rows = packing.plan_rows(table.lengths, 32)
+    rows = packing.choose_packed_rows(table.lengths, 32)
     every = np.arange(len(pairs))
-    filled = packing.fill_rows(
+    filled = packing.fill_packed_rows(
       rows, [table], 0 * every, every, 32, made.start_id, made.pad_id
     )
     for number, row in enumerate(rows):
@@ -445,7 +456,7 @@ class StartTest(parameterized.TestCase):
     without = made.without_start()
     self.assertFalse(without.has_start)
     self.assertIsNone(without.start_id)
-    again = vocabulary.vocabulary_from_bytes(without.model)
+    again = vocabulary_from_bytes(without.serialized)
     self.assertFalse(again.has_start)
     self.assertEqual(again.fingerprint, without.fingerprint)
     self.assertNotEqual(again.fingerprint, made.fingerprint)
@@ -463,14 +474,14 @@ class StartTest(parameterized.TestCase):
     path = folder / "tokenizer_config.json"
     for adds in (True, False):
       path.write_text(json.dumps({"add_bos_token": adds}))
-      found = byte_pair.from_hugging_face(folder)
+      found = load_hugging_face_tokenizer(folder)
       self.assertEqual(found.has_start, adds)
 
   def test_a_folder_adds_pieces_that_its_model_has_rows_for(self):
     folder = pathlib.Path(self.create_tempdir().full_path)
     made = sentencepiece_vocabulary()
     made.save(folder / "tokenizer.model")
-    found = byte_pair.from_hugging_face(folder)
+    found = load_hugging_face_tokenizer(folder)
     self.assertEqual(found.fingerprint, made.fingerprint)
     (folder / "added_tokens.json").write_text(
       json.dumps({"<|a|>": made.size + 1, "<|b|>": made.size + 7})
@@ -485,7 +496,7 @@ class StartTest(parameterized.TestCase):
     (folder / "config.json").write_text(
       json.dumps({"vocab_size": made.size + 5})
     )
-    found = byte_pair.from_hugging_face(folder)
+    found = load_hugging_face_tokenizer(folder)
     self.assertEqual(found.size, made.size + 3)
     ids = found.encode_special("<|a|><|c|>") - made.size
     self.assertEqual(ids.tolist(), [1, 2])
@@ -494,9 +505,9 @@ class StartTest(parameterized.TestCase):
     folder = pathlib.Path(self.create_tempdir().full_path)
     (folder / "tekken.json").write_text("{}")
     with self.assertRaisesRegex(
-      vocabulary.VocabularyError, "tekken.json only, .* tokenizer.json"
+      VocabularyError, "tekken.json only, .* tokenizer.json"
     ):
-      byte_pair.from_hugging_face(folder)
+      load_hugging_face_tokenizer(folder)
 
 
 class AnswerTest(absltest.TestCase):
@@ -522,18 +533,18 @@ class AnswerTest(absltest.TestCase):
     after = made.decode([free[at]])
     wrapper = dataclasses.replace(CHATML_WRAPPER, after=after)
     model.run = dataclasses.replace(model.run, chat=wrapper)
-    (found,) = prompt_answers.answer(model, ["Is it so?"], max_new=12)
+    (found,) = prompt_answers.answer_prompts(model, ["Is it so?"], max_new=12)
     self.assertEqual((found.ended, found.tokens), (True, at + 1))
     self.assertEqual(found.text, made.decode(free[:at]))
     example = language_model.ScoredExample(np.concatenate([ids, whole]), at + 1)
     (score,) = model.score([example])
     self.assertAlmostEqual(found.log_prob, score, places=4)
-    (short,) = prompt_answers.answer(model, ["Is it so?"], max_new=at)
+    (short,) = prompt_answers.answer_prompts(model, ["Is it so?"], max_new=at)
     self.assertFalse(short.ended)
 
 
 class RunsTest(absltest.TestCase):
-  """From a converted checkpoint through tuning to answers."""
+  """A converted checkpoint is tuned and answers prompts."""
 
   WRAPPER = "[INST] {prompt} [/INST] {answer}{eos}"
 
@@ -545,15 +556,13 @@ class RunsTest(absltest.TestCase):
     return str(self.folder / name)
 
   def test_convert_tune_and_ask(self):
-    from launch import convert  # Its flags are not this program's.
-
     TINY.train(TINY.run(train__steps=1), self.path("base"))
     opened = checkpoint_source.open_source(self.path("base"))
-    self.assertNotIn("Chat wrapper", opened.describe())
-    changed = convert.changed(opened, 0, [], self.WRAPPER)
-    self.assertIn("Chat wrapper: '[INST] {prompt}", changed.describe())
-    convert.write(changed, "native", self.path("native"))
-    saved = session.saved_config(store.find(self.path("native")))
+    self.assertNotIn("Chat template", opened.describe())
+    changed = convert.changed_source(opened, chat=self.WRAPPER)
+    self.assertIn("Chat template: '[INST] {prompt}", changed.describe())
+    convert.write_target(changed, f"native:{self.path('native')}")
+    saved = Bundle.open(self.path("native")).run
     self.assertEqual(saved.chat, changed.chat)
     self.assertEqual(saved.data.separator, "flan")  # As it was trained.
 
@@ -576,21 +585,23 @@ class RunsTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, "chat.before: 'Q' asked for"):
       TINY.open_run(other, self.path("tuned"))
 
-    ask = jobs.answerer(self.path("tuned"), tuned.config.mesh, 1, 3)
-    same = jobs.answerer(
-      self.path("native"), tuned.config.mesh, 1, 3, separator="chat"
+    mesh = tuned.config.mesh
+    ask = models.load(self.path("tuned"), mesh=mesh, batch=1)
+    same = models.load(
+      self.path("native"), mesh=mesh, batch=1, separator="chat"
     )
-    for answers in (ask(["Is it so?"]), same(["Is it so?"])):
+    for model in (ask, same):
+      answers = model.generate(["Is it so?"], max_new=3)
       self.assertLen(answers, 1)
       self.assertLess(answers[0].log_prob, 0)
-    jobs.evaluate(
-      {"model": self.path("native")},
-      self.path("evaluation"),
-      names=("rte",),
-      tfds_data_dir=TINY.data_dir,
-      settings=protocol.EvaluationConfig(max_examples=2, templates=(0,)),
+    evaluation.evaluate(
+      self.path("native"),
+      tasks="rte",
+      data_dir=TINY.data_dir,
       separator="chat",
-    )
+      max_examples=2,
+      templates=(0,),
+    ).report(self.path("evaluation"))
     path = pathlib.Path(self.path("evaluation"), "results.json")
     settings = json.loads(path.read_text())["settings"]
     self.assertEqual(settings["separator"], "chat")
@@ -598,11 +609,8 @@ class RunsTest(absltest.TestCase):
 
   def test_a_model_without_a_wrapper(self):
     TINY.train(TINY.run(train__steps=1), self.path("base"))
-    ask = jobs.answerer(
-      self.path("base"), config.MeshConfig(), 1, 3, separator="chat"
-    )
-    with self.assertRaisesRegex(ValueError, "no chat wrapper.*launch.convert"):
-      ask(["Is it so?"])
+    with self.assertRaisesRegex(ValueError, "no chat template.*launch.convert"):
+      models.load(self.path("base"), batch=1, separator="chat")
 
   def test_nothing_brings_a_reason(self):
     made = byte_pair_vocabulary()
@@ -615,36 +623,38 @@ class RunsTest(absltest.TestCase):
       for name, spec in model.weights.specs.items()
     }
     opened = model_source.ModelSource(
-      model.run.model, made, tensors, "a toy", no_chat="its template fails"
+      model.run.model,
+      made,
+      tensors,
+      "a toy",
+      no_chat_reason="its template fails",
     )
-    self.assertIn("No chat wrapper: its template fails.", opened.describe())
+    self.assertIn("No chat template: its template fails.", opened.describe())
     checkpoint_writer.write(opened, self.path("toy"))
-    saved = session.saved_config(self.path("toy"))
-    self.assertFalse(saved.chat.given)
+    saved = Bundle.open(self.path("toy")).run
+    self.assertFalse(saved.chat.is_set)
     self.assertEqual(saved.data.separator, "plain")
 
   def test_convert_says_how_the_target_is_asked(self):
-    from launch import convert
-
     TINY.train(TINY.run(train__steps=1), self.path("base"))
-    opened = convert.open_source("native", self.path("base"), "")
+    opened = convert.open_source(f"native:{self.path('base')}")
     self.assertEqual(opened.separator, "flan")
-    with self.assertRaisesRegex(ValueError, "there is no chat wrapper"):
-      convert.changed(opened, 0, [], "", "chat")
+    with self.assertRaisesRegex(ValueError, "there is no chat template"):
+      convert.changed_source(opened, separator="chat")
     spelt = "Q:{prompt} A:{answer}"
     for separator, given in (("newline", ""), ("chat", spelt)):
-      changed = convert.changed(opened, 0, [], given, separator)
-      convert.write(changed, "native", self.path(separator))
-      saved = session.saved_config(self.path(separator))
+      changed = convert.changed_source(opened, chat=given, separator=separator)
+      convert.write_target(changed, f"native:{self.path(separator)}")
+      saved = Bundle.open(self.path(separator)).run
       self.assertEqual(saved.data.separator, separator)
       path = pathlib.Path(self.path(separator), "README.md")
       card = path.read_text()
       path.write_text(card + "\nMine.\n")  # A card may be changed.
-      convert.open_source("native", self.path(separator), "")
+      convert.open_source(f"native:{self.path(separator)}")
       self.assertIn(
         {
-          "newline": "A new line stands between a prompt and its answer.",
-          "chat": "Prompt and answer stand in 'Q:{prompt} A:{answer}'.",
+          "newline": "A newline stands between a prompt and its answer.",
+          "chat": "Prompt and answer have the form 'Q:{prompt} A:{answer}'.",
         }[separator],
         card,
       )

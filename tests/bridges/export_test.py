@@ -1,4 +1,4 @@
-"""Models that leave: KerasHub loads them, and they answer as they did here."""
+"""Exported models: KerasHub loads them, and their answers do not change."""
 
 import contextlib
 import dataclasses
@@ -39,15 +39,18 @@ from flan_tf.inference.language_model import (
 )
 from flan_tf.mesh.compat import mtf  # noqa: E402
 from flan_tf.model import (
-  decoder,  # noqa: E402
   dims,  # noqa: E402
 )
-from flan_tf.vocab import byte_pair  # noqa: E402
-from flan_tf.vocab.vocabulary import (  # noqa: E402
-  UNK,
-  SentencePieceVocabulary,
-  Vocabulary,
-  load_vocabulary,
+from flan_tf.model.weights import weight_specs  # noqa: E402
+from flan_tf.vocab import (
+  byte_characters,  # noqa: E402
+  byte_pair,  # noqa: E402
+)
+from flan_tf.vocab.base import Vocabulary  # noqa: E402
+from flan_tf.vocab.load import load_vocabulary  # noqa: E402
+from flan_tf.vocab.sentence_piece import (
+  UNK,  # noqa: E402
+  SentencePieceVocabulary,  # noqa: E402
 )
 from tests.helpers import toys  # noqa: E402
 
@@ -105,8 +108,8 @@ tearDownModule = TINY.close
 
 
 def byte_pairs(pattern: str) -> byte_pair.BytePairVocabulary:
-  """All bytes, some merges, and the special pieces of a family."""
-  characters = list(byte_pair._CHARACTERS)
+  """Returns a vocabulary with the special pieces of a family."""
+  characters = list(byte_characters.CHARACTERS)
   merges = ["i s", "i t", "t h", "th e", "Ġ it", "a t", "Ġ the", "Ġ s"]
   merged = [merge.replace(" ", "") for merge in merges]
   special = ["<|endoftext|>"]
@@ -117,7 +120,7 @@ def byte_pairs(pattern: str) -> byte_pair.BytePairVocabulary:
   bos = first if pattern == "llama3" else None
   eos = first + 1 if pattern == "llama3" else first
   others = list(range(first, first + len(special)))
-  return byte_pair.BytePairVocabulary.make(
+  return byte_pair.BytePairVocabulary.from_parts(
     [*characters, *merged, *special],
     merges,
     pattern,
@@ -129,7 +132,7 @@ def byte_pairs(pattern: str) -> byte_pair.BytePairVocabulary:
 
 
 def sentence_pieces(**settings) -> SentencePieceVocabulary:
-  """A SentencePiece model with a start piece, as Llama's and Gemma's."""
+  """Trains a SentencePiece model with a start piece, like Llama and Gemma."""
   model = io.BytesIO()
   sentencepiece.SentencePieceTrainer.train(
     sentence_iterator=iter(["the cat sat", "What is it? Is it so? yes no"] * 9),
@@ -161,12 +164,12 @@ def make(
   padded: bool = True,
   more_rows: int = 3,
 ) -> model_source.ModelSource:
-  """A source of random weights; many models have more rows than pieces."""
+  """Returns a source with random weights and more rows than pieces."""
   rows = vocabulary.size + more_rows
   model = dataclasses.replace(
     model, vocab=dims.padded_vocab(rows), pieces=rows if padded else 0
   )
-  specs = decoder.weight_specs(model, dims.dims_for(model))
+  specs = weight_specs(model, dims.dims_for(model))
   values = toys.random_weights(specs)
   for name in ("embedding", "unembedding"):
     if name in values and padded:
@@ -181,15 +184,14 @@ def make(
 def our_logits(source: model_source.ModelSource, ids: np.ndarray) -> np.ndarray:
   model = source.model
   d = dims.dims_for(model, *ids.shape)
-  specs = decoder.weight_specs(model, d)
+  specs = weight_specs(model, d)
   names = list(specs)
 
   def build(inputs, segment_ids, positions, *weights):
     w = dict(zip(names, weights, strict=True))
-    tokens = decoder.PackedTokens(inputs, segment_ids, positions)
-    hidden = decoder.hidden_states(model, d, w, tokens)
+    hidden = toys.hidden_states(model, d, w, inputs, segment_ids, positions)
     shape = mtf.Shape([d.batch, d.length, d.vocab])
-    return [mtf.einsum([hidden, decoder.output_table(d, w)], shape)]
+    return [mtf.einsum([hidden, toys.output_table(model, d, w)], shape)]
 
   places = np.broadcast_to(np.arange(ids.shape[1], dtype=np.int32), ids.shape)
   features = [ids, np.ones_like(ids), places]
@@ -231,7 +233,7 @@ class ExportTest(parameterized.TestCase):
     np.testing.assert_allclose(their_logits(path, ids), expected, atol=1e-4)
 
   def run_card(self, path: str, prompt: str) -> str:
-    """What the code of a model's card prints."""
+    """Runs the code of a model card; returns what it prints."""
     card = pathlib.Path(path, "README.md").read_text()
     (code,) = re.findall("(?s)```python\n(.*?)```", card)
     out = io.StringIO()
@@ -309,7 +311,7 @@ class KerasHubTest(ExportTest):
         np.testing.assert_array_equal(back.vocabulary.encode([text])[0], ids)
 
   def test_generates_from_texts(self):
-    """As KerasHub's users ask, with start pieces and all."""
+    """KerasHub generates the same answers from texts."""
     source = make(FAMILIES["llama"], vocabulary_of("llama"), more_rows=0)
     preset_writer.write(source, self.path("preset"))
     checkpoint_writer.write(source, self.path("native"))
@@ -323,7 +325,7 @@ class KerasHubTest(ExportTest):
       self.assertEqual(made, model.vocabulary.decode([*ids, *new]))
 
   def test_our_own_model_with_rotary_positions(self):
-    """It is a Gemma, whose start piece is what pads here."""
+    """KerasHub computes it as a Gemma that starts texts with the padding."""
     model = dataclasses.replace(toys.MODEL, positions="rotary")
     vocabulary = load_vocabulary(TINY.vocabulary)
     source = make(model, vocabulary, padded=False)
@@ -448,7 +450,7 @@ class KerasHubTest(ExportTest):
   def test_tokenizers_that_do_not_fit(self):
     vocabulary = byte_pairs("llama3")
     tokens = [t.replace("header", "head") for t in vocabulary.tokens]
-    changed = byte_pair.BytePairVocabulary.make(
+    changed = byte_pair.BytePairVocabulary.from_parts(
       tokens, vocabulary.merges, "llama3", vocabulary.special, adds_bos=True
     )
     with self.assertRaisesRegex(
@@ -456,16 +458,16 @@ class KerasHubTest(ExportTest):
       r"(?s)Llama3Tokenizer: needs the pieces <\|start_header_id\|>,.*"
       r"GPT2Tokenizer: needs the pieces <\|endoftext\|>",
     ):
-      preset_tokenizer.make(changed, "Llama3Tokenizer", "a test")
+      preset_tokenizer.make_tokenizer(changed, "Llama3Tokenizer", "a test")
     taken = sentence_pieces(bos_piece="<b>", user_defined_symbols=["<s>"])
     with self.assertRaisesRegex(
-      model_source.SourceError, "cannot be spelt <s>, </s>.*has <s>"
+      model_source.SourceError, "cannot be named <s>, </s>.*has <s>"
     ):
-      preset_tokenizer.make(taken, "LlamaTokenizer", "a test")
+      preset_tokenizer.make_tokenizer(taken, "LlamaTokenizer", "a test")
 
 
 class NativeTest(ExportTest):
-  """Checkpoints of runs: written anew, merged, and with a card."""
+  """Checkpoints of runs are copied, merged, and get a model card."""
 
   def train(self, names=tiny.TASKS, **changes) -> str:
     workdir = tempfile.mkdtemp(dir=self.folder)
@@ -475,7 +477,7 @@ class NativeTest(ExportTest):
   def test_a_run_as_it_is(self):
     workdir = self.train()
     source = checkpoint_source.open_source(workdir)
-    self.assertIn("step 6", source.note)
+    self.assertIn("step 6", source.origin)
     files = checkpoint_source.side_files(source)
     checkpoint_writer.write(source, self.path("again"), files=files)
     again = checkpoint_source.open_source(self.path("again"))
@@ -496,7 +498,7 @@ class NativeTest(ExportTest):
       train__learning_rate=0.1,
     )
     source = checkpoint_source.open_source(workdir)
-    self.assertIn("adapters merged into", source.note)
+    self.assertIn("adapters merged into", source.origin)
     files = checkpoint_source.side_files(source)
     checkpoint_writer.write(source, self.path("merged"), files=files)
     models = [
@@ -521,7 +523,7 @@ class NativeTest(ExportTest):
     opened = TINY.open_run(
       TINY.run(train__init_from=self.path("merged")), self.path("next")
     )
-    self.assertIn("rte", opened.seen)
+    self.assertIn("rte", opened.tasks_seen)
 
   def test_what_cannot_be_merged(self):
     base = self.train(train__steps=1)
@@ -571,7 +573,9 @@ class NativeTest(ExportTest):
 
       model = LanguageModel.load(workdir, batch=1)
       prompt = "Q: What is it?\nA:"
-      (expected,) = prompt_answers.answer(model, [prompt], 64, markers="|||")
+      (expected,) = prompt_answers.answer_prompts(
+        model, [prompt], 64, markers="|||"
+      )
       made = self.run_card(self.path("preset"), prompt)
       self.assertStartsWith(made, expected.text)
 
@@ -592,7 +596,9 @@ class NativeTest(ExportTest):
     )
     prompt = "What is it?"
     model = LanguageModel.load(workdir, batch=1)
-    (expected,) = prompt_answers.answer(model, [prompt], 64, markers="|||")
+    (expected,) = prompt_answers.answer_prompts(
+      model, [prompt], 64, markers="|||"
+    )
     made = self.run_card(self.path("preset"), prompt)
     self.assertStartsWith(made, expected.text)
 
@@ -600,7 +606,9 @@ class NativeTest(ExportTest):
     workdir = self.train(model__positions="rotary", train__steps=1)
     for target in ("native", "keras_hub"):
       done = tiny.start(
-        *("-m", "launch.convert", f"--source=native:{workdir}"),
+        "-m",
+        "launch.convert",
+        f"--source=native:{workdir}",
         f"--target={target}:{self.path(target)}",
       )
       _, errors = done.communicate()
@@ -615,13 +623,16 @@ class NativeTest(ExportTest):
     self.assertIsInstance(task.backbone, keras_hub.models.GemmaBackbone)
 
   def test_results_are_in_the_card(self):
-    from flan_tf.eval import results
+    from flan_tf.eval import results, task_result
     from flan_tf.task import schema
 
     workdir = self.train(model__positions="rotary", train__steps=1)
     source = checkpoint_source.open_source(workdir)
-    scores = (results.TemplateScore(0, 51.5), results.TemplateScore(1, 54.5))
-    task = results.TaskResult(
+    scores = (
+      task_result.TemplateScore(0, 51.5),
+      task_result.TemplateScore(1, 54.5),
+    )
+    task = task_result.TaskResult(
       "rte",
       "RTE",
       "nli",
@@ -644,7 +655,7 @@ class NativeTest(ExportTest):
       text = path.read_text()
       for other in ("{}", text.replace("step_0000", "step_1111")):
         path.write_text(other)
-        card = model_card.text(source, "a model", "", [])
+        card = model_card.card_text(source, "a model", "", [])
         self.assertIn("Not evaluated.", card)
 
   def assertStartsWith(self, text: str, start: str):

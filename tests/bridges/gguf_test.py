@@ -1,4 +1,4 @@
-"""GGUF files: every tensor where it belongs, and the tokenizer; or a reason."""
+"""GGUF files: tensors and tokenizers are read, or the error says why not."""
 
 import os
 import pathlib
@@ -9,8 +9,10 @@ import sentencepiece
 from absl.testing import absltest, parameterized
 
 from flan_tf.bridges import model_source
-from flan_tf.bridges.gguf import gguf_source
-from flan_tf.vocab import byte_pair, vocabulary
+from flan_tf.bridges.gguf import gguf_reader, gguf_source, gguf_tokenizer
+from flan_tf.vocab import byte_pair
+from flan_tf.vocab.base import VocabularyError
+from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 from tests.helpers import byte_pairs, gguf_files
 
 TEXTS = ("The lighthouse counted 12 ships, isn't it?", "OPTIONS:\n- yes\n- no")
@@ -33,7 +35,7 @@ class GgufTest(parameterized.TestCase):
     )
 
   def stored(self, tensors):
-    """Tensors of llama as the file has them."""
+    """Returns tensors of a llama in the layout of the file."""
     heads = {"attn_q": gguf_files.HEADS, "attn_k": gguf_files.KV_HEADS}
     return {
       name: gguf_files.permuted(value, heads[name.split(".")[2]])
@@ -57,7 +59,7 @@ class GgufTest(parameterized.TestCase):
     self.assertEqual((model.vocab, model.pieces), (384, self.made.size))
     self.assertEqual((model.norm_epsilon, model.rotary_base), (1e-5, 50_000.0))
     self.assertEqual(model.shared_embedding, tied)
-    self.assertEqual((found.context, found.row_length), (64, 64))
+    self.assertEqual((found.context_length, found.row_length), (64, 64))
     read = {name: tensor.read() for name, tensor in found.tensors.items()}
     q = tensors["blk.1.attn_q.weight"].T.reshape(
       gguf_files.WIDTH, gguf_files.HEADS, gguf_files.D_KV
@@ -149,8 +151,8 @@ class GgufTest(parameterized.TestCase):
 
   @parameterized.parameters(None, True, False)
   def test_sentencepiece(self, add_bos):
-    made = vocabulary.SentencePieceVocabulary.train(TEXTS * 20, 320)
-    pieces = sentencepiece.SentencePieceProcessor(model_proto=made.model)
+    made = SentencePieceVocabulary.train(TEXTS * 20, 320)
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=made.serialized)
     types = []
     for i in range(made.size):
       kind = 6 if pieces.IsByte(i) else 3 if pieces.IsControl(i) else 1
@@ -171,8 +173,8 @@ class GgufTest(parameterized.TestCase):
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    reader = gguf_source.Gguf(self.path)
-    found = gguf_source.gguf_tokenizer.read(reader.metadata, self.path)
+    reader = gguf_reader.GgufReader(self.path)
+    found = gguf_tokenizer.read(reader.metadata, self.path)
     self.assertEqual((found.size, found.eos_id), (made.size, made.eos_id))
     self.assertEqual(found.has_start, add_bos is not False)
     if found.has_start:
@@ -181,11 +183,13 @@ class GgufTest(parameterized.TestCase):
     for a, b in zip(found.encode(texts), made.encode(texts), strict=True):
       self.assertEqual(a.tolist(), b.tolist())
 
-  def test_chat_wrappers(self):
+  def test_chat_templates(self):
     tensors = self.stored(gguf_files.llama_tensors(self.made.size, self.rng))
     self.write(tensors)
     found = gguf_source.open_source(self.path)
-    self.assertIn("No chat wrapper: the model brings no", found.describe())
+    self.assertIn(
+      "No chat template: the model comes without one", found.describe()
+    )
     template = (
       "{% for m in messages %}{{ '<|start|>' + m['content'] + eos_token }}"
       "{% endfor %}"
@@ -195,17 +199,19 @@ class GgufTest(parameterized.TestCase):
     wrapper = "<|start|>{prompt}<|endoftext|><|start|>{answer}<|endoftext|>"
     self.assertEqual(str(found.chat), wrapper)
     # A vocabulary of one's own may lack its pieces.
-    lacking = vocabulary.SentencePieceVocabulary.train(TEXTS * 20, 290)
+    lacking = SentencePieceVocabulary.train(TEXTS * 20, 290)
     found = gguf_source.open_source(self.path, lacking)
-    self.assertFalse(found.chat.given)
-    self.assertRegex(found.no_chat, r"has not: .*<\|start\|>")
+    self.assertFalse(found.chat.is_set)
+    self.assertRegex(
+      found.no_chat_reason, r"not in the vocabulary: .*<\|start\|>"
+    )
 
   def test_a_vocabulary_of_ones_own(self):
     self.write(
       self.stored(gguf_files.llama_tensors(self.made.size, self.rng)),
       tokenizer=False,
     )
-    with self.assertRaisesRegex(vocabulary.VocabularyError, "no tokenizer"):
+    with self.assertRaisesRegex(VocabularyError, "no tokenizer"):
       gguf_source.open_source(self.path)
     found = gguf_source.open_source(self.path, self.made)
     self.assertIs(found.vocabulary, self.made)

@@ -1,4 +1,4 @@
-"""What goes with a model: its data, where it came from, and how it did."""
+"""The model card shows results, training data and the origin of the weights."""
 
 import dataclasses
 import json
@@ -26,15 +26,22 @@ def setUpModule():
 tearDownModule = TINY.close
 
 
-def evaluation(checkpoint: str, label: str, value: float, **more):
-  """Results of two tasks, one of them published."""
-  from flan_tf.eval import results
+def evaluation(checkpoint: str, label: str, value: float, **attributes):
+  """Returns results of two tasks, one of which has published scores."""
+  from flan_tf.eval import results, task_result
 
   def task(name: str, cluster: str, values, metric: str = "accuracy"):
-    scores = [results.TemplateScore(i, v, dev=-i) for i, v in enumerate(values)]
+    scores = [
+      task_result.TemplateScore(i, v, dev=-i) for i, v in enumerate(values)
+    ]
     kind = schema.TaskKind.CLASSIFICATION
-    return results.TaskResult(
-      *(name, name, cluster, kind, metric, tuple(scores)),
+    return task_result.TaskResult(
+      task=name,
+      dataset=name,
+      cluster=cluster,
+      kind=kind,
+      metric=metric,
+      templates=tuple(scores),
       examples=1_234,
       majority=60.0,
     )
@@ -46,7 +53,7 @@ def evaluation(checkpoint: str, label: str, value: float, **more):
       task("rte", "nli", (value, value + 3)),
       task("yelp_polarity_reviews", "sentiment", (value,)),
     ),
-    **more,
+    **attributes,
   )
 
 
@@ -66,22 +73,24 @@ class ModelCardTestCase(absltest.TestCase):
   def card(self, source) -> str:
     from flan_tf.bridges import model_card
 
-    text = model_card.of_checkpoint(source, "there")
+    text = model_card.checkpoint_card(source, "there")
     return text.replace("\N{NO-BREAK SPACE}", " ")
 
 
 class ResultsTest(ModelCardTestCase):
-  def evaluate(self, both: bool = True, start: str = ".", **more) -> str:
-    """Writes results as launch.evaluate does in a folder; returns where."""
+  def evaluate(self, both: bool = True, start: str = ".", **attributes) -> str:
+    """Writes results as launch.evaluate does, and returns their folder."""
     folder = self.path("evaluation")
     for path, label, name, value in (
       (BASE, "base", "base.json", 50.5),
       (TUNED, "tuned", "results.json", 51.5),
     ):
       checkpoint = os.path.relpath(self.source(path).path, start)
-      found = evaluation(checkpoint, label, value, held_out="misc", **more)
+      results = evaluation(
+        checkpoint, label, value, held_out="misc", **attributes
+      )
       if both or label == "tuned":
-        found.write_json(os.path.join(folder, name))
+        results.write_json(os.path.join(folder, name))
     return folder
 
   def with_results(self, path: str, results: str):
@@ -93,7 +102,7 @@ class ResultsTest(ModelCardTestCase):
     folder = self.evaluate(both=False, not_read={"cb": "not prepared"})
     card = self.card(self.with_results(TUNED, folder))
     for text in (
-      "over templates, misc held out. Settings: as published.",
+      "over templates). Held out: misc. Settings: as published.",
       "| task | cluster | metric | templates | tuned | best dev | majority |",
       "| rte | nli | accuracy | 2 | 53.0 (1.5) | 51.5 | 60.0 ± 2.7 | 1,234 |"
       " 78.3 |",
@@ -105,7 +114,7 @@ class ResultsTest(ModelCardTestCase):
       self.assertIn(text, card)
     self.assertNotIn("Not evaluated", card)
 
-  def test_the_untuned_model_stands_beside_it(self):
+  def test_both_models(self):
     folder = self.evaluate()
     for path in (folder, os.path.join(folder, "results.json")):
       card = self.card(self.with_results(TUNED, path))
@@ -114,21 +123,24 @@ class ResultsTest(ModelCardTestCase):
         "| nli | accuracy | 2 | 52.0 (1.5) | 53.0 (1.5) | +1.0 | 50.5 → 51.5 |",
         card,
       )
-      self.assertNotIn("like with like", card)
+      self.assertNotIn("directly comparable", card)
 
   def test_the_untuned_model_alone(self):
     card = self.card(self.with_results(BASE, self.evaluate()))
     self.assertIn("| nli | accuracy | 2 | 52.0 (1.5) | 50.5 | 60.0 ±", card)
     self.assertNotIn("53.0", card)
 
-  def test_unlike_settings_are_told(self):
+  def test_settings_that_differ_are_named(self):
     folder = self.evaluate(settings={"shots": 5})
     path = os.path.join(folder, "base.json")
     text = pathlib.Path(path).read_text().replace('"shots": 5', '"shots": 0')
     pathlib.Path(path).write_text(text)
     card = self.card(self.with_results(TUNED, folder))
     self.assertIn("Settings: shots 5.", card)
-    self.assertIn("Not like with like: settings differs: base", card)
+    self.assertIn(
+      "Not directly comparable: The setting shots differs: base 0, tuned 5.",
+      card,
+    )
 
   def test_results_of_another_checkpoint_are_refused(self):
     from flan_tf.bridges import model_source
@@ -143,7 +155,7 @@ class ResultsTest(ModelCardTestCase):
         f"{os.path.basename(path)}.*evaluate it: python -m launch.evaluate",
       ):
         self.with_results(path, folder)
-    with self.subTest("but a link to it is the same one"):
+    with self.subTest("a link to the checkpoint is the same checkpoint"):
       os.symlink(TUNED, self.path("link"))
       card = self.card(self.with_results(self.path("link"), folder))
       self.assertIn("53.0 (1.5)", card)
@@ -152,7 +164,7 @@ class ResultsTest(ModelCardTestCase):
     with self.assertRaisesRegex(FileNotFoundError, "No results at .*nowhere"):
       self.with_results(TUNED, self.path("nowhere"))
 
-  def test_a_model_from_elsewhere_was_not_evaluated_here(self):
+  def test_results_of_a_model_that_is_no_checkpoint_are_refused(self):
     from flan_tf.bridges import card_results, model_source
 
     native = self.source(BASE)
@@ -162,22 +174,23 @@ class ResultsTest(ModelCardTestCase):
     source = model_source.ModelSource(**{n: getattr(native, n) for n in names})
     with self.assertRaisesRegex(
       model_source.SourceError,
-      "no checkpoint .* Convert it to native:DIR, eval",
+      "is no checkpoint of this.* Convert it to native:DIR, evaluate that",
     ):
       card_results.with_results(source, self.evaluate())
 
-  def test_they_go_where_the_checkpoint_goes(self):
-    from launch import convert
+  def test_results_are_copied_with_the_checkpoint(self):
+    from flan_tf.bridges import convert
 
     source = self.with_results(TUNED, self.evaluate())
-    convert.write(source, "native", self.path("there"))
+    convert.write_target(source, f"native:{self.path('there')}")
     first = pathlib.Path(self.path("there"), "README.md").read_text()
     self.assertIn("78.3", first)
     again = self.card(self.source(self.path("there")))
     self.assertIn("| 53.0 (1.5) | +1.0 |", again)
 
-  def test_the_command(self):
-    folder = self.evaluate(start=str(tiny.ROOT))  # Where commands start.
+  def test_convert_with_results(self):
+    # Commands start in the root of the project.
+    folder = self.evaluate(start=str(tiny.ROOT))
     command = ("-m", "launch.convert", f"--target=native:{self.path('there')}")
     refused = tiny.start(
       *command, f"--source=native:{TINY.folder}", f"--results={folder}"
@@ -199,7 +212,7 @@ class DataTest(ModelCardTestCase):
     data = checkpoint.data | data
     return dataclasses.replace(checkpoint, data=data)
 
-  def test_a_converted_model_says_what_it_was(self):
+  def test_the_origin_of_converted_weights(self):
     converted = self.with_data(
       self.source(BASE),
       step=0,
@@ -212,11 +225,11 @@ class DataTest(ModelCardTestCase):
     self.assertIn("| converted from | GGUF file a.gguf (llama) |", card)
     self.assertIn("what they saw before, nobody here knows.", card)
     self.assertNotIn("| steps |", card)
-    with self.subTest("and so does what was tuned from it"):
-      from launch import convert
+    with self.subTest("of a model that was tuned from them"):
+      from flan_tf.bridges import convert
 
-      # Written as it stands: the note goes with the data.
-      convert.write(converted, "native", self.path("converted"))
+      # The note is part of the data, which is written unchanged.
+      convert.write_target(converted, f"native:{self.path('converted')}")
       tuned = self.source(TUNED)
       run = config.replace(tuned.run, "train", init_from=self.path("converted"))
       card = self.card(dataclasses.replace(tuned, run=run))
@@ -232,8 +245,8 @@ class DataTest(ModelCardTestCase):
     gone = dataclasses.replace(self.source(TUNED), run=run)
     self.assertNotIn("converted from", self.card(gone))
 
-  def test_a_file_that_trained(self):
-    from launch import jobs
+  def test_training_on_a_file(self):
+    from flan_tf.api.training import train
 
     path = pathlib.Path(self.path("answers.jsonl"))
     line = json.dumps({"prompt": "Is it so?", "answer": "yes"}) + "\n"
@@ -242,27 +255,27 @@ class DataTest(ModelCardTestCase):
     run = TINY.run(
       data__tasks="sst2", data__files=str(path), train__steps=1, held_out="nli"
     )
-    jobs.train(run, workdir)
+    train(run, workdir)
     card = self.card(self.source(workdir))
     self.assertIn("| answers | files | train[0:18] | 18 |", card)
     self.assertRegex(
       card,
-      "`answers` was read from .*answers.jsonl, fingerprint [0-9a-f]{8}; 20 of"
-      " 20 lines name no cluster that they come from, so nobody knows whether"
-      " they are free of what a run holds out.",
+      "`answers`: from .*answers.jsonl, fingerprint [0-9a-f]{8}; 20 of 20 lines"
+      " do not name the cluster that they were made from, so held-out tasks may"
+      " be among them.",
     )
     with self.subTest("also in an earlier run"):
       later = self.with_data(self.source(TUNED), seen={"answers": "files"})
       card = self.card(later)
-      self.assertIn("what it started from: answers (files).", card)
-      self.assertIn("nobody knows what those were made from", card)
+      self.assertIn("from weights that had seen: answers (files).", card)
+      self.assertIn("not known which data sets the files were made from", card)
 
-  def test_a_chat_wrapper(self):
+  def test_a_chat_template(self):
     source = self.source(TUNED)
     chat = config.ChatConfig("<user>", "<model>", "<end>")
     source = dataclasses.replace(source, separator="chat", chat=chat)
     self.assertIn(
-      "stand in '<user>{prompt}<model>{answer}<end>'.", self.card(source)
+      "have the form '<user>{prompt}<model>{answer}<end>'.", self.card(source)
     )
 
 

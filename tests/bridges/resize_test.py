@@ -1,4 +1,4 @@
-"""More rows, more pieces: the old ones stay, the new ones start as a mean."""
+"""Resized vocabularies: old rows do not change, new ones are their mean."""
 
 import dataclasses
 import functools
@@ -11,10 +11,9 @@ from absl.testing import absltest, parameterized
 from flan_tf import config
 from flan_tf.bridges import model_source, resize
 from flan_tf.bridges.native import checkpoint_source, checkpoint_writer
-from flan_tf.checkpoints import store
+from flan_tf.checkpoints.bundle import Bundle
 from flan_tf.inference.language_model import LanguageModel
-from flan_tf.training import session
-from flan_tf.vocab import vocabulary
+from flan_tf.vocab.load import load_vocabulary, vocabulary_from_bytes
 from tests.helpers import byte_pairs, tiny, toys
 
 TINY = tiny.Tiny()
@@ -34,13 +33,13 @@ tearDownModule = TINY.close
 def pieces_of(kind: str):
   if kind == "byte_pairs":
     return byte_pairs.train(TEXTS * 20, size=300)
-  return vocabulary.load_vocabulary(TINY.vocabulary)
+  return load_vocabulary(TINY.vocabulary)
 
 
 def toy(
   family: str, kind: str = "byte_pairs", unused: int = 7, **change
 ) -> model_source.ModelSource:
-  """A random model with some rows that no piece has."""
+  """Returns a random model with some rows that belong to no piece."""
   made = pieces_of(kind)
   run = dataclasses.replace(
     toys.run_config(),
@@ -52,7 +51,7 @@ def toy(
   values = toys.random_weights(model.weights.specs)
 
   def tensor(name: str, value: np.ndarray) -> model_source.SourceTensor:
-    if name in model_source.OF_VOCABULARY:
+    if name in model_source.VOCABULARY_TABLES:
       value[made.size + unused :] = 0
     return model_source.SourceTensor(
       value.shape, lambda: value, lambda begin, end: value[begin:end]
@@ -71,7 +70,7 @@ class ResizeTest(parameterized.TestCase):
   def log_probs(
     self, opened: model_source.ModelSource, name: str
   ) -> np.ndarray:
-    """Of every piece of the model, behind some prompt."""
+    """Returns the log-probability of every piece after one prompt."""
     path = str(self.folder / name)
     checkpoint_writer.write(opened, path)
     model = LanguageModel.load(path, config.MeshConfig(platform="cpu"), 4)
@@ -82,7 +81,7 @@ class ResizeTest(parameterized.TestCase):
   @parameterized.parameters("gemma2", "qwen2", "gpt2")
   def test_more_rows_change_nothing(self, family):
     opened = toy(family)
-    more = resize.resized(opened, 640)
+    more = resize.resize(opened, 640)
     self.assertEqual((more.model.vocab, more.model.pieces), (640, 307))
     np.testing.assert_allclose(
       self.log_probs(more, "more"), self.log_probs(opened, "old"), atol=1e-6
@@ -94,7 +93,7 @@ class ResizeTest(parameterized.TestCase):
   def test_old_logits_stay_and_new_ones_are_their_mean(self, family, kind):
     opened = toy(family, kind)
     old = opened.vocabulary.size
-    more = resize.resized(opened, add_pieces=NEW)
+    more = resize.resize(opened, new_pieces=NEW)
     before, after = self.log_probs(opened, "old"), self.log_probs(more, "new")
     np.testing.assert_allclose(np.exp(after).sum(), 1, rtol=1e-5)
     # All of them moved by what the new ones took: their logits are the same.
@@ -104,7 +103,7 @@ class ResizeTest(parameterized.TestCase):
     if not opened.model.logit_cap:  # A mean of rows gives a mean of logits.
       expected = after[:old].mean()
       np.testing.assert_allclose(after[old : old + 2], expected, atol=1e-4)
-    for name in model_source.OF_VOCABULARY:
+    for name in model_source.VOCABULARY_TABLES:
       if name in more.tensors:
         table, rows = opened.tensors[name].read(), more.tensors[name].read()
         mean = table[:old].astype(np.float64).mean(0)
@@ -116,8 +115,8 @@ class ResizeTest(parameterized.TestCase):
   @parameterized.parameters("byte_pairs", "sentencepiece")
   def test_new_pieces_are_one_token_each(self, kind):
     old = pieces_of(kind)
-    made = resize.resized(toy("qwen2", kind), add_pieces=NEW).vocabulary
-    made = vocabulary.vocabulary_from_bytes(made.model)
+    made = resize.resize(toy("qwen2", kind), new_pieces=NEW).vocabulary
+    made = vocabulary_from_bytes(made.serialized)
     self.assertEqual(made.size, old.size + 2)
     ids = made.encode_special("<|user|>12<|model|>").tolist()
     (number,) = old.verbatim.encode(["12"])
@@ -139,7 +138,7 @@ class ResizeTest(parameterized.TestCase):
 
   def test_there_and_back(self):
     opened = toy("qwen2")
-    back = resize.resized(resize.resized(opened, 4096), 384)
+    back = resize.resize(resize.resize(opened, 4096), 384)
     self.assertEqual(back.model, opened.model)
     for name, tensor in opened.tensors.items():
       self.assertEqual(back.tensors[name].shape, tensor.shape)
@@ -148,9 +147,9 @@ class ResizeTest(parameterized.TestCase):
   def test_pieces_may_need_more_rows(self):
     opened = toy("qwen2", unused=0)
     names = [f"<|{number}|>" for number in range(100)]
-    more = resize.resized(opened, add_pieces=names)
+    more = resize.resize(opened, new_pieces=names)
     self.assertEqual((more.model.vocab, more.model.pieces), (512, 400))
-    self.assertIn("100 pieces added, 512 rows instead of 384", more.note)
+    self.assertIn("100 pieces added, 512 rows instead of 384", more.origin)
     table = more.tensors["unembedding"].read()
     self.assertTrue(table[399].any())
     self.assertFalse(table[400:].any())
@@ -171,11 +170,11 @@ class ResizeTest(parameterized.TestCase):
       return model_source.SourceTensor(tensor.shape, read, read_rows)
 
     table = opened.tensors["embedding"]
-    wanted = resize.resized(opened, 512, NEW).tensors["embedding"].read()
+    wanted = resize.resize(opened, 512, NEW).tensors["embedding"].read()
     tensors = {**opened.tensors, "embedding": watched(table)}
     watching = dataclasses.replace(opened, tensors=tensors)
-    self.enter_context(mock.patch.object(resize, "_ROWS", 64))
-    changed = resize.resized(watching, 512, NEW).tensors["embedding"]
+    self.enter_context(mock.patch.object(resize, "_MEAN_ROWS", 64))
+    changed = resize.resize(watching, 512, NEW).tensors["embedding"]
     parts = [changed.read_rows(at, at + 32) for at in range(0, 512, 32)]
     np.testing.assert_allclose(np.concatenate(parts), wanted, rtol=1e-6)
     self.assertLessEqual(largest, 64)
@@ -186,10 +185,10 @@ class ResizeTest(parameterized.TestCase):
       name: dataclasses.replace(tensor, read_rows=None)
       for name, tensor in opened.tensors.items()
     }
-    changed = resize.resized(
+    changed = resize.resize(
       dataclasses.replace(opened, tensors=whole), 512, NEW
     )
-    wanted = resize.resized(opened, 512, NEW)
+    wanted = resize.resize(opened, 512, NEW)
     for name, tensor in changed.tensors.items():
       self.assertIsNone(tensor.read_rows)
       other = wanted.tensors[name].read()
@@ -201,12 +200,12 @@ class ResizeTest(parameterized.TestCase):
     (0, ["<|endoftext|>"], "has these already: '<.endoftext.>'"),
     (0, ["a", "<b>", "<b>"], "has these already: 'a'"),
     (0, ["<b>", "<b>"], "named twice: '<b>'"),
-    (0, ["<b c>"], "a piece has no blanks in it: '<b c>'"),
-    (0, [""], "a piece is not empty"),
+    (0, ["<b c>"], "a piece must have no blanks in it: '<b c>'"),
+    (0, [""], "a piece must not be empty"),
   )
   def test_refused(self, vocab, pieces, message):
     with self.assertRaisesRegex(resize.ResizeError, message):
-      resize.resized(toy("qwen2"), vocab, pieces)
+      resize.resize(toy("qwen2"), vocab, pieces)
 
 
 class RunsTest(absltest.TestCase):
@@ -214,8 +213,11 @@ class RunsTest(absltest.TestCase):
     folder = pathlib.Path(self.create_tempdir().full_path)
     TINY.train(TINY.run(train__steps=1), folder / "base")
     done = tiny.start(
-      *("-m", "launch.convert", f"--source=native:{folder / 'base'}"),
-      *(f"--target=native:{folder / 'made'}", "--vocab=512"),
+      "-m",
+      "launch.convert",
+      f"--source=native:{folder / 'base'}",
+      f"--target=native:{folder / 'made'}",
+      "--vocab=512",
       "--add_pieces=<|user|>,<|model|>",
       "--chat=<|user|>{prompt}<|model|>\\n{answer}{eos}",
     )
@@ -233,7 +235,7 @@ class RunsTest(absltest.TestCase):
     )
     tuned = TINY.train(run, folder / "tuned")
     self.assertEqual(tuned.config.model.vocab, 512)
-    saved = session.saved_config(store.find(str(folder / "tuned")))
+    saved = Bundle.open(str(folder / "tuned")).run
     self.assertEqual(saved.model.pieces, before.model.vocab)
     # What it read: the new piece, before every prompt.
     targets = next(tuned.batches).features["targets"]

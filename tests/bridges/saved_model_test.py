@@ -1,4 +1,4 @@
-"""SavedModels: they answer as the model did here, with TensorFlow alone."""
+"""SavedModels give the answers of their model, with TensorFlow alone."""
 
 import dataclasses
 import functools
@@ -20,32 +20,41 @@ from flan_tf import config
 from flan_tf.bridges import model_source
 from flan_tf.bridges.native import checkpoint_source, checkpoint_writer
 from flan_tf.bridges.saved_model import (
-  row_programs,
+  padded_rows,
   saved_model_writer,
-  text_model,
 )
 from flan_tf.data import requests
 from flan_tf.inference import prompt_answers
 from flan_tf.inference.language_model import LanguageModel
-from flan_tf.model import decoder, dims
+from flan_tf.model import dims
+from flan_tf.model.weights import weight_specs
 from flan_tf.task import wordings
-from flan_tf.vocab.vocabulary import SentencePieceVocabulary, Vocabulary
+from flan_tf.vocab.base import Vocabulary
+from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 from tests.helpers import byte_pairs, tiny, toys
 
 TINY = tiny.Tiny()
 TEXTS = ("the cat sat on the mat. What is it? Is it so?\n\n- yes\n- no", "é 12")
 PROMPTS = (
-  *("", "What is it?", "the cat sat", "Is it so?\n\nOPTIONS:\n- yes\n- no"),
-  *("a trailing blank \n\u3000", "naïve café 😀", "12345 678", "x", "\n\ny"),
+  "",
+  "What is it?",
+  "the cat sat",
+  "Is it so?\n\nOPTIONS:\n- yes\n- no",
+  "a trailing blank \n\u3000",
+  "naïve café 😀",
+  "12345 678",
+  "x",
+  "\n\ny",
   *(f"{'the cat sat on ' * n}it" for n in range(1, 10)),
-  *("What? " * 40, "no " * 90),
+  "What? " * 40,
+  "no " * 90,
 )
 ANSWERS = ("yes", "no", "the mat. " * 9, "é")
 
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-  """A family with a vocabulary and what a run says of it."""
+  """A model family with a vocabulary and settings of its run."""
 
   model: config.ModelConfig
   vocabulary: str
@@ -119,14 +128,14 @@ def vocabulary_of(kind: str) -> Vocabulary:
 
 
 def checkpoint_of(case: Case, folder: str) -> str:
-  """Random weights that come to an end now and then."""
+  """Writes a checkpoint with random weights, some of whose answers end."""
   vocabulary = vocabulary_of(case.vocabulary)
   model = dataclasses.replace(
     case.model,
     vocab=dims.padded_vocab(vocabulary.size),
     pieces=vocabulary.size,
   )
-  specs = decoder.weight_specs(model, dims.dims_for(model))
+  specs = weight_specs(model, dims.dims_for(model))
   values = toys.random_weights(specs, seed=3)
   table = "embedding" if model.shared_embedding else "unembedding"
   values[table][vocabulary.eos_id] *= 1.5
@@ -154,21 +163,22 @@ def checkpoint_of(case: Case, folder: str) -> str:
     files={
       "run.json": config.to_json(run).encode(),
       "data.json": json.dumps({"step": 0, "seen": {}}).encode(),
-      "vocabulary.model": vocabulary.model,
+      "vocabulary.model": vocabulary.serialized,
     },
   )
 
 
 def expected_scores(model: LanguageModel, prompts, answers):
-  """As an evaluation makes them: (log_prob, tokens, trimmed) of each."""
+  """Scores as an evaluation does: (log_prob, tokens, trimmed) of each."""
   around = wordings.markers(model.run.data.markers)
-  items = requests.tokenize_requests(
+  items = requests.encode_requests(
     [
-      requests.Request(i, around.join(prompt), (answer,), 0, (answer,))
+      requests.Request(
+        requests.Example(i, (answer,), (answer,), 0), around.join(prompt)
+      )
       for i, (prompt, answer) in enumerate(zip(prompts, answers, strict=True))
     ],
-    model.vocabulary,
-    text_model.limits_of(model.run),
+    model.prompt_format,
   )
   scores = model.score_options(
     [item.prompt for item in items], [item.options for item in items]
@@ -183,8 +193,8 @@ class SavedModelTestCase(parameterized.TestCase):
   def assert_answers(
     self, loaded, model: LanguageModel, prompts, max_new: int = 0
   ):
-    """Compares with `answering`; returns its answers."""
-    wanted = prompt_answers.answer(model, prompts, max_new)
+    """Compares with `prompt_answers`; returns the answers."""
+    wanted = prompt_answers.answer_prompts(model, prompts, max_new)
     found = loaded.signatures["generate"](
       prompt=tf.constant(prompts), max_new=tf.constant(max_new)
     )
@@ -238,7 +248,7 @@ class FamiliesTest(SavedModelTestCase):
     target = str(folder / "models" / "1")
     # Several lengths cost time, so only these have them.
     shortest = 40 if name in ("t5", "llama3") else 64
-    with mock.patch.object(row_programs, "_SHORTEST", shortest):
+    with mock.patch.object(padded_rows, "_FEWEST_COLUMNS", shortest):
       saved_model_writer.write(checkpoint_source.open_source(path), target)
     loaded, model = (
       tf.saved_model.load(target),
@@ -256,7 +266,7 @@ class FamiliesTest(SavedModelTestCase):
       self.check_limits(loaded)
 
   def check_limits(self, loaded):
-    """What a request may be, and what is refused."""
+    """Checks which requests are valid and which are refused."""
     default = loaded.signatures["serving_default"]
     generate, score = (loaded.signatures[n] for n in ("generate", "score"))
     one = tf.constant(["What is it?"])
@@ -301,7 +311,7 @@ print(json.dumps({"answers": answers, "found": found}))
 
 
 def ask_alone(folders, prompts) -> list[list[str]]:
-  """The answers of a process that has TensorFlow and tensorflow-text only."""
+  """Returns answers of a process with TensorFlow and tensorflow-text only."""
   project = pathlib.Path(tiny.ROOT).resolve()
   path = [p for p in sys.path if p and project != pathlib.Path(p).resolve()]
   path = [p for p in path if pathlib.Path(p).resolve() != project / "tests"]
@@ -352,9 +362,9 @@ class FolderTest(SavedModelTestCase):
     with self.assertRaisesRegex(model_source.SourceError, "There is something"):
       saved_model_writer.write(self.source, str(self.folder / "native"))
 
-  def test_a_chat_needs_a_wrapper(self):
+  def test_a_chat_needs_a_chat_template(self):
     source = dataclasses.replace(self.source, separator="chat")
-    with self.assertRaisesRegex(ValueError, "there is no chat wrapper"):
+    with self.assertRaisesRegex(ValueError, "there is no chat template"):
       saved_model_writer.write(source, str(self.folder / "models"))
 
   def test_other_models_answer_as_the_checkpoint_that_they_would_become(self):
@@ -366,11 +376,11 @@ class FolderTest(SavedModelTestCase):
     )
     path = checkpoint_writer.write(source, str(self.folder / "converted"))
     run = checkpoint_source.open_source(path).run
-    self.assertEqual(saved_model_writer.run_of(source), run)
+    self.assertEqual(saved_model_writer.exported_run(source), run)
 
 
 class CommandTest(SavedModelTestCase):
-  """Soft prompts with LoRA, from the command to a process without us."""
+  """A soft prompt with LoRA is exported and answers outside the project."""
 
   @classmethod
   def setUpClass(cls):
@@ -393,7 +403,9 @@ class CommandTest(SavedModelTestCase):
     ):
       checkpoint_source.open_source(str(folder / "tuned"))
     process = tiny.start(
-      *("-m", "launch.convert", f"--source=native:{folder / 'tuned'}"),
+      "-m",
+      "launch.convert",
+      f"--source=native:{folder / 'tuned'}",
       f"--target=saved_model:{folder / 'models' / '1'}",
     )
     out, err = process.communicate(timeout=300)
@@ -415,7 +427,10 @@ class CommandTest(SavedModelTestCase):
     models = [soft, LanguageModel.load(path, batch=4)]
     self.assertEqual(
       ask_alone(folders, prompts),
-      [[a.text for a in prompt_answers.answer(m, prompts)] for m in models],
+      [
+        [a.text for a in prompt_answers.answer_prompts(m, prompts)]
+        for m in models
+      ],
     )
     loaded = tf.saved_model.load(folders[0])
     self.assert_answers(loaded, soft, list(PROMPTS))

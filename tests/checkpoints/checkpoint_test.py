@@ -1,4 +1,4 @@
-"""Checkpoints: written on one mesh, read on another, whole or not at all."""
+"""Checkpoints are written on one mesh, read on another, and are complete."""
 
 import json
 import os
@@ -9,12 +9,13 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
-from flan_tf.checkpoints import store
+from flan_tf.checkpoints import checkpoint_dirs, restore, saver
 from flan_tf.mesh import state
 from flan_tf.mesh.compat import mtf
+from flan_tf.mesh.layout import numpy_index
 from tests.helpers import toys
 
-WROTE_ON = "data:2;model:2"
+WRITTEN_ON = "data:2;model:2"
 FILES = {"run.json": b"{}", "vocabulary.model": b"\0\1\2"}
 
 
@@ -59,11 +60,13 @@ def values(seed: int = 0) -> dict[str, np.ndarray]:
   }
 
 
-def write(workdir: str, step: int, keep: int = 9, mesh: str = WROTE_ON) -> str:
+def write(
+  workdir: str, step: int, keep: int = 9, mesh: str = WRITTEN_ON
+) -> str:
   made = states(mesh)
   for one in made:
     toys.assign(one, values(seed=step))
-  return store.save(workdir, step, made, FILES, keep)
+  return saver.save_checkpoint(workdir, step, made, FILES, keep)
 
 
 class CheckpointTest(parameterized.TestCase):
@@ -72,39 +75,41 @@ class CheckpointTest(parameterized.TestCase):
     self.workdir = self.create_tempdir().full_path
 
   @parameterized.product(
-    wrote_on=("", WROTE_ON, "model:4"), reads_on=("", WROTE_ON, "model:4")
+    written_on=("", WRITTEN_ON, "model:4"), reads_on=("", WRITTEN_ON, "model:4")
   )
-  def test_any_mesh_reads_what_any_wrote(self, wrote_on, reads_on):
-    path = write(self.workdir, 5, mesh=wrote_on)
+  def test_any_mesh_reads_the_checkpoint_of_any_other(
+    self, written_on, reads_on
+  ):
+    path = write(self.workdir, 5, mesh=written_on)
     made = states(reads_on)
-    store.restore(store.find(self.workdir), made)
+    restore.restore_states(checkpoint_dirs.find(self.workdir), made)
     expected = values(seed=5)
-    self.assertEqual(path, store.folder(self.workdir, 5))
+    self.assertEqual(path, checkpoint_dirs.step_dir(self.workdir, 5))
     for one in made:
       for name in one.specs:
-        # Every copy of every slice, bit by bit.
-        for at, variables in one.slices(name):
-          part = expected[name][tuple(slice(b, b + n) for b, n in at)]
+        # Every copy of every shard is exact.
+        for at, variables in one.shards(name):
+          shard = expected[name][numpy_index(at)]
           for variable in variables:
-            np.testing.assert_array_equal(variable.numpy(), part, name)
+            np.testing.assert_array_equal(variable.numpy(), shard, name)
         np.testing.assert_array_equal(one.gather(name), expected[name])
 
-  @parameterized.parameters("", WROTE_ON)
+  @parameterized.parameters("", WRITTEN_ON)
   def test_a_state_in_another_precision(self, reads_on):
-    """Files have float32; whoever reads them may hold less."""
+    """Files hold float32; a state may hold a type of lower precision."""
     path = write(self.workdir, 5)
     (specs, _) = (one.specs for one in states(reads_on))
     made = state.State(*toys.mesh(reads_on), specs, tf.bfloat16)
-    store.restore(path, [made])
+    restore.restore_states(path, [made])
     for name, expected in values(seed=5).items():
       if name in specs:
         rounded = tf.cast(expected, tf.bfloat16).numpy()
         np.testing.assert_array_equal(made.gather(name), rounded, name)
-        for _, variables in made.slices(name):
+        for _, variables in made.shards(name):
           self.assertEqual({v.dtype for v in variables}, {tf.bfloat16})
 
-  @parameterized.parameters("", WROTE_ON)
-  def test_tensorflow_lists_whole_tensors(self, mesh):
+  @parameterized.parameters("", WRITTEN_ON)
+  def test_tensorflow_reads_whole_tensors(self, mesh):
     path = write(self.workdir, 5, mesh=mesh)
     reader = tf.train.load_checkpoint(os.path.join(path, "state"))
     self.assertEqual(
@@ -114,16 +119,16 @@ class CheckpointTest(parameterized.TestCase):
     for name, expected in values(seed=5).items():
       np.testing.assert_array_equal(reader.get_tensor(name), expected, name)
 
-  def test_files_of_the_caller(self):
+  def test_small_files_are_saved(self):
     path = write(self.workdir, 5)
     for name, content in FILES.items():
-      self.assertEqual(store.read_file(path, name), content)
+      self.assertEqual(checkpoint_dirs.read_file(path, name), content)
     with self.assertRaisesRegex(
-      store.CheckpointError, "step_00000005' has no file 'data.json'"
+      checkpoint_dirs.CheckpointError, "step_00000005' has no file 'data.json'"
     ):
-      store.read_file(path, "data.json")
+      checkpoint_dirs.read_file(path, "data.json")
 
-  def test_nothing_but_the_checkpoint_is_left(self):
+  def test_only_the_files_of_the_checkpoint_remain(self):
     path = write(self.workdir, 5)
     self.assertCountEqual(
       os.listdir(path),
@@ -133,19 +138,25 @@ class CheckpointTest(parameterized.TestCase):
   def test_the_newest_are_kept(self):
     for step in (10, 20, 100, 30):
       write(self.workdir, step, keep=2, mesh="")
-    self.assertEqual(store.steps(self.workdir), [30, 100])
-    self.assertLen(os.listdir(store.root(self.workdir)), 2)
-    self.assertEqual(store.find(self.workdir), store.folder(self.workdir, 100))
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [30, 100])
+    self.assertLen(os.listdir(checkpoint_dirs.checkpoints_dir(self.workdir)), 2)
+    self.assertEqual(
+      checkpoint_dirs.find(self.workdir),
+      checkpoint_dirs.step_dir(self.workdir, 100),
+    )
 
   def test_incomplete_ones_are_ignored_and_replaced(self):
     write(self.workdir, 1, mesh="")
     path = pathlib.Path(write(self.workdir, 2, mesh=""))
     (path / "COMPLETE").unlink()
-    (path / "left_over").write_text("by a run that was stopped")
-    self.assertEqual(store.steps(self.workdir), [1])
-    self.assertEqual(store.find(self.workdir), store.folder(self.workdir, 1))
+    (path / "left_over").write_text("of a run that was stopped")
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [1])
+    self.assertEqual(
+      checkpoint_dirs.find(self.workdir),
+      checkpoint_dirs.step_dir(self.workdir, 1),
+    )
     write(self.workdir, 2, mesh="")
-    self.assertEqual(store.steps(self.workdir), [1, 2])
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [1, 2])
     self.assertFalse((path / "left_over").exists())
 
   def test_a_run_that_is_stopped_while_it_saves(self):
@@ -156,37 +167,37 @@ class CheckpointTest(parameterized.TestCase):
       self.assertRaises(KeyboardInterrupt),
     ):
       write(self.workdir, 1)
-    self.assertEqual(store.steps(self.workdir), [])
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [])
     write(self.workdir, 1)
-    self.assertEqual(store.steps(self.workdir), [1])
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [1])
 
   def test_a_run_that_is_stopped_while_it_removes(self):
-    """What is left of an old checkpoint is none."""
+    """The rest of an old checkpoint is not taken for a checkpoint."""
     write(self.workdir, 1, mesh="")
     with (
       mock.patch.object(tf.io.gfile, "rmtree", side_effect=KeyboardInterrupt),
       self.assertRaises(KeyboardInterrupt),
     ):
       write(self.workdir, 2, keep=1, mesh="")
-    self.assertTrue(os.path.isdir(store.folder(self.workdir, 1)))
-    self.assertEqual(store.steps(self.workdir), [2])
+    self.assertTrue(os.path.isdir(checkpoint_dirs.step_dir(self.workdir, 1)))
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [2])
 
-  def test_other_folders_are_none(self):
+  def test_other_folders_are_not_checkpoints(self):
     write(self.workdir, 1, mesh="")
     for name in ("step_1", "step_00000002_old", "notes"):
-      folder = pathlib.Path(store.root(self.workdir), name)
+      folder = pathlib.Path(checkpoint_dirs.checkpoints_dir(self.workdir), name)
       folder.mkdir()
       (folder / "COMPLETE").touch()
-    self.assertEqual(store.steps(self.workdir), [1])
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [1])
 
   @parameterized.parameters("", "no/such/folder")
-  def test_there_is_none(self, below):
+  def test_no_checkpoint(self, below):
     path = os.path.join(self.workdir, below) if below else self.workdir
-    self.assertEqual(store.steps(path), [])
+    self.assertEqual(checkpoint_dirs.completed_steps(path), [])
     with self.assertRaisesRegex(
-      store.CheckpointError, "No complete checkpoint at.*COMPLETE"
+      checkpoint_dirs.CheckpointError, "No complete checkpoint at.*COMPLETE"
     ):
-      store.find(path)
+      checkpoint_dirs.find(path)
 
   @parameterized.parameters(
     "state.index", "state.data-00000-of-00001", "run.json"
@@ -198,13 +209,14 @@ class CheckpointTest(parameterized.TestCase):
     os.truncate(file, size - 1)
     message = f"step_00000005/{name}' has {size - 1} bytes; {size} were written"
     for where in (path, self.workdir):
-      with self.assertRaisesRegex(store.CheckpointError, message):
-        store.find(str(where))
+      with self.assertRaisesRegex(checkpoint_dirs.CheckpointError, message):
+        checkpoint_dirs.find(str(where))
     file.unlink()
     with self.assertRaisesRegex(
-      store.CheckpointError, f"{name}' is missing; {size} were written"
+      checkpoint_dirs.CheckpointError,
+      f"{name}' is missing; {size} were written",
     ):
-      store.find(self.workdir)
+      checkpoint_dirs.find(self.workdir)
 
   @parameterized.product(
     name=("state.index", "state.data-00000-of-00001"), mesh=("", "model:4")
@@ -216,17 +228,17 @@ class CheckpointTest(parameterized.TestCase):
       content[at] ^= 0xFF
     (path / name).write_bytes(content)
     with self.assertRaisesRegex(
-      store.CheckpointError, "step_00000005' cannot be read.*corrupt"
+      checkpoint_dirs.CheckpointError, "step_00000005' cannot be read.*corrupt"
     ):
-      store.restore(store.find(self.workdir), states(mesh))
+      restore.restore_states(checkpoint_dirs.find(self.workdir), states(mesh))
 
   def test_a_corrupt_marker(self):
     path = pathlib.Path(write(self.workdir, 5, mesh=""))
     (path / "COMPLETE").write_text("{")
     with self.assertRaisesRegex(
-      store.CheckpointError, "step_00000005/COMPLETE is corrupt"
+      checkpoint_dirs.CheckpointError, "step_00000005/COMPLETE is corrupt"
     ):
-      store.find(self.workdir)
+      checkpoint_dirs.find(self.workdir)
 
   def test_the_marker_has_all_sizes(self):
     path = pathlib.Path(write(self.workdir, 5, mesh=""))
@@ -242,26 +254,26 @@ class CheckpointTest(parameterized.TestCase):
     path = write(self.workdir, 5)
     made = states(mesh, [("embedding", dims(vocab=16, d_model=6))])
     with self.assertRaisesRegex(
-      store.CheckpointError,
-      r"'embedding' has shape \[12, 6\], but the model wants \[16, 6\]"
+      checkpoint_dirs.CheckpointError,
+      r"'embedding' has shape \[12, 6\], but the model expects \[16, 6\]"
       r" \(.*vocab.*\)\. Model sizes and vocabulary must be",
     ):
-      store.restore(path, made)
+      restore.restore_states(path, made)
 
   def test_a_missing_tensor(self):
     path = write(self.workdir, 5)
     made = states("", [("layer_001/norm", dims(d_model=6))])
     with self.assertRaisesRegex(
-      store.CheckpointError,
+      checkpoint_dirs.CheckpointError,
       r"has no tensor 'layer_001/norm'\. It has 7 tensors, e\.g\. \['count',",
     ):
-      store.restore(path, made)
+      restore.restore_states(path, made)
 
-  def test_a_part_of_the_tensors(self):
-    """Finetuning starts from the weights, without the optimizer's slots."""
+  def test_some_of_the_tensors(self):
+    """A warm start restores the weights without the optimizer's slots."""
     path = write(self.workdir, 5)
     weights = states("")[0]
-    store.restore(path, [weights])
+    restore.restore_states(path, [weights])
     np.testing.assert_array_equal(
       weights.gather("embedding"), values(seed=5)["embedding"]
     )

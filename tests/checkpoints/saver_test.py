@@ -1,4 +1,4 @@
-"""Checkpoints in the background: what they hold, and what may go wrong."""
+"""Checkpoints in the background: their content, and errors."""
 
 import logging
 import os
@@ -10,7 +10,8 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
-from flan_tf.checkpoints import host_barrier, store
+from flan_tf.checkpoints import checkpoint_dirs, host_barrier, restore
+from flan_tf.checkpoints.saver import Saver
 from flan_tf.mesh import state, tf_errors
 from flan_tf.mesh.compat import mtf
 from tests.helpers import toys
@@ -35,7 +36,7 @@ def made(value: float, mesh: str = "data:2;model:2") -> state.State:
 
 
 class SlowWriting:
-  """Files of tensors are written when it is let, or fail."""
+  """Replaces SaveV2: waits for permission, then writes or fails."""
 
   def __init__(self, error: BaseException | None = None):
     self.may_go, self.error = threading.Event(), error
@@ -65,35 +66,35 @@ class SaverTest(parameterized.TestCase):
     return saver.save(self.workdir, step, states, {}, keep=2)
 
   @parameterized.parameters("", "data:2;model:2")
-  def test_what_changes_meanwhile_is_not_in_it(self, mesh):
+  def test_later_changes_are_not_saved(self, mesh):
     writing, one = self.slow(), made(1.0, mesh)
-    with store.Saver() as saver:
+    with Saver() as saver:
       path = self.save(saver, 1, one)
       for name, shape in SHAPES.items():
         one.assign(name, np.full(shape.to_integer_list, 2.0))
-        for _, variables in one.slices(name):
+        for _, variables in one.shards(name):
           variables[0].assign_add(tf.ones(variables[0].shape))
-      self.assertFalse(store.is_complete(path))
+      self.assertFalse(checkpoint_dirs.is_complete(path))
       writing.may_go.set()
-    self.assertTrue(store.is_complete(path))
+    self.assertTrue(checkpoint_dirs.is_complete(path))
     read = made(0.0, mesh)
-    store.restore(store.find(path), [read])
+    restore.restore_states(checkpoint_dirs.find(path), [read])
     for name in SHAPES:
       self.assertEqual(set(read.gather(name).flat), {1.0}, name)
 
-  def test_the_next_one_waits_for_the_one_before(self):
+  def test_a_save_waits_for_the_previous_one(self):
     writing, one = self.slow(), made(1.0)
-    saver = store.Saver()
+    saver = Saver()
     self.save(saver, 1, one)
     threading.Timer(0.1, writing.may_go.set).start()
     self.save(saver, 2, one)
-    self.assertIn(1, store.steps(self.workdir))
+    self.assertIn(1, checkpoint_dirs.completed_steps(self.workdir))
     self.save(saver, 3, one)
     saver.wait()
-    self.assertEqual(store.steps(self.workdir), [2, 3])
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [2, 3])
 
-  def test_other_states_have_slices_of_their_own(self):
-    saver = store.Saver()
+  def test_other_states_are_saved_too(self):
+    saver = Saver()
     for step in (1, 2):
       path = self.save(saver, step, made(float(step)))
       saver.wait()
@@ -101,124 +102,126 @@ class SaverTest(parameterized.TestCase):
       self.assertEqual(set(reader.get_tensor("a").flat), {float(step)})
 
   @parameterized.parameters("save", "wait", "end")
-  def test_an_error_comes_out(self, where):
+  def test_an_error_is_raised(self, where):
     error = tf.errors.ResourceExhaustedError(None, None, "disk full\n[more]")
     self.failing(error)
     one = made(1.0)
     with self.assertRaisesRegex(
-      store.CheckpointError,
-      "step_00000001' could not be written: disk full\nMake room, or choose a"
-      " --workdir that can be written to: the run goes on from the checkpoint",
+      checkpoint_dirs.CheckpointError,
+      "step_00000001' could not be written: disk full\nFree some space, or"
+      " choose a --workdir that can be written to: the run continues from the"
+      " previous checkpoint",
     ) as caught:
-      with store.Saver() as saver:
+      with Saver() as saver:
         self.save(saver, 1, one)
         if where == "save":
           self.save(saver, 2, one)
         elif where == "wait":
           saver.wait()
     self.assertIs(caught.exception.__cause__, error)
-    self.assertEqual(store.steps(self.workdir), [])
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [])
 
   def test_an_error_is_raised_once(self):
     self.failing(OSError("gone"))
-    saver = store.Saver()
+    saver = Saver()
     self.save(saver, 1, made(1.0))
     with self.assertRaisesRegex(OSError, "gone"):
       saver.wait()
     saver.wait()
 
-  def test_lost_devices_stay_what_they_are(self):
-    """The loop knows them by their type."""
+  def test_errors_of_lost_devices_keep_their_type(self):
+    """The training loop handles these errors by their type."""
     self.failing(tf.errors.UnavailableError(None, None, "socket closed"))
-    saver = store.Saver()
+    saver = Saver()
     self.save(saver, 1, made(1.0))
     with self.assertRaises(tf.errors.UnavailableError):
       saver.wait()
 
-  def test_a_run_that_fails_still_ends_its_checkpoint(self):
+  def test_a_run_that_fails_still_completes_its_checkpoint(self):
     with self.assertRaisesRegex(ValueError, "the run's own"):
-      with store.Saver() as saver:
+      with Saver() as saver:
         path = self.save(saver, 1, made(1.0))
         raise ValueError("the run's own")
-    self.assertTrue(store.is_complete(path))
+    self.assertTrue(checkpoint_dirs.is_complete(path))
 
   def test_of_two_errors_the_second_is_logged(self):
     self.failing(tf.errors.ResourceExhaustedError(None, None, "disk full"))
     with (
       self.assertLogs("flan_tf", logging.ERROR) as logs,
       self.assertRaisesRegex(ValueError, "the run's own"),
-      store.Saver() as saver,
+      Saver() as saver,
     ):
       self.save(saver, 1, made(1.0))
       raise ValueError("the run's own")
     self.assertIn("could not be written: disk full", logs.output[0])
 
   def test_another_host_failed(self):
-    saver = store.Saver(lambda value: value + 1.0)
+    saver = Saver(lambda value: value + 1.0)
     self.save(saver, 1, made(1.0))
     with self.assertRaisesRegex(
-      store.CheckpointError, "by another host; its log says why"
+      checkpoint_dirs.CheckpointError, "by another host; its log says why"
     ):
       saver.wait()
 
 
-class ReportsTest(absltest.TestCase):
+class HostBarrierTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = self.create_tempdir().full_path
-    self.leaving = threading.Event()
+    self.is_exiting = threading.Event()
 
-  def collect(self, hosts: int, patience: float = 60) -> None:
-    host_barrier.collect(self.folder, hosts, patience, self.leaving)
+  def wait(self, hosts: int, timeout: float = 60) -> None:
+    host_barrier.wait_for_hosts(self.folder, hosts, timeout, self.is_exiting)
 
   def test_all_hosts_are_done(self):
     for host in range(3):
-      host_barrier.leave(self.folder, host, 3)
-    self.assertLen(os.listdir(self.folder), 2)  # The first one leaves none.
-    self.collect(3)
+      host_barrier.report(self.folder, host, 3)
+    self.assertLen(os.listdir(self.folder), 2)  # The first host writes no file.
+    self.wait(3)
     self.assertEqual(os.listdir(self.folder), [])
 
-  def test_one_comes_later(self):
-    # A file that is just being written says nothing yet.
+  def test_one_host_reports_later(self):
+    # A file that is still being written does not count.
     path = pathlib.Path(self.folder, "part-00001-of-00002.done")
     path.write_text("don")
-    leave = threading.Timer(0.1, host_barrier.leave, (self.folder, 1, 2))
-    leave.start()
-    self.collect(2)
-    leave.join()
+    report = threading.Timer(0.1, host_barrier.report, (self.folder, 1, 2))
+    report.start()
+    self.wait(2)
+    report.join()
 
-  def test_a_host_alone_waits_for_none(self):
-    self.collect(1, patience=0)
+  def test_a_single_host_does_not_wait(self):
+    self.wait(1, timeout=0)
 
-  def test_silent_hosts_are_named(self):
-    host_barrier.leave(self.folder, 2, 4)
+  def test_hosts_that_do_not_report_are_named(self):
+    host_barrier.report(self.folder, 2, 4)
     with self.assertRaisesRegex(
       host_barrier.HostBarrierError,
-      r"Hosts \[1, 3\] of 4 \(from 0\) have not said within 0.01 seconds that"
-      r" their part is written. Are they still running, and is .* a place that",
+      r"Hosts \[1, 3\] of 4 \(from 0\) have not reported within 0.01 seconds"
+      r" that their part is written. Are they still running, and is .* a place"
+      r" that",
     ):
-      self.collect(4, patience=0.01)
+      self.wait(4, timeout=0.01)
 
-  def test_a_run_that_ends_by_an_error_waits_less(self):
-    self.leaving.set()
+  def test_a_run_that_fails_waits_less(self):
+    self.is_exiting.set()
     with (
-      mock.patch.object(host_barrier, "_LEAVING", 0.0),
+      mock.patch.object(host_barrier, "_EXIT_TIMEOUT", 0.0),
       self.assertRaisesRegex(
         host_barrier.HostBarrierError, r"Hosts \[1\] of 2"
       ),
     ):
-      self.collect(2)
+      self.wait(2)
 
   def test_a_host_that_failed_is_named(self):
-    host_barrier.leave(self.folder, 1, 2, "disk\nfull")
+    host_barrier.report(self.folder, 1, 2, "disk\nfull")
     with self.assertRaisesRegex(
       host_barrier.HostBarrierError,
       r"Host 1 of 2 \(from 0\) failed: disk full$",
     ):
-      self.collect(2)
+      self.wait(2)
 
 
-class MessagesTest(parameterized.TestCase):
+class ErrorSummaryTest(parameterized.TestCase):
   @parameterized.parameters(
     ("disk full\nmore", "disk full"),
     (
@@ -228,8 +231,8 @@ class MessagesTest(parameterized.TestCase):
     ),
     ("", "ValueError"),
   )
-  def test_first_line(self, text, line):
-    self.assertEqual(tf_errors.first_line(ValueError(text)), line)
+  def test_first_line_with_a_cause(self, text, line):
+    self.assertEqual(tf_errors.error_summary(ValueError(text)), line)
 
 
 if __name__ == "__main__":

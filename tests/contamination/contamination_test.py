@@ -1,6 +1,5 @@
-"""Clean and dirty rows: their scores, their report, and the whole binary."""
+"""Clean and dirty rows: scores, report, and launch.contamination."""
 
-import dataclasses
 import json
 import math
 import pathlib
@@ -10,6 +9,7 @@ from absl.testing import absltest, parameterized
 import tasks
 from flan_tf.task import registry
 from tests.helpers import tiny
+from tests.helpers.fake_predictions import changed, scored
 
 TINY = tiny.Tiny()
 TASKS = registry.TaskRegistry(tasks.ALL)
@@ -26,9 +26,9 @@ tearDownModule = TINY.close
 
 
 def plan(task):
-  from flan_tf.data import pipeline
+  from flan_tf.data import opened_tasks
 
-  ((item,), _) = pipeline.plan_tasks([task], TINY.data_dir)
+  ((item,), _) = opened_tasks.open_tasks([task], TINY.data_dir)
   return item
 
 
@@ -36,25 +36,22 @@ def test_rows(task):
   from flan_tf.data import requests
 
   item = plan(task)
-  return requests.read_evaluation_rows(task, item.dataset, item.plan.test).rows
+  return requests.read_evaluation_rows(
+    task, item.dataset, item.ranges.test
+  ).rows
 
 
 test_rows.__test__ = False  # type: ignore[attr-defined]
 
 
 def line(row, template=0, right=True, part="test"):
-  """What a model answered on a row of a classification."""
-  from flan_tf.eval import prediction_log
-
+  """Returns a prediction for a row of a classification."""
   wrong = (row.answer_index + 1) % len(row.options)
   choice = row.answer_index if right else wrong
-  return prediction_log.PredictionLine(
+  return scored(
     part=part,
     template=template,
-    row=row.row,
-    prompt="",
-    exemplars=0,
-    trimmed=False,
+    row=row.row_index,
     answer=row.options[choice],
     references=row.references,
     group=row.group,
@@ -67,24 +64,26 @@ def line(row, template=0, right=True, part="test"):
 
 
 def write_evaluation(folder, by_task, label="tuned", name="results.json"):
-  """An evaluation's folder with the predictions of one model."""
-  from flan_tf.eval import prediction_log, results
+  """Writes results and prediction logs of one model into a folder."""
+  from flan_tf.eval import prediction_log, results, task_result
 
   for task, lines in by_task.items():
     where = prediction_log.folder_of(str(folder), label)
-    kept = prediction_log.PredictionLog(where, task.name, {}, len(lines), 100)
+    kept = prediction_log.PredictionLogWriter(
+      where, task.name, {}, len(lines), 100
+    )
     for number in range(len(kept)):
       chunk = kept.requests_of(number)
       kept.write(number, lines[chunk.start : chunk.stop])
     kept.finish()
   found = [
-    results.TaskResult(
+    task_result.TaskResult(
       task=task.name,
       dataset=task.dataset,
       cluster=task.cluster,
       kind=task.kind,
       metric=task.metrics[0],
-      templates=(results.TemplateScore(0, 50.0),),
+      templates=(task_result.TemplateScore(0, 50.0),),
       examples=len(lines),
     )
     for task, lines in by_task.items()
@@ -97,11 +96,11 @@ def write_evaluation(folder, by_task, label="tuned", name="results.json"):
 def read(folder, task, slots=()):
   from flan_tf.contamination import scored_rows
 
-  return scored_rows.read_task(str(folder), "tuned", plan(task), slots)
+  return scored_rows.read_scored_task(str(folder), "tuned", plan(task), slots)
 
 
 def an_overlap(**changes):
-  from flan_tf.contamination import analysis
+  from flan_tf.contamination import measure
 
   values = {
     "task": "rte",
@@ -114,7 +113,7 @@ def an_overlap(**changes):
     "clean_score": 60.0,
     "dirty_score": 35.0,
   }
-  return analysis.TaskOverlap(**(values | changes))
+  return measure.TaskOverlap(**(values | changes))
 
 
 class RowsTest(absltest.TestCase):
@@ -126,26 +125,26 @@ class RowsTest(absltest.TestCase):
   def test_the_words_of_a_row_are_those_of_its_texts(self):
     write_evaluation(self.folder, {RTE: [line(row) for row in self.rows[3:9]]})
     found = read(self.folder, RTE)
-    self.assertEqual(found.rows, tuple(row.row for row in self.rows[3:9]))
-    from flan_tf.contamination import ngram_index
+    self.assertEqual(found.rows, tuple(row.row_index for row in self.rows[3:9]))
+    from flan_tf.contamination.words import split_words
 
     row = self.rows[3]
     text = f"{row.slots['premise']} {row.slots['hypothesis']}"
-    self.assertEqual(found.texts[0], ngram_index.words(text))
+    self.assertEqual(found.words[0], split_words(text))
     alone = read(self.folder, RTE, ["hypothesis"])
-    words = ngram_index.words(row.slots["hypothesis"])
-    self.assertEqual(alone.texts[0], words)
+    words = split_words(row.slots["hypothesis"])
+    self.assertEqual(alone.words[0], words)
 
   def test_a_text_in_another_text_counts_once(self):
-    task = TASKS.get("squad_v1")  # `page` is the passage below a title
+    task = TASKS.get("squad_v1")  # `page` is the passage with a title above it
     rows = test_rows(task)[:2]
-    lines = [dataclasses.replace(line_of_text(row)) for row in rows]
+    lines = [line_of_text(row) for row in rows]
     write_evaluation(self.folder, {task: lines})
-    from flan_tf.contamination import ngram_index
+    from flan_tf.contamination.words import split_words
 
     slots = rows[0].slots
-    words = ngram_index.words(f"{slots['page']} {slots['question']}")
-    self.assertEqual(read(self.folder, task).texts[0], words)
+    words = split_words(f"{slots['page']} {slots['question']}")
+    self.assertEqual(read(self.folder, task).words[0], words)
 
   def test_dev_rows_are_not_looked_at(self):
     lines = [line(self.rows[0]), line(self.rows[1], part="dev")]
@@ -153,12 +152,19 @@ class RowsTest(absltest.TestCase):
     self.assertLen(read(self.folder, RTE).rows, 1)
     other = self.create_tempdir().full_path
     write_evaluation(other, {RTE: lines[1:]})
-    self.assertEqual(read(other, RTE), "it has no predictions of test rows")
+    self.assert_left_out("it has no predictions of test rows", other, RTE)
 
   def test_a_task_without_the_slots_is_left_out(self):
     write_evaluation(self.folder, {RTE: [line(self.rows[0])]})
-    reason = read(self.folder, RTE, ["question"])
-    self.assertEqual(reason, "it has none of the slots question")
+    reason = "it has none of the slots question"
+    self.assert_left_out(reason, self.folder, RTE, ["question"])
+
+  def assert_left_out(self, reason, *args):
+    from flan_tf.contamination import scored_rows
+
+    with self.assertRaises(scored_rows.TaskLeftOutError) as caught:
+      read(*args)
+    self.assertEqual(str(caught.exception), reason)
 
   def test_no_predictions(self):
     with self.assertRaisesRegex(FileNotFoundError, "no predictions at"):
@@ -168,7 +174,7 @@ class RowsTest(absltest.TestCase):
     right = line(self.rows[0])
     for changes in ({"references": ("perhaps",)}, {"row": 99_999}):
       folder = self.create_tempdir().full_path
-      other = dataclasses.replace(right, **changes)
+      other = changed(right, **changes)
       write_evaluation(folder, {RTE: [other, line(self.rows[1])]})
       with self.assertRaisesRegex(ValueError, "of 2 predictions are not of"):
         read(folder, RTE)
@@ -183,27 +189,19 @@ class RowsTest(absltest.TestCase):
     ]
     write_evaluation(self.folder, {RTE: lines})
     found = read(self.folder, RTE)
-    numbers = [row.row for row in rows]
-    self.assertAlmostEqual(found.score(frozenset(numbers)), 37.5)
-    self.assertAlmostEqual(found.score(frozenset(numbers[:2])), 75)
-    self.assertAlmostEqual(found.score(frozenset(numbers[1:3])), 25)
-    self.assertIsNone(found.score(frozenset()))
+    numbers = [row.row_index for row in rows]
+    self.assertAlmostEqual(found.mean_score(frozenset(numbers)), 37.5)
+    self.assertAlmostEqual(found.mean_score(frozenset(numbers[:2])), 75)
+    self.assertAlmostEqual(found.mean_score(frozenset(numbers[1:3])), 25)
+    self.assertIsNone(found.mean_score(frozenset()))
 
 
 def line_of_text(row):
-  """What a model answered on a row of a generation: the right thing."""
-  from flan_tf.eval import prediction_log
-
-  return prediction_log.PredictionLine(
-    part="test",
-    template=0,
-    row=row.row,
-    prompt="",
-    exemplars=0,
-    trimmed=False,
+  """Returns a right prediction for a row of a generation."""
+  return scored(
+    row=row.row_index,
     answer=row.references[0],
     references=row.references,
-    group="",
     right=True,
     score=100.0,
   )
@@ -212,17 +210,17 @@ def line_of_text(row):
 class SettingsTest(parameterized.TestCase):
   @parameterized.parameters("size", "most")
   def test_runs_that_may_fall_between_two_parts_are_refused(self, name):
-    from flan_tf.contamination import analysis
+    from flan_tf.contamination import measure
 
-    analysis.ContaminationConfig(**{name: 32})
+    measure.ContaminationConfig(**{name: 32})
     with self.assertRaisesRegex(ValueError, f"{name} is 33; expected 32 words"):
-      analysis.ContaminationConfig(**{name: 33})
+      measure.ContaminationConfig(**{name: 33})
 
 
 class MeasureTest(parameterized.TestCase):
   def measure(self, documents, **settings):
-    """Three dirty rows of RTE, which are right; the other three are wrong."""
-    from flan_tf.contamination import analysis
+    """Measures six rows of RTE: three right answers, three wrong ones."""
+    from flan_tf.contamination import measure
     from flan_tf.data import corpus
 
     folder = self.create_tempdir().full_path
@@ -231,12 +229,12 @@ class MeasureTest(parameterized.TestCase):
     write_evaluation(folder, {RTE: lines})
     found, chosen = (
       [read(folder, RTE)],
-      analysis.ContaminationConfig(**settings),
+      measure.ContaminationConfig(**settings),
     )
-    index = analysis.index(found, chosen)
+    index = measure.build_index(found, chosen)
     index.read(corpus.Document(f"d{n}", t) for n, t in documents(rows))
-    (verdict,) = analysis.measure(found, index, chosen)
-    return verdict, list(analysis.examples(found, index, chosen))
+    (verdict,) = measure.measure_overlap(found, index, chosen)
+    return verdict, list(measure.sample_matches(found, index, chosen))
 
   def test_clean_and_dirty_rows_have_scores_of_their_own(self):
     verdict, examples = self.measure(
@@ -246,7 +244,7 @@ class MeasureTest(parameterized.TestCase):
       )
     )
     rows = test_rows(RTE)[:6]
-    self.assertEqual(verdict.dirty, tuple(row.row for row in rows[:3]))
+    self.assertEqual(verdict.dirty, tuple(row.row_index for row in rows[:3]))
     self.assertEqual((verdict.rows, verdict.clean), (6, 3))
     self.assertAlmostEqual(verdict.all_score, 50)
     self.assertAlmostEqual(verdict.clean_score, 0)
@@ -280,7 +278,9 @@ class MeasureTest(parameterized.TestCase):
     self.assertEmpty(verdict.dirty)
 
   def test_an_empty_corpus_is_refused(self):
-    with self.assertRaisesRegex(ValueError, "corpus is empty: 1 documents"):
+    with self.assertRaisesRegex(
+      ValueError, "corpus is empty: its 1 documents have no"
+    ):
       self.measure(lambda rows: [(0, "...")])
 
   # Brown et al. (2020), Table C.1: all, clean, and the printed difference.
@@ -338,7 +338,7 @@ class ReportTest(absltest.TestCase):
     page = pathlib.Path(where).read_text()
     self.assertIn("books/\\*.txt", page)
     self.assertIn("fewer than 30 clean or dirty rows", page)
-    self.assertIn("looked for as a whole: cb 2", page)
+    self.assertIn("searched for as a whole: cb 2", page)
     self.assertIn("Left out: qnli: it is gone", page)
     rows = [text for text in page.splitlines() if text.startswith("| ")]
     self.assertLess(rows[2].find("cb\u2020"), 4)  # the dirtiest first
@@ -381,13 +381,13 @@ class BinaryTest(absltest.TestCase):
     self.assertEqual(value["documents"], sum(map(train_rows, (RTE, SST2))))
     value = json.loads((folder / "files/contamination.json").read_text())
     rte, sst2 = value["tasks"]
-    self.assertIn(rows[RTE][0].row, rte["dirty_row_numbers"])
+    self.assertIn(rows[RTE][0].row_index, rte["dirty_row_numbers"])
     self.assertEqual(sst2["dirty_rows"], 0)
     self.assertEqual((rte["all"], rte["clean"], rte["dirty"]), (100,) * 3)
 
 
 def train_rows(task) -> int:
-  return len(plan(task).plan.train)
+  return len(plan(task).ranges.train)
 
 
 if __name__ == "__main__":

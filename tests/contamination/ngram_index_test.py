@@ -1,4 +1,4 @@
-"""Which texts share a run of words with a corpus, against a slow reference."""
+"""The n-gram index finds the same dirty texts as a slow reference."""
 
 import gzip
 import json
@@ -10,6 +10,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from flan_tf.contamination import ngram_index
+from flan_tf.contamination.words import split_words
 from flan_tf.data import corpus
 
 RAIN = "It rained all night."
@@ -20,12 +21,12 @@ def documents(*texts):
 
 
 def ngrams(words, size):
-  """All runs of `size` words, as a set of tuples."""
+  """Returns all runs of `size` words, as a set of tuples."""
   return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
 
 
 def reference(texts, sizes, corpus_words, frequent):
-  """Which texts are dirty, by comparing everything with everything."""
+  """Returns which texts are dirty, by comparing all n-grams."""
   dirty = []
   for text, size in zip(texts, sizes, strict=True):
     mine = ngrams(text, min(size, len(text))) if text else set()
@@ -49,26 +50,26 @@ class WordsTest(parameterized.TestCase):
     ("", ""),
   )
   def test_lower_case_without_punctuation_parted_by_blanks(self, text, words):
-    self.assertEqual(" ".join(ngram_index.words(text)), words)
+    self.assertEqual(" ".join(split_words(text)), words)
 
   def test_ascii_and_other_texts_follow_the_same_rule(self):
     ascii_text = "".join(map(chr, range(128)))
-    alone = ngram_index.words(ascii_text)
-    with_more = ngram_index.words(ascii_text + " \u00e9")
+    alone = split_words(ascii_text)
+    with_more = split_words(ascii_text + " \u00e9")
     self.assertEqual([*alone, "\u00e9"], with_more)
 
   def test_the_size_is_a_low_percentile_within_bounds(self):
-    self.assertEqual(ngram_index.size_of([3] * 10), 8)
-    self.assertEqual(ngram_index.size_of([100] * 10), 13)
-    # One in a hundred is shorter than 11: more than 5 % are not.
-    self.assertEqual(ngram_index.size_of([2] + [11] * 99), 11)
-    self.assertEqual(ngram_index.size_of([4, 5], least=2, most=4), 4)
-    self.assertEqual(ngram_index.size_of(range(101), percentile=10), 10)
-    self.assertEqual(ngram_index.size_of([]), 13)
+    self.assertEqual(ngram_index.ngram_size([3] * 10), 8)
+    self.assertEqual(ngram_index.ngram_size([100] * 10), 13)
+    # One text in a hundred is shorter, which is less than 5 %.
+    self.assertEqual(ngram_index.ngram_size([2] + [11] * 99), 11)
+    self.assertEqual(ngram_index.ngram_size([4, 5], least=2, most=4), 4)
+    self.assertEqual(ngram_index.ngram_size(range(101), percentile=10), 10)
+    self.assertEqual(ngram_index.ngram_size([]), 13)
 
   def test_bounds_that_exclude_each_other_are_refused(self):
     with self.assertRaisesRegex(ValueError, "got 9 to 8 words"):
-      ngram_index.size_of([10], least=9, most=8)
+      ngram_index.ngram_size([10], least=9, most=8)
 
 
 class IndexTest(parameterized.TestCase):
@@ -84,96 +85,100 @@ class IndexTest(parameterized.TestCase):
     sizes = generator.integers(1, 7, 60).tolist()
     corpus_words = [draw(30) + ["new"] + draw(9) for _ in range(12)]
     read = documents(*map(" ".join, corpus_words))
-    index = ngram_index.Index(texts, sizes)
+    index = ngram_index.NgramIndex(texts, sizes)
     with mock.patch.object(ngram_index, "_BATCH_WORDS", batch):
       index.read(iter(read[:5]))
       index.read(read[5:])
     expected = reference(texts, sizes, corpus_words, frequent)
-    self.assertEqual(index.dirty(frequent).tolist(), expected)
+    self.assertEqual(index.dirty_texts(frequent).tolist(), expected)
     self.assertTrue(0 < sum(expected) < len(texts))
     self.assertEqual(index.documents, 12)
     self.assertEqual(index.words, sum(map(len, corpus_words)))
 
   def test_a_match_says_how_often_and_where(self):
-    words = ngram_index.words(RAIN)
-    index = ngram_index.Index([["dry"], words], [3, 3])
+    words = split_words(RAIN)
+    index = ngram_index.NgramIndex([["dry"], words], [3, 3])
     index.read(documents("Sun.", "Yes, it rained ALL day.", "it rained all"))
     self.assertEqual(
-      list(index.matches(1)), [ngram_index.Match("it rained all", 2, "d1")]
+      list(index.matches(1)), [ngram_index.NgramMatch("it rained all", 2, "d1")]
     )
     self.assertEmpty(list(index.matches(0)))
-    self.assertEqual(index.dirty().tolist(), [False, True])
+    self.assertEqual(index.dirty_texts().tolist(), [False, True])
 
   def test_an_ngram_counts_once_a_document(self):
-    index = ngram_index.Index([["a", "b"]], [2])
+    index = ngram_index.NgramIndex([["a", "b"]], [2])
     index.read(documents("a b a b", "a b"))
     (match,) = index.matches(0)
     self.assertEqual(match.documents, 2)
 
   def test_nothing_runs_from_one_document_into_the_next(self):
-    index = ngram_index.Index([ngram_index.words(RAIN)], [4])
+    index = ngram_index.NgramIndex([split_words(RAIN)], [4])
     index.read(documents("it rained", "all night"))
-    self.assertFalse(index.dirty().any())
+    self.assertFalse(index.dirty_texts().any())
 
   def test_a_text_of_fewer_words_is_one_ngram(self):
-    index = ngram_index.Index([ngram_index.words(RAIN)] * 2 + [[]], [8, 5, 8])
+    index = ngram_index.NgramIndex([split_words(RAIN)] * 2 + [[]], [8, 5, 8])
     index.read(documents("it rained all", "Then it rained all night long."))
-    self.assertEqual(index.dirty().tolist(), [True, True, False])
+    self.assertEqual(index.dirty_texts().tolist(), [True, True, False])
     (match,) = index.matches(0)
     self.assertEqual(match.where, "d1")
 
   def test_phrases_of_many_documents_do_not_count(self):
     texts = ["once upon a time".split(), "the green idea slept".split()]
-    index = ngram_index.Index(texts, [4, 4])
+    index = ngram_index.NgramIndex(texts, [4, 4])
     index.read(documents(*["Once upon a time"] * 11))
     index.read(documents("The green idea slept."))
-    self.assertEqual(index.dirty().tolist(), [False, True])
-    self.assertEqual(index.dirty(frequent=11).tolist(), [True, True])
-    self.assertEqual(index.dirty(frequent=None).tolist(), [True, True])
-    self.assertEqual(index.too_frequent(), 1)
-    self.assertEqual(index.too_frequent(None), 0)
+    self.assertEqual(index.dirty_texts().tolist(), [False, True])
+    self.assertEqual(index.dirty_texts(max_documents=11).tolist(), [True, True])
+    self.assertEqual(
+      index.dirty_texts(max_documents=None).tolist(), [True, True]
+    )
+    self.assertEqual(index.count_too_frequent(), 1)
+    self.assertEqual(index.count_too_frequent(None), 0)
     self.assertEmpty(list(index.matches(0)))
 
   def test_a_hash_that_two_share_is_no_match(self):
-    class AnyOrder(ngram_index.Index):
-      def _term(self, word, place):
-        return super()._term(word, 0)
+    class AnyOrder(ngram_index.NgramIndex):
+      def _hash_term(self, word, position):
+        return super()._hash_term(word, 0)
 
     index = AnyOrder(["a b c".split()], [3])
     index.read(documents("c b a"))
-    self.assertFalse(index.dirty().any())
+    self.assertFalse(index.dirty_texts().any())
     index.read(documents("a b c"))
-    self.assertTrue(index.dirty().all())
+    self.assertTrue(index.dirty_texts().all())
 
   def test_two_of_our_ngrams_with_one_hash_take_another_seed(self):
-    class Colliding(ngram_index.Index):
+    class Colliding(ngram_index.NgramIndex):
       seeds = ()
 
-      def _hash(self, seed):
+      def _assign_hashes(self, seed):
         self.seeds = (*self.seeds, seed)
-        super()._hash(seed)
+        super()._assign_hashes(seed)
 
-      def _term(self, word, place):
-        return super()._term(word, place) * np.uint64(len(self.seeds) > 1)
+      def _hash_term(self, word, position):
+        return super()._hash_term(word, position) * np.uint64(
+          len(self.seeds) > 1
+        )
 
     index = Colliding(["a b".split(), "b a".split()], [2, 2])
     self.assertEqual(index.seeds, (0, 1))
     index.read(documents("b a"))
-    self.assertEqual(index.dirty().tolist(), [False, True])
+    self.assertEqual(index.dirty_texts().tolist(), [False, True])
 
   def test_no_texts_and_no_documents(self):
-    empty = ngram_index.Index([], [])
+    empty = ngram_index.NgramIndex([], [])
     empty.read(documents(RAIN))
-    self.assertEmpty(empty.dirty())
-    index = ngram_index.Index([["a"]], [1])
+    self.assertEmpty(empty.dirty_texts())
+    index = ngram_index.NgramIndex([["a"]], [1])
     index.read([])
-    self.assertEqual((index.words, index.dirty().any()), (0, False))
+    self.assertEqual((index.words, index.dirty_texts().any()), (0, False))
 
   def test_each_text_needs_a_size(self):
     with self.assertRaisesRegex(ValueError, "each of 2 texts, got"):
-      ngram_index.Index([["a"], ["b"]], [1])
+      ngram_index.NgramIndex([["a"], ["b"]], [1])
     with self.assertRaisesRegex(ValueError, "a size of 1 or more"):
-      ngram_index.Index([["a"]], [0])
+      ngram_index.NgramIndex([["a"]], [0])
 
 
 class FilesTest(absltest.TestCase):
@@ -193,7 +198,7 @@ class FilesTest(absltest.TestCase):
     patterns = [str(self.folder / name) for name in names]
     return [
       (os.path.basename(document.where), document.text)
-      for document in corpus.of_files(patterns, **more)
+      for document in corpus.read_files(patterns, **more)
     ]
 
   def test_a_blank_line_ends_a_document_of_a_text_file(self):
@@ -229,23 +234,25 @@ class FilesTest(absltest.TestCase):
     words = [f"w{n}" for n in range(400)]
     lines = [" ".join(words[n : n + 10]) for n in range(0, 400, 10)]
     path = self.write("a.txt", "\n".join(lines))
-    with mock.patch.object(corpus, "_LONGEST", 500):
-      found = list(corpus.of_files([path]))
+    with mock.patch.object(corpus, "_LONGEST_PARAGRAPH", 500):
+      found = list(corpus.read_files([path]))
     self.assertGreater(len(found), 2)
-    index = ngram_index.Index([words], [13])
+    index = ngram_index.NgramIndex([words], [13])
     index.read(found)
     self.assertLen(list(index.matches(0)), 388)
     self.assertLess(max(len(document.text) for document in found), 800)
 
   def test_a_name_that_no_file_has(self):
-    with self.assertRaisesRegex(FileNotFoundError, "No file is named '.*none"):
+    with self.assertRaisesRegex(FileNotFoundError, "No file matches '.*none"):
       self.read("none*.txt")
     with self.assertRaisesRegex(FileNotFoundError, "text or JSON lines"):
-      corpus.of_files([str(self.folder)])  # At once, not when it is read.
+      corpus.read_files(
+        [str(self.folder)]
+      )  # The error comes before anything is read.
 
   def test_lines_that_are_no_such_objects(self):
     cases = (
-      ('{"text": "One"}\nTwo', "bad.jsonl, line 2 is no JSON"),
+      ('{"text": "One"}\nTwo', "bad.jsonl, line 2 is not JSON"),
       ('["One"]', "line 1: expected a JSON object, got list"),
       ('{"texts": "One"}', "Did you mean 'texts'.* --field"),
       ('{"text": 3}', "Unknown text field 'text'"),

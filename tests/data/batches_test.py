@@ -1,4 +1,4 @@
-"""Batches: one stream for a seed, whoever reads it and wherever it resumes."""
+"""Batches: a seed gives one stream, for any batch size and after any resume."""
 
 import itertools
 import json
@@ -8,7 +8,7 @@ import time
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from flan_tf.data import batches, example_table, packing
+from flan_tf.data import batches, example_table, packing, prefetch
 
 RATES = {"a": 300, "b": 100}
 
@@ -27,7 +27,7 @@ TABLES = {"a": random_table(1, 400), "b": random_table(2, 100)}
 
 def make(state=None, seed=0, rows=6):
   return batches.Batches(
-    TABLES, RATES, rows, 64, seed, bos_id=0, state=state, block_examples=150
+    TABLES, RATES, rows, 64, seed, start_id=0, state=state, block_examples=150
   )
 
 
@@ -62,7 +62,7 @@ class BatchesTest(parameterized.TestCase):
       np.array_equal(one.features["targets"], other.features["targets"])
     )
 
-  def test_nothing_is_lost_between_batches(self):
+  def test_no_token_is_lost_between_batches(self):
     stream, seen = make(), 0
     while stream.state.block < 4:
       batch = next(stream)
@@ -83,24 +83,24 @@ class BatchesTest(parameterized.TestCase):
 
   def test_empty_tables_are_left_out(self):
     tables = {**TABLES, "none": random_table(0, 0)}
-    stream = batches.Batches(tables, {**RATES, "none": 0}, 2, 64, 0, bos_id=0)
+    stream = batches.Batches(tables, {**RATES, "none": 0}, 2, 64, 0, start_id=0)
     self.assertEqual(stream.names, ("a", "b"))
     with self.assertRaisesRegex(ValueError, "at least one task"):
-      batches.Batches({"none": tables["none"]}, {}, 2, 64, 0, bos_id=0)
+      batches.Batches({"none": tables["none"]}, {}, 2, 64, 0, start_id=0)
 
 
 class PrefetcherTest(absltest.TestCase):
   def test_same_items_in_order(self):
-    with batches.Prefetcher(iter(range(50)), fn=lambda x: 2 * x) as items:
+    with prefetch.Prefetcher(iter(range(50)), convert=lambda x: 2 * x) as items:
       self.assertEqual(list(items), list(range(0, 100, 2)))
       self.assertEqual(list(items), [])
 
-  def test_an_exception_comes_where_its_item_would_have(self):
+  def test_an_exception_is_raised_in_place_of_its_item(self):
     def broken():
       yield 1
       raise RuntimeError("disk on fire")
 
-    with batches.Prefetcher(broken()) as items:
+    with prefetch.Prefetcher(broken()) as items:
       self.assertEqual(next(items), 1)
       with self.assertRaisesRegex(RuntimeError, "disk on fire"):
         next(items)
@@ -114,13 +114,13 @@ class PrefetcherTest(absltest.TestCase):
         taken.append(i)
         yield i
 
-    with batches.Prefetcher(source(), size=3):
+    with prefetch.Prefetcher(source(), size=3):
       time.sleep(0.3)
       self.assertLessEqual(len(taken), 5)
 
   def test_close_ends_the_thread(self):
     before = threading.active_count()
-    items = batches.Prefetcher(make(), size=2)
+    items = prefetch.Prefetcher(make(), size=2)
     next(items)
     items.close()
     items.close()

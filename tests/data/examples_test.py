@@ -1,4 +1,4 @@
-"""Token tables: what stands where, what is cut, and that all is counted."""
+"""Example tables: the order of ids, truncation, and counts of all rows."""
 
 import atexit
 import dataclasses
@@ -13,17 +13,24 @@ from absl.testing import absltest, parameterized
 
 from flan_tf import config
 from flan_tf.data import (
+  encoded_examples,
   example_table,
   language_model,
-  prompt_format,
+  prepared_dataset,
   prompts,
+  random_draws,
   row_ranges,
-  rows,
   shipped_rows,
+)
+from flan_tf.data.prompt_format import (
+  Overflow,
+  PromptFormat,
+  Separator,
+  truncate,
 )
 from flan_tf.task import fields
 from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
-from flan_tf.vocab import vocabulary
+from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 
 REVIEWS = Task(
   name="reviews",
@@ -74,9 +81,7 @@ SENTENCES = [
 
 @functools.cache
 def vocab():
-  return vocabulary.SentencePieceVocabulary.train(
-    [*SENTENCES, "OPTIONS negative"], 330
-  )
+  return SentencePieceVocabulary.train([*SENTENCES, "OPTIONS negative"], 330)
 
 
 @functools.cache
@@ -97,17 +102,22 @@ def dataset():
   ]
   path = folder / "glue_sst2.jsonl"
   path.write_text("\n".join(map(json.dumps, lines)), "utf-8")
-  out = shipped_rows.prepare_sample_rows([REVIEWS], folder, folder / "out")
-  return rows.open_dataset(REVIEWS.source, out)
+  out = shipped_rows.prepare_shipped_rows([REVIEWS], folder, folder / "out")
+  return prepared_dataset.open_dataset(REVIEWS.source, out)
 
 
 TRAIN = row_ranges.RowRange("train", 0, len(SENTENCES))
-LIMITS = prompt_format.Limits(64, 32, 128)
+CHAT = config.ChatConfig("<before>", "<between>", "<after>")
 
 
-def build(task=REVIEWS, limits=LIMITS, seed=0, **kwargs):
+@functools.cache
+def plain_format():
+  return PromptFormat(vocab(), 64, 32, 128)
+
+
+def build(task=REVIEWS, prompt_format=None, seed=0, **kwargs):
   return example_table.build_table(
-    task, dataset(), TRAIN, vocab(), limits, seed, **kwargs
+    task, dataset(), TRAIN, prompt_format or plain_format(), seed, **kwargs
   )
 
 
@@ -116,36 +126,35 @@ def parts(table, index):
   return vocab().decode(ids[:prompt]), vocab().decode(ids[prompt:])
 
 
-def wrapper_of(limits: prompt_format.Limits) -> prompt_format.Wrapper:
-  """As `limits.wrapper`; that of a chat has ids that tell its parts apart."""
-  if limits.separator is not prompt_format.Separator.CHAT:
-    return limits.wrapper(vocab())
-  before, between, after = map(np.int32, ([101, 102], [103], [104]))
-  return prompt_format.Wrapper(before, between, after, vocab())
+class ChatVocabulary(SentencePieceVocabulary):
+  """A vocabulary that gives each part of CHAT its own ids."""
+
+  def encode_special(self, text):
+    ids = {"<before>": [101, 102], "<between>": [103], "<after>": [104]}
+    return np.int32(ids[text.strip()])
 
 
-def limits_of(*lengths, separator=prompt_format.Separator.FLAN, **kwargs):
-  chat = config.ChatConfig("before", "between", "after")
-  return prompt_format.Limits(
-    *lengths, separator=separator, chat=chat, **kwargs
+def format_of(*lengths, separator=Separator.FLAN, **kwargs):
+  pieces = ChatVocabulary(vocab().serialized)
+  return PromptFormat(
+    pieces, *lengths, separator=separator, chat=CHAT, **kwargs
   )
 
 
-def join_one(inputs, target, limits, counts):
-  """`tokens.join` for one pair, step by step."""
+def join_one(inputs, target, prompt_format, counts):
+  """Joins one pair step by step, as a reference for `join_examples`."""
   before, between, after = {
-    prompt_format.Separator.FLAN: ([], [1], [1]),
-    prompt_format.Separator.CHAT: ([101, 102], [103], [104]),
-  }.get(limits.separator, ([], [], []))
-  most = min(limits.target_length, limits.row_length // 2) - len(after)
+    Separator.FLAN: ([], [1], [1]),
+    Separator.CHAT: ([101, 102], [103], [104]),
+  }.get(prompt_format.separator, ([], [], []))
+  length = prompt_format.row_length
+  most = min(prompt_format.target_length, length // 2) - len(after)
   kept = target[:most]
-  room = min(limits.input_length, limits.row_length - len(kept) - len(after))
+  room = min(prompt_format.input_length, length - len(kept) - len(after))
   room -= len(before) + len(between)
-  head = prompt_format.cut(inputs, room, limits.overflow)
+  head = truncate(inputs, room, prompt_format.overflow)
   long_inputs, long_target = len(head) < len(inputs), len(kept) < len(target)
-  if limits.overflow is prompt_format.Overflow.SKIP and (
-    long_inputs or long_target
-  ):
+  if prompt_format.overflow is Overflow.SKIP and (long_inputs or long_target):
     counts.too_long += 1
     return None
   counts.trimmed_inputs += long_inputs
@@ -154,49 +163,53 @@ def join_one(inputs, target, limits, counts):
   return [*prompt, *kept.tolist(), *after], len(prompt)
 
 
+def counts_of(encoded):
+  return example_table.RowCounts(
+    too_long=encoded.too_long,
+    trimmed_inputs=encoded.trimmed_inputs,
+    trimmed_targets=encoded.trimmed_targets,
+  )
+
+
 class JoinTest(parameterized.TestCase):
-  def join(self, inputs, target, **limits):
-    """One pair: its ids and the length of its prompt, None if left out."""
-    counts = example_table.Counts()
-    limits = limits_of(**{"row_length": 40, **limits})
-    made = example_table.join(
+  def join(self, inputs, target, **kwargs):
+    """Joins one pair: (ids, length of the prompt), or None if left out."""
+    made = encoded_examples.join_examples(
       np.concatenate([np.arange(10, 10 + inputs), np.arange(60, 60 + target)]),
       np.array([[0], [inputs]]),
       np.array([[inputs], [target]]),
-      wrapper_of(limits),
-      limits,
-      counts,
+      format_of(**{"row_length": 40, **kwargs}),
     )
-    if not made.fit[0]:
-      return None, counts
-    return (made.ids.tolist(), made.prompt_lengths[0]), counts
+    if not made.kept[0]:
+      return None, counts_of(made)
+    return (made.ids.tolist(), made.prompt_lengths[0]), counts_of(made)
 
-  def test_flan_counts_both_ends(self):
+  def test_flan_puts_end_of_text_after_prompt_and_target(self):
     (ids, prompt), counts = self.join(3, 2)
     self.assertEqual(ids, [10, 11, 12, 1, 60, 61, 1])
     self.assertEqual(prompt, 4)
-    self.assertEqual(counts, example_table.Counts())
+    self.assertEqual(counts, example_table.RowCounts())
 
-  def test_plain_has_none(self):
-    (ids, prompt), _ = self.join(3, 2, separator=prompt_format.Separator.PLAIN)
+  def test_plain_adds_no_ids(self):
+    (ids, prompt), _ = self.join(3, 2, separator=Separator.PLAIN)
     self.assertEqual((ids, prompt), ([10, 11, 12, 60, 61], 3))
 
-  def test_a_chat_stands_around_both(self):
-    (ids, prompt), _ = self.join(3, 2, separator=prompt_format.Separator.CHAT)
+  def test_a_chat_template_puts_ids_around_prompt_and_target(self):
+    (ids, prompt), _ = self.join(3, 2, separator=Separator.CHAT)
     self.assertEqual(ids, [101, 102, 10, 11, 12, 103, 60, 61, 104])
     self.assertEqual(prompt, 6)
 
-  def test_a_chat_stays_whole_when_the_prompt_is_cut(self):
+  def test_a_chat_template_is_not_cut_with_the_prompt(self):
     (ids, prompt), counts = self.join(
-      10, 1, input_length=7, separator=prompt_format.Separator.CHAT
+      10, 1, input_length=7, separator=Separator.CHAT
     )
     self.assertEqual(ids[:prompt], [101, 102, 10, 11, 18, 19, 103])
     self.assertEqual(ids[prompt:], [60, 104])
     self.assertEqual(counts.trimmed_inputs, 1)
 
   @parameterized.parameters(
-    (prompt_format.Overflow.MIDDLE, [10, 11, 18, 19, 1]),
-    (prompt_format.Overflow.END, [10, 11, 12, 13, 1]),
+    (Overflow.MIDDLE, [10, 11, 18, 19, 1]),
+    (Overflow.END, [10, 11, 12, 13, 1]),
   )
   def test_long_prompt(self, overflow, expected):
     (ids, prompt), counts = self.join(10, 1, input_length=5, overflow=overflow)
@@ -209,20 +222,20 @@ class JoinTest(parameterized.TestCase):
     self.assertEqual(counts.trimmed_targets, 1)
 
   @parameterized.parameters((10, 1), (2, 9))
-  def test_skip(self, inputs, target):
+  def test_skip_leaves_out_examples_that_are_too_long(self, inputs, target):
     joined, counts = self.join(
       inputs,
       target,
       input_length=6,
       target_length=5,
-      overflow=prompt_format.Overflow.SKIP,
+      overflow=Overflow.SKIP,
     )
     self.assertIsNone(joined)
     self.assertEqual(counts.too_long, 1)
 
-  def test_everything_fits_into_a_row(self):
-    for separator in prompt_format.Separator:
-      chat = separator is prompt_format.Separator.CHAT
+  def test_every_example_fits_into_a_packed_row(self):
+    for separator in Separator:
+      chat = separator is Separator.CHAT
       for length in (9, 40) if chat else (4, 5, 9, 40):
         for inputs in (0, 1, 3, 50):
           for target in (1, 2, 30):
@@ -233,73 +246,73 @@ class JoinTest(parameterized.TestCase):
             self.assertLess(prompt, len(ids))
 
   @parameterized.product(
-    separator=[*prompt_format.Separator],
-    overflow=[*prompt_format.Overflow],
+    separator=[*Separator],
+    overflow=[*Overflow],
     seed=[0, 1, 2],
   )
-  def test_many_at_once_are_like_one_by_one(self, separator, overflow, seed):
+  def test_many_pairs_are_joined_like_single_pairs(
+    self, separator, overflow, seed
+  ):
     rng = np.random.default_rng(seed)
-    limits = limits_of(9, 6, 13, overflow, separator=separator)
+    prompt_format = format_of(9, 6, 13, overflow, separator=separator)
     lengths = rng.integers(0, [[14], [9]], [2, 50])
     stops = np.cumsum(lengths).reshape(2, -1)
     ids = rng.integers(2, 99, stops[-1, -1]).astype(np.int32)
-    counts, expected_counts = example_table.Counts(), example_table.Counts()
+    expected_counts = example_table.RowCounts()
     expected = [
       join_one(
-        ids[stop - n : stop], ids[end - m : end], limits, expected_counts
+        ids[stop - n : stop],
+        ids[end - m : end],
+        prompt_format,
+        expected_counts,
       )
       for n, m, stop, end in zip(*lengths, *stops, strict=True)
     ]
-    wrapper = wrapper_of(limits)
-    made = example_table.join(
-      ids, stops - lengths, lengths, wrapper, limits, counts
+    made = encoded_examples.join_examples(
+      ids, stops - lengths, lengths, prompt_format
     )
-    self.assertEqual(made.fit.tolist(), [one is not None for one in expected])
+    self.assertEqual(made.kept.tolist(), [one is not None for one in expected])
     expected = [one for one in expected if one is not None]
     self.assertEqual(made.ids.tolist(), sum((one[0] for one in expected), []))
     self.assertEqual(made.lengths.tolist(), [len(one[0]) for one in expected])
     self.assertEqual(made.prompt_lengths.tolist(), [one[1] for one in expected])
-    self.assertEqual(counts, expected_counts)
+    self.assertEqual(counts_of(made), expected_counts)
 
   def test_no_pairs(self):
     none = np.zeros([2, 0], np.int64)
-    made = example_table.join(
-      np.zeros(0, np.int32),
-      none,
-      none,
-      wrapper_of(LIMITS),
-      LIMITS,
-      example_table.Counts(),
+    made = encoded_examples.join_examples(
+      np.zeros(0, np.int32), none, none, plain_format()
     )
     self.assertEmpty(made.ids)
-    self.assertEmpty(made.fit)
+    self.assertEmpty(made.kept)
 
-  def test_cut(self):
-    cut = prompt_format.cut(np.arange(10), 5, prompt_format.Overflow.MIDDLE)
+  def test_truncate(self):
+    cut = truncate(np.arange(10), 5, Overflow.MIDDLE)
     self.assertEqual(cut.tolist(), [0, 1, 2, 8, 9])
-    self.assertLen(
-      prompt_format.cut(np.arange(10), 0, prompt_format.Overflow.MIDDLE), 0
-    )
+    self.assertLen(truncate(np.arange(10), 0, Overflow.MIDDLE), 0)
 
-  def test_bad_limits(self):
+  def test_bad_formats(self):
     with self.assertRaisesRegex(ValueError, "overflow.*Did you mean 'middle'"):
-      prompt_format.Limits.of(9, 9, 9, "midle", "flan")
+      config.DataConfig(overflow="midle")
     with self.assertRaisesRegex(ValueError, "target_length is 1"):
-      prompt_format.Limits(9, 1, 9)
-    with self.assertRaisesRegex(ValueError, "no chat wrapper.*--chat=chatml"):
-      prompt_format.Limits.of(9, 9, 9, "middle", "chat")
-    chat = config.ChatConfig("a long way before a prompt", "", "")
-    limits = prompt_format.Limits.of(9, 9, 20, "middle", "chat", chat)
+      PromptFormat(vocab(), 9, 1, 9)
+    with self.assertRaisesRegex(ValueError, "row has 7 tokens, .* takes 4 of"):
+      PromptFormat(vocab(), 9, 9, 7, soft_prompt=4)
+    chat = Separator.CHAT
+    with self.assertRaisesRegex(ValueError, "no chat template.*--chat=chatml"):
+      PromptFormat(vocab(), 9, 9, 9, separator=chat)
+    template = config.ChatConfig("a long way before a prompt", "", "")
+    full = PromptFormat(vocab(), 9, 9, 20, separator=chat, chat=template)
     with self.assertRaisesRegex(ValueError, "takes .* of a prompt's 9 and 0"):
-      limits.wrapper(vocab())
+      full.check()
 
 
 class BuildTableTest(parameterized.TestCase):
   def test_examples_are_the_rendered_rows(self):
     table, counts = build()
-    picked = prompts.pick_template(0, "reviews", table.rows, 3)
+    picked = random_draws.draw_index(0, "reviews", table.row_indices, 3)
     self.assertCountEqual(set(picked.tolist()), {0, 1, 2})
-    for index, row in enumerate(table.rows):
+    for index, row in enumerate(table.row_indices):
       features = {"sentence": SENTENCES[row], "label": row % 2}
       inputs, target = prompts.render_row(REVIEWS, features)[picked[index]]
       self.assertEqual(parts(table, index), (inputs, target))
@@ -314,11 +327,11 @@ class BuildTableTest(parameterized.TestCase):
     _, shouted = build(SHOUT)
     self.assertEqual(shouted.left_out, 36)
     self.assertEqual(shouted.empty_target, 1)
-    _, short = build(limits=prompt_format.Limits(64, 6, 20))
+    _, short = build(prompt_format=PromptFormat(vocab(), 64, 6, 20))
     self.assertGreater(short.trimmed_inputs, 0)
     self.assertGreater(short.trimmed_targets, 0)
-    skip = prompt_format.Limits(64, 6, 20, prompt_format.Overflow.SKIP)
-    _, skipped = build(limits=skip)
+    skip = PromptFormat(vocab(), 64, 6, 20, Overflow.SKIP)
+    _, skipped = build(prompt_format=skip)
     self.assertGreater(skipped.too_long, 0)
     for made in (counts, shouted, short, skipped):
       lost = (
@@ -326,7 +339,7 @@ class BuildTableTest(parameterized.TestCase):
       )
       self.assertEqual(made.rows, made.examples + lost)
 
-  def test_the_same_every_time(self):
+  def test_the_seed_determines_the_examples(self):
     one, again, other = build()[0], build()[0], build(seed=1)[0]
     np.testing.assert_array_equal(one.ids, again.ids)
     self.assertFalse(np.array_equal(one.ids, other.ids))
@@ -351,7 +364,7 @@ class BuildTableTest(parameterized.TestCase):
     table, _ = build(task, shuffle_labels=True)
     wrong = [
       parts(table, i)[1] != SENTENCES[row].upper()
-      for i, row in enumerate(table.rows)
+      for i, row in enumerate(table.row_indices)
     ]
     self.assertGreater(np.mean(wrong), 0.8)
 
@@ -359,7 +372,10 @@ class BuildTableTest(parameterized.TestCase):
 class LanguageModelTest(absltest.TestCase):
   def build(self, row_length):
     return language_model.build_table(
-      REVIEWS, dataset(), TRAIN, vocab(), row_length
+      REVIEWS,
+      dataset(),
+      TRAIN,
+      PromptFormat(vocab(), row_length=row_length),
     )
 
   def test_documents_are_whole(self):
@@ -371,7 +387,7 @@ class LanguageModelTest(absltest.TestCase):
     self.assertEqual(made, [s for s in dict.fromkeys(SENTENCES) if s])
     self.assertEqual(table.example(0)[-1], vocab().eos_id)
 
-  def test_long_documents_go_on(self):
+  def test_long_documents_continue_in_the_next_example(self):
     whole, _ = self.build(128)
     cut, counts = self.build(5)
     np.testing.assert_array_equal(whole.ids, cut.ids)
@@ -379,7 +395,7 @@ class LanguageModelTest(absltest.TestCase):
     self.assertEqual(counts.examples, len(cut))
 
   def test_texts(self):
-    read = list(language_model.texts(REVIEWS, dataset(), TRAIN))
+    read = list(language_model.read_texts(REVIEWS, dataset(), TRAIN))
     self.assertEqual(read, [s for s in SENTENCES if s])
 
   def test_parts_are_joined_by_blank_lines(self):
@@ -393,13 +409,13 @@ class LanguageModelTest(absltest.TestCase):
       slots=("text", "more"),
       documents=("text", "more"),
     )
-    first = next(language_model.texts(task, dataset(), TRAIN))
+    first = next(language_model.read_texts(task, dataset(), TRAIN))
     self.assertEqual(first, "a fine film\n\na fine film")
 
   def test_no_documents(self):
     task = dataclasses.replace(REVIEWS, documents=())
     with self.assertRaisesRegex(ValueError, "'reviews' has no running text"):
-      list(language_model.texts(task, dataset(), TRAIN))
+      list(language_model.read_texts(task, dataset(), TRAIN))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Mixtures: exact proportions, every row once an epoch, seeking for free."""
+"""Mixtures: exact proportions, every example once per epoch, direct access."""
 
 import collections
 
@@ -28,7 +28,7 @@ class MixtureTest(absltest.TestCase):
   def test_proportions_are_exact(self):
     made, total = make(), collections.Counter()
     for block in range(30):
-      tasks, examples = made.block(block)
+      tasks, examples = made.draws(block)
       self.assertAlmostEqual(len(examples), 512, delta=len(SIZES))
       total.update(tasks.tolist())
     for number, rate in enumerate(made.rates.values()):
@@ -38,7 +38,7 @@ class MixtureTest(absltest.TestCase):
   def test_every_row_once_an_epoch(self):
     made, seen = make(), collections.defaultdict(list)
     for block in range(40):
-      tasks, examples = made.block(block)
+      tasks, examples = made.draws(block)
       for task, example in zip(tasks.tolist(), examples.tolist(), strict=True):
         seen[made.names[task]].append(example)
     self.assertGreater(len(seen["small"]), 3 * 40)
@@ -48,24 +48,24 @@ class MixtureTest(absltest.TestCase):
       self.assertBetween(counts.min(), counts.max() - 2, counts.max())
       self.assertLen(counts, size)
 
-  def test_seeking_costs_nothing(self):
+  def test_any_block_is_known_without_the_earlier_ones(self):
     made = make()
     counts = np.zeros(3, np.int64)
     for block in range(12):
       np.testing.assert_array_equal(made.draws_before(block), counts)
-      counts += np.bincount(made.block(block)[0], minlength=3)
-    far = make().block(10**9)
-    np.testing.assert_array_equal(far[1], make().block(10**9)[1])
+      counts += np.bincount(made.draws(block)[0], minlength=3)
+    far = make().draws(10**9)
+    np.testing.assert_array_equal(far[1], make().draws(10**9)[1])
 
   def test_the_seed_decides(self):
-    for array, same in zip(make().block(3), make().block(3), strict=True):
+    for array, same in zip(make().draws(3), make().draws(3), strict=True):
       np.testing.assert_array_equal(array, same)
-    self.assertFalse(np.array_equal(make(1).block(3)[1], make(2).block(3)[1]))
-    self.assertFalse(np.array_equal(make().block(3)[0], make().block(4)[0]))
+    self.assertFalse(np.array_equal(make(1).draws(3)[1], make(2).draws(3)[1]))
+    self.assertFalse(np.array_equal(make().draws(3)[0], make().draws(4)[0]))
 
   def test_epochs_differ(self):
     one = mixture.Mixture({"a": 50}, {"a": 50}, 0, 50)
-    orders = [one.block(block)[1].tolist() for block in range(3)]
+    orders = [one.draws(block)[1].tolist() for block in range(3)]
     for order in orders:
       self.assertCountEqual(order, range(50))
     self.assertNotEqual(orders[0], orders[1])

@@ -14,16 +14,17 @@ from absl.testing import absltest, parameterized
 from flan_tf import config
 from flan_tf.data import (
   example_table,
+  opened_tasks,
   packing,
   pipeline,
-  prompt_format,
   requests,
   rows,
   shipped_rows,
 )
+from flan_tf.data.prompt_format import Overflow, PromptFormat, Separator
 from flan_tf.task import fields
 from flan_tf.task.schema import Source, Splits, Task, TaskKind, Template
-from flan_tf.vocab import vocabulary
+from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 
 REVIEWS = Task(
   name="reviews",
@@ -62,7 +63,6 @@ REPEAT = dataclasses.replace(
 MISSING = dataclasses.replace(
   REVIEWS, name="missing", source=Source("glue/mrpc", "2.0.0")
 )
-LIMITS = prompt_format.Limits(48, 16, 64)
 CHAT = config.ChatConfig("<user> ", "</s>\n<model>\n", "</s>")
 
 
@@ -80,21 +80,28 @@ def data_dir():
         row |= {"label": -1, "sentence": ""}
       lines.append(json.dumps({"split": split, "row": row}))
     (folder / f"{name}.jsonl").write_text("\n".join(lines), "utf-8")
-  return shipped_rows.prepare_sample_rows(
+  return shipped_rows.prepare_shipped_rows(
     [REVIEWS, GRAMMAR], folder, folder / "out"
   )
 
 
 @functools.cache
 def vocab():
-  return vocabulary.SentencePieceVocabulary.train(
+  return SentencePieceVocabulary.train(
     ["sentence number positive OPTIONS"], 300
   )
 
 
-def load(*tasks, **kwargs):
+def short_format():
+  return PromptFormat(vocab(), 48, 16, 64)
+
+
+def load(*tasks, threads=None, **data):
+  settings = config.DataConfig(length=64, **data)
+  run = config.RunConfig(data=settings)
+  prompt_format = PromptFormat.from_run(run, vocab())
   return pipeline.load_training_tables(
-    tasks, data_dir(), vocab(), seed=0, row_length=64, **kwargs
+    tasks, data_dir(), settings, prompt_format, seed=0, threads=threads
   )
 
 
@@ -121,11 +128,11 @@ class PipelineTest(parameterized.TestCase):
 
   def test_nothing_left(self):
     with self.assertRaisesRegex(
-      pipeline.NothingToTrainError, "(?s)nothing to train on.*missing: "
+      opened_tasks.NothingToTrainError, "(?s)nothing to train on.*missing: "
     ):
       load(MISSING)
     with self.assertRaisesRegex(
-      pipeline.NothingToTrainError, "no tasks were chosen"
+      opened_tasks.NothingToTrainError, "no tasks were chosen"
     ):
       load()
 
@@ -140,7 +147,7 @@ class PipelineTest(parameterized.TestCase):
         "grammar": "it has no running text to model",
       },
     )
-    with self.assertRaisesRegex(ValueError, "objective is 'lm'"):
+    with self.assertRaisesRegex(ValueError, "objective: Unknown value 'lm'"):
       load(REVIEWS, objective="lm")
 
   def test_threads_do_not_matter(self):
@@ -155,16 +162,18 @@ class PipelineTest(parameterized.TestCase):
     (folder / "glue_sst2.jsonl").write_text(
       json.dumps({"split": "train", "row": line})
     )
-    out = shipped_rows.prepare_sample_rows([REVIEWS], folder, folder / "out")
+    out = shipped_rows.prepare_shipped_rows([REVIEWS], folder, folder / "out")
     (shard,) = pathlib.Path(out).rglob("*tfrecord*")
     shard.write_bytes(shard.read_bytes()[:-1])
     with self.assertRaisesRegex(rows.DataCorruptionError, "tfrecord"):
-      pipeline.load_training_tables([REVIEWS], out, vocab(), seed=0)
+      pipeline.load_training_tables(
+        [REVIEWS], out, config.DataConfig(), PromptFormat(vocab()), seed=0
+      )
 
   def test_batches(self):
     tables, report = load(REVIEWS, GRAMMAR)
     stream = pipeline.training_batches(
-      tables, report, vocab(), batch_rows=4, row_length=64, seed=0
+      tables, report, PromptFormat(vocab(), row_length=64), batch_size=4, seed=0
     )
     for batch in itertools.islice(stream, 3):
       for name in packing.FEATURES:
@@ -174,9 +183,9 @@ class PipelineTest(parameterized.TestCase):
 
 class RequestsTest(parameterized.TestCase):
   def read(self, task=REVIEWS, **kwargs):
-    ((planned,), _) = pipeline.plan_tasks([task], data_dir())
+    ((item,), _) = opened_tasks.open_tasks([task], data_dir())
     return requests.read_evaluation_rows(
-      task, planned.dataset, planned.plan.test, **kwargs
+      task, item.dataset, item.ranges.test, **kwargs
     )
 
   def test_rows(self):
@@ -184,7 +193,7 @@ class RequestsTest(parameterized.TestCase):
     self.assertLen(read.rows, 9)
     self.assertEqual((read.hidden, read.left_out), (1, 0))
     first = read.rows[1]
-    self.assertEqual(first.row, 1)
+    self.assertEqual(first.row_index, 1)
     self.assertEqual(first.options, ("negative", "positive"))
     self.assertEqual(first.references, ("negative",))
     self.assertLen(self.read(limit=3).rows, 3)
@@ -192,39 +201,48 @@ class RequestsTest(parameterized.TestCase):
   def test_empty_references_are_hidden(self):
     read = self.read(REPEAT)
     self.assertEqual((len(read.rows), read.hidden), (9, 1))
-    asked = requests.prompts_for(REPEAT, read.rows, 0)
+    asked = requests.render_requests(REPEAT, read.rows, 0)
     self.assertEqual(asked[0].prompt, "Say again: sentence number 0")
-    (ids,) = requests.tokenize_requests(asked[:1], vocab(), LIMITS)
+    (ids,) = requests.encode_requests(asked[:1], short_format())
     self.assertEqual(ids.options, ())
 
   def test_prompts(self):
-    asked = requests.prompts_for(REVIEWS, self.read().rows, 0)
+    asked = requests.render_requests(REVIEWS, self.read().rows, 0)
     self.assertEqual(
       asked[1].prompt,
       "sentence number 4\nOPTIONS:\n- negative\n- positive",
     )
-    self.assertEmpty(requests.prompts_for(REVIEWS, [], 0))
+    self.assertEmpty(requests.render_requests(REVIEWS, [], 0))
     with self.assertRaisesRegex(ValueError, r"template 1 cannot.*\[0\]"):
-      requests.prompts_for(REVIEWS, self.read().rows, 1)
+      requests.render_requests(REVIEWS, self.read().rows, 1)
 
-  @parameterized.parameters(*prompt_format.Separator)
+  @parameterized.parameters(*Separator)
   def test_tokens(self, separator):
-    limits = prompt_format.Limits(300, 100, 400, separator=separator, chat=CHAT)
-    wrapper = limits.wrapper(vocab())
-    before, between, after = (
-      part.tolist() for part in (wrapper.before, wrapper.between, wrapper.after)
+    prompt_format = PromptFormat(
+      vocab(), 300, 100, 400, separator=separator, chat=CHAT
     )
-    asked = requests.prompts_for(REVIEWS, self.read().rows, 0)
-    made = requests.tokenize_requests(asked, vocab(), limits)
+    tokenizer = prompt_format.tokenizer
+    before, between, after = (
+      part.tolist()
+      for part in (tokenizer.before, tokenizer.between, tokenizer.after)
+    )
+    joiner = {
+      Separator.PLAIN: "",
+      Separator.NEWLINE: "\n",
+      Separator.BLANK: " ",
+    }
+    asked = requests.render_requests(REVIEWS, self.read().rows, 0)
+    made = requests.encode_requests(asked, prompt_format)
     for request in made:
       ids = request.prompt.tolist()
-      if wrapper.glue is not None:
+      if separator in joiner:
         # One text: a piece may span the border.
         for option, text in zip(
           request.options, ("negative", "positive"), strict=True
         ):
           whole = vocab().decode([*ids, *option])
-          self.assertEqual(whole, request.request.prompt + wrapper.glue + text)
+          expected = request.request.prompt + joiner[separator] + text
+          self.assertEqual(whole, expected)
         continue
       end = len(ids) - len(between)
       self.assertEqual((ids[: len(before)], ids[end:]), (before, between))
@@ -240,38 +258,40 @@ class RequestsTest(parameterized.TestCase):
 
   def test_training_and_evaluation_read_the_same_ids(self):
     task = dataclasses.replace(REVIEWS, templates=REVIEWS.templates[:1])
-    ((planned,), _) = pipeline.plan_tasks([task], data_dir())
-    part = planned.plan.test
-    chat = {"separator": prompt_format.Separator.CHAT, "chat": CHAT}
-    for limits in (
-      LIMITS,
-      prompt_format.Limits(30, 16, 64),
-      prompt_format.Limits(300, 100, 400, **chat),
-      prompt_format.Limits(60, 16, 90, **chat),
+    ((item,), _) = opened_tasks.open_tasks([task], data_dir())
+    part = item.ranges.test
+    chat = {"separator": Separator.CHAT, "chat": CHAT}
+    for prompt_format in (
+      short_format(),
+      PromptFormat(vocab(), 30, 16, 64),
+      PromptFormat(vocab(), 300, 100, 400, **chat),
+      PromptFormat(vocab(), 60, 16, 90, **chat),
     ):
       table, _ = example_table.build_table(
-        task, planned.dataset, part, vocab(), limits, 0
+        task, item.dataset, part, prompt_format, 0
       )
-      asked = requests.prompts_for(task, self.read(task).rows, 0)
-      made = requests.tokenize_requests(asked, vocab(), limits)
+      asked = requests.render_requests(task, self.read(task).rows, 0)
+      made = requests.encode_requests(asked, prompt_format)
       for i, request in enumerate(made):
-        answer = request.options[request.request.answer_index]
+        answer = request.options[request.request.example.answer_index]
         np.testing.assert_array_equal(
           table.example(i), np.concatenate([request.prompt, answer])
         )
 
   def test_long_prompts_leave_room_for_options(self):
-    limits = prompt_format.Limits(100, 8, 24, prompt_format.Overflow.SKIP)
-    asked = requests.prompts_for(REVIEWS, self.read().rows, 0)
-    for request in requests.tokenize_requests(asked, vocab(), limits):
+    prompt_format = PromptFormat(vocab(), 100, 8, 24, Overflow.SKIP)
+    asked = requests.render_requests(REVIEWS, self.read().rows, 0)
+    for request in requests.encode_requests(asked, prompt_format):
       longest = max(map(len, request.options))
       self.assertLessEqual(len(request.prompt) + longest, 24)
       self.assertTrue(request.trimmed)
 
   def test_an_empty_option_is_an_error(self):
-    request = requests.Request(7, "Which?", ("yes", ""), 0, ("yes",))
+    request = requests.Request(
+      requests.Example(7, ("yes",), ("yes", ""), 0), "Which?"
+    )
     with self.assertRaisesRegex(ValueError, "Row 7: option '' has no tokens"):
-      requests.tokenize_requests([request], vocab(), LIMITS)
+      requests.encode_requests([request], short_format())
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import pathlib
 import numpy as np
 from absl.testing import absltest, parameterized
 
-from flan_tf import config, json_lines
-from flan_tf.data import prompt_file, row_ranges
+from flan_tf import config, json_lines, name_lists
+from flan_tf.data import file_tasks, prompt_file, row_ranges
 from flan_tf.task import holdout, registry, schema
 from tests.helpers import tiny
 
@@ -27,7 +27,7 @@ tearDownModule = TINY.close
 
 
 def lines(count: int, **more):
-  """Questions, and a one-word answer that each of them tells."""
+  """Yields lines whose prompt names the answer."""
   for i in range(count):
     answer = ("yes", "no", "it is")[i % 3]
     yield {"prompt": f"Question {i}: say {answer}.", "answer": answer, **more}
@@ -39,7 +39,7 @@ class FileTestCase(parameterized.TestCase):
     self.folder = pathlib.Path(self.create_tempdir().full_path)
 
   def write(self, name: str, *values) -> str:
-    """Writes JSON lines, and texts as they are; returns the path."""
+    """Writes values as JSON lines, and texts unchanged; returns the path."""
     path = self.folder / name
     path.parent.mkdir(exist_ok=True)
     texts = [v if isinstance(v, str) else json.dumps(v) for v in values]
@@ -47,8 +47,8 @@ class FileTestCase(parameterized.TestCase):
     return str(path)
 
   def open_task(self, path: str, held_out: str = "") -> schema.Task:
-    held_out = holdout.expand(KNOWN, held_out)
-    (task,), _ = prompt_file.open_tasks([path], KNOWN, held_out)
+    names = holdout.expand(KNOWN, name_lists.split_names(held_out))
+    (task,), _ = file_tasks.open_file_tasks([path], KNOWN, names)
     return task
 
 
@@ -60,7 +60,7 @@ class ReadTest(FileTestCase):
       "",
       {"answer": "é", "prompt": "", "cluster": "nli", "task": "rte"},
     )
-    found = prompt_file.read(path)
+    found = prompt_file.read_prompt_file(path)
     self.assertEqual(found.prompts, [b" Is\n{it} so?", b""])
     self.assertEqual(found.answers, [b" yes ", "é".encode()])
     self.assertEqual(found.origins, {("", ""): (1, 1), ("rte", "nli"): (3, 1)})
@@ -69,7 +69,9 @@ class ReadTest(FileTestCase):
     path = self.write("a.jsonl", *lines(3))
     same = self.write("b.jsonl", *lines(3))
     other = self.write("c.jsonl", *lines(4))
-    names = [prompt_file.read(p).fingerprint for p in (path, same, other)]
+    names = [
+      prompt_file.read_prompt_file(p).fingerprint for p in (path, same, other)
+    ]
     self.assertEqual(names[0], names[1])
     self.assertNotEqual(names[0], names[2])
     self.assertRegex(names[0], "^[0-9a-f]{8}$")
@@ -93,29 +95,29 @@ class ReadTest(FileTestCase):
   def test_lines_that_cannot_be_used(self, line, message):
     path = self.write("a.jsonl", *lines(1), line)
     with self.assertRaisesRegex(ValueError, "a.jsonl, " + message):
-      prompt_file.read(path)
+      prompt_file.read_prompt_file(path)
 
-  def test_other_bytes_than_text(self):
+  def test_bytes_that_are_not_utf_8(self):
     path = self.folder / "a.jsonl"
     path.write_bytes(b'{"prompt": "a", "answer": "\xff"}\n')
     with self.assertRaisesRegex(ValueError, "line 1: expected a JSON object"):
-      prompt_file.read(str(path))
+      prompt_file.read_prompt_file(str(path))
 
   def test_nothing_to_read(self):
     with self.assertRaisesRegex(ValueError, "a.jsonl is empty: expected JSON"):
-      prompt_file.read(self.write("a.jsonl", "", "  "))
+      prompt_file.read_prompt_file(self.write("a.jsonl", "", "  "))
     cut = self.write("b.jsonl", *lines(2, ended=False))
-    with self.assertRaisesRegex(ValueError, "has answers only that were cut"):
-      prompt_file.read(cut)
+    with self.assertRaisesRegex(ValueError, "has only answers that were cut"):
+      prompt_file.read_prompt_file(cut)
     for path in (self.folder / "none.jsonl", self.folder):
       with self.assertRaisesRegex(
         FileNotFoundError, "there is no file .*launch.generate writes such"
       ):
-        prompt_file.read(str(path))
+        prompt_file.read_prompt_file(str(path))
 
-  def test_answers_that_were_cut_are_left_out_and_told(self):
+  def test_answers_that_were_cut_are_left_out_with_a_note(self):
     ended, cut = lines(2, ended=True), lines(3, ended=False)
-    found = prompt_file.read(self.write("a.jsonl", *ended, *cut))
+    found = prompt_file.read_prompt_file(self.write("a.jsonl", *ended, *cut))
     self.assertLen(found, 2)
     self.assertIn(
       "3 lines are left out, as their answers were cut", found.notes[1]
@@ -129,11 +131,11 @@ class TaskTest(FileTestCase):
     ("gs://bucket/a.b", "a"),
   )
   def test_names(self, path, name):
-    self.assertEqual(prompt_file.task_name(path), name)
+    self.assertEqual(file_tasks.task_name(path), name)
 
-  def test_names_that_are_taken_or_none(self):
+  def test_file_names_that_cannot_be_task_names(self):
     with self.assertRaisesRegex(ValueError, "'-.jsonl' names no task"):
-      prompt_file.task_name("-.jsonl")
+      file_tasks.task_name("-.jsonl")
     with self.assertRaisesRegex(
       ValueError, "would be the task 'rte', .*Rename the file"
     ):
@@ -143,39 +145,39 @@ class TaskTest(FileTestCase):
     with self.assertRaisesRegex(
       ValueError, "a/x.jsonl and .*b/x.jsonl would both be the task 'x'. Ren"
     ):
-      prompt_file.open_tasks([first, second], KNOWN)
+      file_tasks.open_file_tasks([first, second], KNOWN)
 
   @parameterized.parameters((1, 0), (9, 0), (57, 5), (3_000, 200))
   def test_the_last_rows_are_held_back(self, count, dev):
-    from flan_tf.data import pipeline
+    from flan_tf.data import opened_tasks
 
     task = self.open_task(self.write("a.jsonl", *lines(count)))
-    ((item,), missing) = pipeline.plan_tasks([task], "")
+    ((item,), missing) = opened_tasks.open_tasks([task], "")
     self.assertEqual(missing, {})
-    self.assertEqual(str(item.plan.train), f"train[0:{count - dev}]")
-    self.assertEqual(str(item.plan.dev), f"train[{count - dev}:{count}]")
-    self.assertEmpty(item.plan.test)
+    self.assertEqual(str(item.ranges.train), f"train[0:{count - dev}]")
+    self.assertEqual(str(item.ranges.dev), f"train[{count - dev}:{count}]")
+    self.assertEmpty(item.ranges.test)
 
-  def test_files_stand_side_by_side(self):
+  def test_each_file_is_a_task(self):
     first = self.write("a.jsonl", *lines(3))
     second = self.write("b.jsonl", *lines(4))
-    tasks, names = prompt_file.open_tasks([first, second], KNOWN)
+    tasks, names = file_tasks.open_file_tasks([first, second], KNOWN)
     self.assertEqual([task.name for task in tasks], ["a", "b"])
     self.assertEqual({task.cluster for task in tasks}, {"files"})
-    again, same = prompt_file.open_tasks(names.split(","), KNOWN)
+    again, same = file_tasks.open_file_tasks(names, KNOWN)
     self.assertEqual((again, same), (tasks, names))
 
-  def test_a_file_that_changed_is_another_one(self):
-    from flan_tf.data import rows
+  def test_a_changed_file_is_refused(self):
+    from flan_tf.data import prepared_dataset
 
     path = self.write("a.jsonl", *lines(3))
-    (task,), name = prompt_file.open_tasks([path], KNOWN)
+    (task,), (name,) = file_tasks.open_file_tasks([path], KNOWN)
     self.assertRegex(name, r"a\.jsonl@[0-9a-f]{8}$")
     self.write("a.jsonl", *lines(4))
     with self.assertRaisesRegex(ValueError, "not .{8}: it was changed. Bring"):
-      prompt_file.open_tasks([name], KNOWN)
+      file_tasks.open_file_tasks([name], KNOWN)
     with self.assertRaisesRegex(ValueError, "it was changed"):
-      rows.open_dataset(task.source, "")
+      prepared_dataset.open_dataset(task.source, "")
 
 
 class HeldOutTest(FileTestCase):
@@ -187,7 +189,7 @@ class HeldOutTest(FileTestCase):
     ({"task": "rte"}, "rte"),
     ({"task": "anli_r2"}, "anli_r1"),
   )
-  def test_what_is_held_out_does_not_come_back(self, origin, held_out):
+  def test_lines_of_held_out_tasks_are_refused(self, origin, held_out):
     path = self.write("a.jsonl", *lines(2), *lines(3, **origin))
     with self.assertRaisesRegex(
       ValueError,
@@ -202,7 +204,7 @@ class HeldOutTest(FileTestCase):
     ({"task": "summarize", "cluster": 3}, "nli"),
     ({"cluster": "nli"}, ""),
   )
-  def test_what_is_not_held_out_trains(self, origin, held_out):
+  def test_lines_of_other_tasks_train(self, origin, held_out):
     self.open_task(self.write("a.jsonl", *lines(3, **origin)), held_out)
 
   def test_a_file_of_one_cluster_belongs_to_it(self):
@@ -231,36 +233,38 @@ class HeldOutTest(FileTestCase):
       {"rte": "nli", "mine: misc": "misc", "cb": "nli"},
     )
 
-  def test_lines_of_unknown_origin_are_told(self):
+  def test_lines_of_unknown_origin_have_a_note(self):
     path = self.write("a.jsonl", *lines(2), *lines(1, cluster="nli"))
-    where, unknown = prompt_file.read(path).notes
+    where, unknown = prompt_file.read_prompt_file(path).notes
     self.assertRegex(where, r"from .*a\.jsonl, fingerprint [0-9a-f]{8}$")
-    self.assertRegex(unknown, "^2 of 3 lines name no cluster .* nobody knows")
+    self.assertRegex(
+      unknown, "^2 of 3 lines do not name the cluster .* held-out tasks may"
+    )
     path = self.write("b.jsonl", *lines(3, cluster="nli"))
-    self.assertLen(prompt_file.read(path).notes, 1)
+    self.assertLen(prompt_file.read_prompt_file(path).notes, 1)
 
 
 class TableTest(FileTestCase):
-  """What trains, as ids; the rows of a data set are the reference."""
+  """Compares the ids of a file with those of a data set with equal rows."""
 
-  def table(self, task: schema.Task, stop: int, data_dir: str = "", **limits):
-    from flan_tf.data import example_table, prompt_format, rows
+  def table(self, task: schema.Task, stop: int, data_dir: str = "", **lengths):
+    from flan_tf.data import example_table, prepared_dataset
+    from flan_tf.data.prompt_format import PromptFormat
 
     return example_table.build_table(
       task,
-      rows.open_dataset(task.source, data_dir),
+      prepared_dataset.open_dataset(task.source, data_dir),
       row_ranges.RowRange("train", 0, stop),
-      self.vocabulary,
-      prompt_format.Limits(**limits),
+      PromptFormat(self.vocabulary, **lengths),
       seed=3,
     )
 
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    from flan_tf.vocab import vocabulary
+    from flan_tf.vocab.load import load_vocabulary
 
-    cls.vocabulary = vocabulary.load_vocabulary(TINY.vocabulary)
+    cls.vocabulary = load_vocabulary(TINY.vocabulary)
 
   def texts(self, task: schema.Task, stop: int) -> list[tuple[str, str]]:
     table, _ = self.table(task, stop)
@@ -272,7 +276,7 @@ class TableTest(FileTestCase):
       found.append(tuple(map(self.vocabulary.decode, parts)))
     return found
 
-  def test_texts_stay_as_they_are(self):
+  def test_texts_are_not_changed(self):
     pairs = [
       (" {prompt}\n\n\t", " yes"),
       ("é 漢 \x00", "no\n"),
@@ -284,7 +288,7 @@ class TableTest(FileTestCase):
     )
     self.assertEqual(self.texts(self.open_task(path), 4), pairs)
 
-  def test_markers_come_once(self):
+  def test_markers_are_added_once(self):
     from flan_tf.task import wordings
 
     path = self.write("a.jsonl", *lines(2))
@@ -297,12 +301,12 @@ class TableTest(FileTestCase):
       )
 
   def test_rows_of_a_data_set_as_a_file_give_the_same_examples(self):
-    from flan_tf.data import prompts, rows
+    from flan_tf.data import prepared_dataset, prompts, rows
 
     task = dataclasses.replace(
       KNOWN.get("rte"), templates=KNOWN.get("rte").templates[:1]
     )
-    dataset = rows.open_dataset(task.source, TINY.data_dir)
+    dataset = prepared_dataset.open_dataset(task.source, TINY.data_dir)
     part = row_ranges.RowRange("train", 0, 9)
     pairs = [
       prompts.render_row(task, row)[0]
@@ -319,11 +323,11 @@ class TableTest(FileTestCase):
         getattr(table, field.name), getattr(expected, field.name)
       )
 
-  def test_any_range_of_rows(self):
-    from flan_tf.data import rows
+  def test_reading_a_range_of_rows(self):
+    from flan_tf.data import prepared_dataset, rows
 
     task = self.open_task(self.write("a.jsonl", *lines(9)))
-    dataset = rows.open_dataset(task.source, "")
+    dataset = prepared_dataset.open_dataset(task.source, "")
     for start, stop in ((0, 9), (3, 5), (4, 4)):
       part = row_ranges.RowRange("train", start, stop)
       read = list(rows.read_rows(dataset, part).as_numpy_iterator())
@@ -338,7 +342,7 @@ class TableTest(FileTestCase):
       rows.read_rows(dataset, row_ranges.RowRange("test", 0, 1))
 
   def test_what_is_skipped_is_counted(self):
-    from flan_tf.data import prompt_format
+    from flan_tf.data.prompt_format import Overflow
 
     path = self.write(
       "a.jsonl",
@@ -347,40 +351,40 @@ class TableTest(FileTestCase):
       {"prompt": "a b c d " * 9, "answer": "yes"},
       {"prompt": "a", "answer": "a b c d " * 9},
     )
-    limits = {"input_length": 30, "target_length": 20, "row_length": 50}
-    _, counts = self.table(self.open_task(path), 5, **limits)
+    lengths = {"input_length": 30, "target_length": 20, "row_length": 50}
+    _, counts = self.table(self.open_task(path), 5, **lengths)
     self.assertEqual((counts.rows, counts.examples), (5, 4))
     self.assertEqual(counts.empty_target, 1)
     self.assertEqual((counts.trimmed_inputs, counts.trimmed_targets), (1, 1))
-    skip = prompt_format.Overflow.SKIP
-    _, counts = self.table(self.open_task(path), 5, overflow=skip, **limits)
+    skip = Overflow.SKIP
+    _, counts = self.table(self.open_task(path), 5, overflow=skip, **lengths)
     self.assertEqual((counts.examples, counts.too_long), (2, 2))
 
-  def test_as_plain_text(self):
-    from flan_tf.data import language_model, rows
+  def test_the_plain_text_of_lines(self):
+    from flan_tf.data import language_model, prepared_dataset
 
     task = self.open_task(self.write("a.jsonl", *lines(2)))
-    dataset = rows.open_dataset(task.source, "")
+    dataset = prepared_dataset.open_dataset(task.source, "")
     part = row_ranges.RowRange("train", 0, 2)
     self.assertEqual(
-      list(language_model.texts(task, dataset, part)),
+      list(language_model.read_texts(task, dataset, part)),
       ["Question 0: say yes.\n\nyes", "Question 1: say no.\n\nno"],
     )
 
 
 class ChoiceTest(FileTestCase):
   def chosen(self, **data) -> list[str]:
-    from launch import jobs
+    from flan_tf.api.training_tasks import select_training_tasks
 
     run = config.replace(config.RunConfig(held_out="nli"), "data", **data)
-    resolved, tasks = jobs.training_tasks(run)
-    self.assertEqual(resolved.held_out, "nli")
+    resolved, tasks = select_training_tasks(run)
+    self.assertEqual(resolved.held_out, ("nli",))
     return [task.name for task in tasks]
 
   def test_which_tasks_train(self):
     a = self.write("a.jsonl", *lines(2))
     b = self.write("b.jsonl", *lines(2))
-    every = [task.name for task in holdout.training_tasks(KNOWN, "nli")]
+    every = [task.name for task in holdout.training_tasks(KNOWN, ("nli",))]
     for data, expected in (
       ({"files": a}, ["a"]),
       ({"files": f"{b}, {a}"}, ["b", "a"]),
@@ -396,15 +400,15 @@ class ChoiceTest(FileTestCase):
       else:
         self.assertEqual(found, expected)
 
-  def test_the_run_says_what_it_read(self):
-    from launch import jobs
+  def test_the_run_names_the_fingerprint(self):
+    from flan_tf.api.training_tasks import select_training_tasks
 
     path = self.write("a.jsonl", *lines(2))
     run = config.replace(config.RunConfig(), "data", files=path)
-    resolved, _ = jobs.training_tasks(run)
-    fingerprint = prompt_file.read(path).fingerprint
-    self.assertEqual(resolved.data.files, f"{path}@{fingerprint}")
-    self.assertEqual(jobs.training_tasks(resolved)[0], resolved)
+    resolved, _ = select_training_tasks(run)
+    fingerprint = prompt_file.read_prompt_file(path).fingerprint
+    self.assertEqual(resolved.data.files, (f"{path}@{fingerprint}",))
+    self.assertEqual(select_training_tasks(resolved)[0], resolved)
 
 
 class TrainingTest(FileTestCase):
@@ -415,8 +419,8 @@ class TrainingTest(FileTestCase):
     path = str(pathlib.Path(workdir) / "metrics.jsonl")
     return [line["loss"] for line in json_lines.read_jsonl(path)]
 
-  def test_a_small_model_learns_what_a_tuned_one_said(self):
-    from launch import jobs
+  def test_a_small_model_learns_the_answers_of_a_tuned_one(self):
+    from flan_tf.api.training import train
 
     teacher = str(TINY.folder / "teacher")
     TINY.train(TINY.run(train__steps=2), teacher)
@@ -427,13 +431,16 @@ class TrainingTest(FileTestCase):
     )
     answers = str(self.folder / "Answers.jsonl")
     process = tiny.start(
-      *("-m", "launch.generate", f"--checkpoint={teacher}", "--max_new=4"),
+      "-m",
+      "launch.generate",
+      f"--checkpoint={teacher}",
+      "--max_new=4",
       f"--input={self.write('prompts.jsonl', *asked)}",
       f"--output={answers}",
     )
     out, err = process.communicate(timeout=120)
     self.assertEqual(process.returncode, 0, err)
-    self.assertIn("40 prompts answered, 0 were before.", out)
+    self.assertIn("40 prompts answered, 0 were answered before.", out)
     labelled = json_lines.read_jsonl(answers)
     self.assertContainsSubset(
       {line["answer"] for line in labelled[::2]}, {"yes", "no"}
@@ -444,40 +451,42 @@ class TrainingTest(FileTestCase):
 
     workdir = str(self.folder / "student")
     run = self.run_on(answers, train__steps=30)
-    self.assertTrue(jobs.train(run, workdir))
+    self.assertTrue(train(run, workdir).finished)
     losses = self.losses(workdir)
     self.assertLess(np.mean(losses[-3:]), 0.3 * losses[0])
     with self.subTest("the checkpoint says what it saw"):
-      from flan_tf.checkpoints import store
+      from flan_tf.checkpoints import checkpoint_dirs
 
-      saved = json.loads(store.read_file(store.find(workdir), "data.json"))
+      saved = json.loads(
+        checkpoint_dirs.read_file(checkpoint_dirs.find(workdir), "data.json")
+      )
       self.assertEqual(saved["seen"], {"answers": "files"})
       (mixed,) = saved["mixture"]["tasks"]
       self.assertEqual((mixed["train"], mixed["rows"]), ("train[0:54]", 54))
       self.assertRegex(mixed["source"], r"^Answers\.jsonl:[0-9a-f]{8}$")
-      self.assertIn("nobody knows", mixed["notes"][1])
+      self.assertIn("held-out tasks may be among", mixed["notes"][1])
 
   def test_plain_text_trains(self):
-    from launch import jobs
+    from flan_tf.api.training import train
 
     path = self.write("a.jsonl", *lines(20))
     run = self.run_on(path, data__objective="language_model", train__steps=8)
     workdir = str(self.folder / "run")
-    jobs.train(run, workdir)
+    train(run, workdir)
     losses = self.losses(workdir)
     self.assertLess(losses[-1], 0.8 * losses[0])
 
-  def test_a_run_goes_on_with_the_same_file_only(self):
-    from launch import jobs
+  def test_a_run_resumes_with_the_same_file_only(self):
+    from flan_tf.api.training import train
 
     path = self.write("a.jsonl", *lines(20))
     workdir = str(self.folder / "run")
-    jobs.train(self.run_on(path, train__steps=2), workdir)
+    train(self.run_on(path, train__steps=2), workdir)
     more = self.run_on(path, train__steps=4)
-    jobs.train(more, workdir)
+    train(more, workdir)
     self.assertLen(self.losses(workdir), 4)
     whole = str(self.folder / "whole")
-    jobs.train(more, whole)
+    train(more, whole)
     np.testing.assert_allclose(
       self.losses(workdir), self.losses(whole), rtol=1e-5
     )
@@ -486,11 +495,14 @@ class TrainingTest(FileTestCase):
     with self.assertRaisesRegex(
       ValueError, r"other settings.*\n.*data\.files: '.*@.*' asked for, '.*@"
     ):
-      jobs.train(self.run_on(path, train__steps=6), workdir)
+      train(self.run_on(path, train__steps=6), workdir)
 
-  def test_a_dry_run_shows_it(self):
+  def test_a_dry_run_shows_the_file(self):
     process = tiny.start(
-      *("-m", "launch.train", f"--workdir={self.folder}/run", "--dry_run"),
+      "-m",
+      "launch.train",
+      f"--workdir={self.folder}/run",
+      "--dry_run",
       f"--config={TINY.run_file()}",
       f"--config.data.files={self.write('my file.jsonl', *lines(20))}",
     )
@@ -498,12 +510,17 @@ class TrainingTest(FileTestCase):
     self.assertEqual(process.returncode, 0, err)
     self.assertIn("3 tasks, ", out)
     self.assertRegex(out, r"  my_file: train\[0:18\], 18 examples, \d+ tokens")
-    self.assertIn("20 of 20 lines name no cluster that they come from", out)
+    self.assertIn(
+      "20 of 20 lines do not name the cluster that they were made from", out
+    )
     self.assertRegex(out, r"=== my_file ===\nQuestion \d+: say .*\n>>> ")
 
-  def test_a_mixture_shows_it(self):
+  def test_a_mixture_shows_the_file(self):
     process = tiny.start(
-      *("-m", "launch.inspect_tasks", "--mixture", "--json"),
+      "-m",
+      "launch.inspect_tasks",
+      "--mixture",
+      "--json",
       f"--config={TINY.run_file(data__tasks='rte', train__steps=7)}",
       f"--config.data.files={self.write('a.jsonl', *lines(20))}",
     )
@@ -513,12 +530,12 @@ class TrainingTest(FileTestCase):
     self.assertEqual([task["name"] for task in tasks], ["rte", "a"])
     self.assertEqual((tasks[1]["cluster"], tasks[1]["rows"]), ("files", 18))
 
-  def test_a_file_that_may_not_train(self):
-    from launch import jobs
+  def test_a_file_with_held_out_lines_does_not_train(self):
+    from flan_tf.api.training import preview_training, train
 
     path = self.write("a.jsonl", *lines(20, cluster="nli"))
     run = self.run_on(path, held_out="nli")
-    for work in (jobs.train, jobs.dry_run):
+    for work in (train, preview_training):
       with self.assertRaisesRegex(ValueError, "was made from nli, which must"):
         work(run, str(self.folder / "run"))
 

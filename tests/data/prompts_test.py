@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
-from flan_tf.data import prompts
+from flan_tf.data import prompts, random_draws
 from flan_tf.task import fields
 from flan_tf.task.schema import Source, Task, TaskKind, Template
 
@@ -64,7 +64,7 @@ FREE = Task(
 
 
 def by_hand(task, slots):
-  """What Python's own format makes of every template."""
+  """Fills every template with Python's own format."""
   values = {name: slots[name] for name in task.available_slots}
   return [
     (t.inputs.format(**values), t.target.format(**values))
@@ -73,7 +73,7 @@ def by_hand(task, slots):
 
 
 def eager_and_mapped(fn, example):
-  """The results of a function, called directly and by tf.data."""
+  """Yields the results of a function, called directly and by tf.data."""
   yield tf.nest.map_structure(np.asarray, fn(example))
   mapped = tf.data.Dataset.from_tensors(example).map(fn)
   yield from mapped.as_numpy_iterator()
@@ -108,7 +108,7 @@ class PromptsTest(parameterized.TestCase):
     def render(row):
       slots = prompts.fill_slots(NLI, row)
       one = prompts.render(NLI, slots, tf.constant(4))
-      return one, prompts.all_templates(NLI, slots)
+      return one, prompts.render_all_templates(NLI, slots)
 
     results = list(eager_and_mapped(render, row))
     self.assertLen(results, 2)
@@ -177,14 +177,14 @@ class PromptsTest(parameterized.TestCase):
       prompts.fill_slots(task, {"n": "7"})
 
 
-class PickTemplateTest(parameterized.TestCase):
+class DrawIndexTest(parameterized.TestCase):
   @parameterized.parameters(1, 7, 10)
   def test_numpy_eager_and_mapped_agree(self, count):
     rows = np.arange(500)
-    expected = prompts.pick_template(3, "rte", rows, count)
+    expected = random_draws.draw_index(3, "rte", rows, count)
 
     def pick(row):
-      return prompts.pick_template(3, "rte", row, count)
+      return random_draws.draw_index(3, "rte", row, count)
 
     for picked in eager_and_mapped(pick, tf.constant(rows)):
       np.testing.assert_array_equal(picked, expected)
@@ -193,16 +193,16 @@ class PickTemplateTest(parameterized.TestCase):
 
   def test_even_and_different_by_seed_and_task(self):
     rows = np.arange(20_000)
-    picked = prompts.pick_template(0, "rte", rows, 10)
+    picked = random_draws.draw_index(0, "rte", rows, 10)
     shares = np.bincount(picked, minlength=10) / len(rows)
     np.testing.assert_allclose(shares, 0.1, atol=0.01)
     for seed, name in ((1, "rte"), (0, "cb")):
-      other = prompts.pick_template(seed, name, rows, 10)
+      other = random_draws.draw_index(seed, name, rows, 10)
       self.assertBetween((other == picked).mean(), 0.08, 0.12)
 
   def test_pinned(self):
     # A change of these numbers changes what every resumed run reads.
-    picked = prompts.pick_template(0, "rte", np.arange(12), 10)
+    picked = random_draws.draw_index(0, "rte", np.arange(12), 10)
     self.assertEqual(picked.tolist(), PINNED)
 
 

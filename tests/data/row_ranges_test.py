@@ -1,4 +1,4 @@
-"""Split plans: the published rules, and no row in two parts, ever."""
+"""Row ranges: the published rules, and no row in two of the ranges."""
 
 import itertools
 
@@ -8,15 +8,15 @@ from flan_tf.data import row_ranges
 from flan_tf.task.schema import Splits
 
 
-def plan(splits, **counts):
-  return row_ranges.plan_splits(splits, counts)
+def choose(splits, **counts):
+  return row_ranges.choose_row_ranges(splits, counts)
 
 
-def texts(made):
-  return str(made.train), str(made.dev), str(made.test)
+def texts(ranges):
+  return str(ranges.train), str(ranges.dev), str(ranges.test)
 
 
-class SplitPlanTest(parameterized.TestCase):
+class RowRangesTest(parameterized.TestCase):
   @parameterized.named_parameters(
     (
       "a_own_validation_and_test",
@@ -66,62 +66,65 @@ class SplitPlanTest(parameterized.TestCase):
     ),
   )
   def test_published_rules_at_published_sizes(self, splits, counts, expected):
-    made = row_ranges.plan_splits(splits, counts)
-    self.assertEqual(texts(made), expected)
-    self.assertEmpty(made.notes)
+    ranges = row_ranges.choose_row_ranges(splits, counts)
+    self.assertEqual(texts(ranges), expected)
+    self.assertEmpty(ranges.notes)
 
-  def test_few_test_rows_give_way_to_validation(self):
-    made = plan(
+  def test_few_test_rows_are_replaced_by_validation(self):
+    ranges = choose(
       Splits(dev="validation", test="test"), train=800, validation=250, test=3
     )
     self.assertEqual(
-      texts(made), ("train[0:800]", "validation[0:125]", "validation[125:250]")
+      texts(ranges),
+      ("train[0:800]", "validation[0:125]", "validation[125:250]"),
     )
     self.assertEqual(
-      made.notes,
+      ranges.notes,
       ("test rows are validation[125:250], because test has 3 rows",),
     )
 
-  def test_few_test_rows_stay_where_nothing_larger_is_held_back(self):
-    made = plan(
+  def test_few_test_rows_stay_if_no_split_is_larger(self):
+    ranges = choose(
       Splits(dev="validation", test="test"), train=12, validation=6, test=4
     )
     self.assertEqual(
-      texts(made), ("train[0:12]", "validation[0:6]", "test[0:4]")
+      texts(ranges), ("train[0:12]", "validation[0:6]", "test[0:4]")
     )
 
-  def test_missing_validation_is_the_tail_of_train(self):
-    made = plan(Splits(dev="validation", test="test"), train=250, test=250)
+  def test_missing_validation_is_replaced_by_the_tail_of_train(self):
+    ranges = choose(Splits(dev="validation", test="test"), train=250, test=250)
     self.assertEqual(
-      texts(made), ("train[0:200]", "train[200:250]", "test[0:250]")
+      texts(ranges), ("train[0:200]", "train[200:250]", "test[0:250]")
     )
-    self.assertIn("'validation' is not there", made.notes[0])
+    self.assertIn("'validation' is not there", ranges.notes[0])
 
-  def test_nothing_held_back_takes_the_tail_of_train(self):
-    made = plan(Splits(dev="train", test="validation"), train=100)
+  def test_a_missing_test_split_is_replaced_by_the_tail_of_train(self):
+    ranges = choose(Splits(dev="train", test="validation"), train=100)
     self.assertEqual(
-      texts(made), ("train[0:60]", "train[60:80]", "train[80:100]")
+      texts(ranges), ("train[0:60]", "train[60:80]", "train[80:100]")
     )
-    self.assertLen(made.notes, 1)
+    self.assertLen(ranges.notes, 1)
 
-  def test_a_hidden_test_split_never_stands_in(self):
-    made = plan(Splits(dev="train", test="validation"), train=100, test=900)
-    self.assertEqual(made.test.split, "train")
+  def test_a_hidden_test_split_is_never_used(self):
+    ranges = choose(Splits(dev="train", test="validation"), train=100, test=900)
+    self.assertEqual(ranges.test.split, "train")
 
   def test_evaluation_only(self):
-    made = plan(Splits(dev="train", test="test"), test=273)
-    self.assertEqual(texts(made), ("train[0:0]", "train[0:0]", "test[0:273]"))
-    self.assertIn("no training rows", made.notes[0])
-    made = plan(Splits(train="", dev="", test="test"), test=273)
-    self.assertEqual(texts(made)[2], "test[0:273]")
-    self.assertEqual((len(made.train), len(made.dev), made.notes), (0, 0, ()))
+    ranges = choose(Splits(dev="train", test="test"), test=273)
+    self.assertEqual(texts(ranges), ("train[0:0]", "train[0:0]", "test[0:273]"))
+    self.assertIn("no training rows", ranges.notes[0])
+    ranges = choose(Splits(train="", dev="", test="test"), test=273)
+    self.assertEqual(texts(ranges)[2], "test[0:273]")
+    self.assertEqual(
+      (len(ranges.train), len(ranges.dev), ranges.notes), (0, 0, ())
+    )
 
   def test_tasks_that_share_a_training_split(self):
-    """As published: true_case, fix_punct and word_segment, of one corpus."""
+    """True_case, fix_punct and word_segment share a corpus, as published."""
 
     def three(total):
       return [
-        row_ranges.plan_splits(
+        row_ranges.choose_row_ranges(
           Splits(test="train", test_rows=3_000, part=part, parts=3),
           {"train": total},
         )
@@ -130,7 +133,7 @@ class SplitPlanTest(parameterized.TestCase):
 
     large = three(1_000_000)
     self.assertEqual(
-      [texts(made) for made in large],
+      [texts(ranges) for ranges in large],
       [
         ("train[0:30000]", "train[30000:30200]", "train[997000:1000000]"),
         ("train[30200:60200]", "train[60200:60400]", "train[997000:1000000]"),
@@ -138,39 +141,41 @@ class SplitPlanTest(parameterized.TestCase):
       ],
     )
     for total in (0, 1, 7, 48, 800, 91_000):
-      made = three(total)
-      own = [part for plan in made for part in (plan.train, plan.dev)]
+      ranges = three(total)
+      own = [part for task in ranges for part in (task.train, task.dev)]
       rows = [row for part in own for row in range(part.start, part.stop)]
       self.assertLen(set(rows), len(rows))
-      self.assertEqual({made[0].test}, {plan.test for plan in made})
+      self.assertEqual({ranges[0].test}, {task.test for task in ranges})
       for row in rows:
-        self.assertLess(row, made[0].test.start)
+        self.assertLess(row, ranges[0].test.start)
 
-  def test_no_row_is_in_two_parts(self):
+  def test_no_row_is_in_two_ranges(self):
     sizes = (0, 1, 2, 3, 5, 49, 50, 51, 401, 30_500)
     names = ("train", "validation", "test")
     for counts in itertools.product(sizes, repeat=3):
       for dev, test, dev_rows in itertools.product(names, names, (1, 200)):
         rows = dict(zip(names, counts, strict=True))
-        made = row_ranges.plan_splits(
+        ranges = row_ranges.choose_row_ranges(
           Splits("train", dev, dev_rows, test), rows
         )
-        parts = (made.train, made.dev, made.test)
+        parts = (ranges.train, ranges.dev, ranges.test)
         for part in parts:
-          self.assertBetween(part.start, 0, part.stop, f"{rows} {made}")
-          self.assertLessEqual(part.stop, rows[part.split], f"{rows} {made}")
+          self.assertBetween(part.start, 0, part.stop, f"{rows} {ranges}")
+          self.assertLessEqual(part.stop, rows[part.split], f"{rows} {ranges}")
         for one, other in itertools.combinations(parts, 2):
           if one.split == other.split and len(one) and len(other):
             self.assertTrue(
               one.stop <= other.start or other.stop <= one.start,
-              f"{rows} dev={dev} test={test}: {made}",
+              f"{rows} dev={dev} test={test}: {ranges}",
             )
 
   def test_cap(self):
-    made = row_ranges.plan_splits(Splits(), {"train": 90, "test": 60}, 10)
-    self.assertEqual(str(made.train), "train[0:10]")
+    ranges = row_ranges.choose_row_ranges(
+      Splits(), {"train": 90, "test": 60}, 10
+    )
+    self.assertEqual(str(ranges.train), "train[0:10]")
     with self.assertRaisesRegex(ValueError, "1 or more"):
-      row_ranges.plan_splits(Splits(), {}, 0)
+      row_ranges.choose_row_ranges(Splits(), {}, 0)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Written rows become TFDS directories, and come back as they went in."""
+"""Rows written as TFDS directories are read back unchanged."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl.testing import absltest
 
-from flan_tf.data import row_ranges, rows, shipped_rows
+from flan_tf.data import prepared_dataset, row_ranges, rows, shipped_rows
 from flan_tf.task import fields
 from flan_tf.task.schema import Source, Task, TaskKind, Template
 
@@ -63,7 +63,7 @@ class RowsTest(absltest.TestCase):
     (self.rows_dir / name).write_text("\n".join(lines) + "\n", "utf-8")
 
   def prepare(self, *tasks):
-    return shipped_rows.prepare_sample_rows(
+    return shipped_rows.prepare_shipped_rows(
       tasks or [RTE], self.rows_dir, self.out
     )
 
@@ -72,7 +72,7 @@ class RowsTest(absltest.TestCase):
     return path
 
   def test_round_trip(self):
-    dataset = rows.open_dataset(RTE.source, self.prepare())
+    dataset = prepared_dataset.open_dataset(RTE.source, self.prepare())
     self.assertEqual(dataset.counts, {"train": 16, "validation": 4})
     self.assertEqual(dataset.version, "1.0.2")
     self.assertEmpty(dataset.notes)
@@ -84,7 +84,7 @@ class RowsTest(absltest.TestCase):
     self.assertEqual(read[0]["hypothesis"], "é\n{x}".encode())
 
   def test_rows_are_converted_in_the_graph_that_decodes_them(self):
-    dataset = rows.open_dataset(RTE.source, self.prepare())
+    dataset = prepared_dataset.open_dataset(RTE.source, self.prepare())
     part = row_ranges.RowRange("train", 4, 7)
     read = rows.read_rows(
       dataset, part, lambda row: (row["row_index"], row["premise"])
@@ -106,7 +106,7 @@ class RowsTest(absltest.TestCase):
     line = json.dumps({"split": "train", "row": row})
     self.write("ai2_arc_ARC-Easy.jsonl", [line])
     arc = task("ai2_arc/ARC-Easy", "1.0.0")
-    dataset = rows.open_dataset(arc.source, self.prepare(arc))
+    dataset = prepared_dataset.open_dataset(arc.source, self.prepare(arc))
     part = row_ranges.RowRange("train", 0, 1)
     (read,) = rows.read_rows(dataset, part).as_numpy_iterator()
     self.assertEqual(read["answerKey"], 1)
@@ -120,7 +120,7 @@ class RowsTest(absltest.TestCase):
     row = {"sentence1": "a", "sentence2": "b", "label": "paraphrase"}
     self.write("paws_wiki.jsonl", [json.dumps({"split": "train", "row": row})])
     paws = task("paws_wiki", "1.1.0")
-    dataset = rows.open_dataset(paws.source, self.prepare(paws))
+    dataset = prepared_dataset.open_dataset(paws.source, self.prepare(paws))
     self.assertEndsWith(dataset.path, "labeled_final_tokenized/1.1.0")
     self.assertEqual(dataset.counts, {"train": 1})
 
@@ -130,10 +130,10 @@ class RowsTest(absltest.TestCase):
     self.prepare()
     self.assertEqual(self.shard().stat().st_mtime_ns, first)
     self.write("super_glue_rte.jsonl", rte_lines(10))
-    dataset = rows.open_dataset(RTE.source, self.prepare())
+    dataset = prepared_dataset.open_dataset(RTE.source, self.prepare())
     self.assertEqual(dataset.counts, {"train": 8, "validation": 2})
 
-  def test_a_row_that_does_not_fit_leaves_nothing_behind(self):
+  def test_after_a_row_that_does_not_fit_no_file_remains(self):
     bad = {"split": "train", "row": {"premise": "p", "label": "maybe"}}
     self.write("super_glue_rte.jsonl", [*rte_lines(3), json.dumps(bad)])
     with self.assertRaisesRegex(
@@ -152,9 +152,9 @@ class RowsTest(absltest.TestCase):
     self.prepare()
     self.assertEqual([p.name for p in real.iterdir()], ["dataset_info.json"])
 
-  def test_another_version_is_read_and_said(self):
+  def test_another_version_is_read_with_a_note(self):
     self.prepare()
-    dataset = rows.open_dataset(
+    dataset = prepared_dataset.open_dataset(
       Source("super_glue/rte", "1.0.9"), str(self.out)
     )
     self.assertEqual(
@@ -164,19 +164,21 @@ class RowsTest(absltest.TestCase):
 
   def test_not_prepared(self):
     source = Source("super_glue/cb", "1.0.2", manual="Fetch cb.zip by hand.")
-    with self.assertRaises(rows.NotPreparedError) as caught:
-      rows.open_dataset(source, self.prepare())
+    with self.assertRaises(prepared_dataset.NotPreparedError) as caught:
+      prepared_dataset.open_dataset(source, self.prepare())
     text = str(caught.exception)
     self.assertIn(
       f"'super_glue/cb' is not prepared: no version in {self.out}", text
     )
     self.assertIn(f"--tfds_data_dir={self.out} --sources=super_glue/cb", text)
     self.assertIn("Fetch cb.zip by hand", text)
-    with self.assertRaisesRegex(rows.NotPreparedError, "there is no directory"):
-      rows.open_dataset(source, str(self.out / "absent"))
+    with self.assertRaisesRegex(
+      prepared_dataset.NotPreparedError, "there is no directory"
+    ):
+      prepared_dataset.open_dataset(source, str(self.out / "absent"))
 
   def test_empty_ranges_and_unknown_splits(self):
-    dataset = rows.open_dataset(RTE.source, self.prepare())
+    dataset = prepared_dataset.open_dataset(RTE.source, self.prepare())
     for split in ("train", "absent"):
       empty = rows.read_rows(dataset, row_ranges.RowRange(split, 0, 0))
       self.assertEmpty(list(empty))
@@ -185,7 +187,7 @@ class RowsTest(absltest.TestCase):
       rows.read_rows(dataset, row_ranges.RowRange("trian", 0, 2))
 
   def read_all(self):
-    dataset = rows.open_dataset(RTE.source, str(self.out))
+    dataset = prepared_dataset.open_dataset(RTE.source, str(self.out))
     with rows.naming_corrupt_files(dataset, "train"):
       list(rows.read_rows(dataset, row_ranges.RowRange("train", 0, 16)))
 
@@ -211,9 +213,9 @@ class RowsTest(absltest.TestCase):
       ):
         self.read_all()
 
-  def test_other_faults_are_not_blamed_on_files(self):
+  def test_errors_with_another_cause_name_no_file(self):
     self.prepare()
-    dataset = rows.open_dataset(RTE.source, str(self.out))
+    dataset = prepared_dataset.open_dataset(RTE.source, str(self.out))
     with self.assertRaisesRegex(Exception, "ours"):
       with rows.naming_corrupt_files(dataset, "train"):
         raise rows.tf.errors.InvalidArgumentError(None, None, "ours")
@@ -241,7 +243,7 @@ class RowsTest(absltest.TestCase):
       version="1.0.2",
       check_data=False,
     )
-    dataset = rows.open_dataset(RTE.source, str(self.out))
+    dataset = prepared_dataset.open_dataset(RTE.source, str(self.out))
     for start, stop in ((0, 60), (7, 55), (31, 32)):
       part = row_ranges.RowRange("train", start, stop)
       read = list(rows.read_rows(dataset, part).as_numpy_iterator())
@@ -254,7 +256,9 @@ class SharedDirectoryTest(absltest.TestCase):
     if not SHARED.is_dir():
       self.skipTest(f"There is no {SHARED}; set FLAN_TFDS_DATA.")
     for name in ("super_glue/rte", "paws_wiki", "ai2_arc/ARC-Easy"):
-      dataset = rows.open_dataset(Source(name, "1.0.2"), str(SHARED))
+      dataset = prepared_dataset.open_dataset(
+        Source(name, "1.0.2"), str(SHARED)
+      )
       part = row_ranges.RowRange("train", 2, 6)
       read = list(rows.read_rows(dataset, part).as_numpy_iterator())
       self.assertEqual([r["row_index"] for r in read], [2, 3, 4, 5])

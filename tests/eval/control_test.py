@@ -1,4 +1,4 @@
-"""The positive control, small: what is taught is learned, and only that."""
+"""A small positive control: a model learns the labels it is trained on."""
 
 from unittest import mock
 
@@ -49,17 +49,19 @@ def _trained(name: str, shuffle_labels: bool):
 
 class ControlTest(absltest.TestCase):
   def test_training_rows_are_memorized(self):
-    right = control.memorized(RIGHT, SST2, TINY.data_dir, _CAP, seed=0)
+    right = control.training_accuracy(RIGHT, SST2, TINY.data_dir, _CAP, seed=0)
     self.assertGreaterEqual(right, 95)
 
   def test_shuffled_labels_are_not_the_true_ones(self):
-    # The shuffled model learned its own labels, so on the true ones it is
-    # near chance: far from the other model in any case.
-    right = control.memorized(SHUFFLED, SST2, TINY.data_dir, _CAP, seed=0)
+    # This model learned its shuffled labels, so its accuracy on the true ones
+    # is close to chance.
+    right = control.training_accuracy(
+      SHUFFLED, SST2, TINY.data_dir, _CAP, seed=0
+    )
     self.assertLess(right, 85)
 
   def test_held_back_rows_and_their_majority(self):
-    found = control.held_back(RIGHT, SST2, TINY.data_dir)
+    found = control.score_held_back_rows(RIGHT, SST2, TINY.data_dir)
     self.assertEqual(found.task, "sst2")
     self.assertBetween(found.accuracy, 0, 100)
     self.assertBetween(found.auc, 0, 1)
@@ -68,51 +70,55 @@ class ControlTest(absltest.TestCase):
 
   def test_a_scorer_that_knows_beats_chance_and_one_that_guesses_does_not(self):
     with self._scores(lambda right: 2 * right - 1):
-      found = control.held_back(RIGHT, SST2, TINY.data_dir)
+      found = control.score_held_back_rows(RIGHT, SST2, TINY.data_dir)
     self.assertEqual((found.accuracy, found.auc), (100, 1))
     self.assertTrue(found.beats_chance)
     with self._scores(lambda right: 1 + 0 * right):
-      found = control.held_back(RIGHT, SST2, TINY.data_dir)
+      found = control.score_held_back_rows(RIGHT, SST2, TINY.data_dir)
     self.assertEqual(found.auc, 0.5)
     self.assertFalse(found.beats_chance)
 
   def test_where_one_class_has_nearly_all_rows_ranks_decide(self):
     def found(p_value):
-      return control.HeldBack(
+      return control.HeldBackResult(
         "imdb_reviews", 97.2, 97.2, 2.0, 0.8, p_value, 250
       )
 
     self.assertFalse(found(0.01).can_beat_majority)
     self.assertTrue(found(0.01).beats_chance)
     self.assertFalse(found(0.03).beats_chance)
-    even = control.HeldBack("sst2", 57.0, 51.6, 6.2, 0.8, 1e-9, 250)
+    even = control.HeldBackResult("sst2", 57.0, 51.6, 6.2, 0.8, 1e-9, 250)
     self.assertTrue(even.can_beat_majority)
     self.assertFalse(even.beats_chance)
 
   def test_a_gain_over_what_was_known_before(self):
     def found(accuracy):
-      return control.HeldBack("sst2", accuracy, 50.0, 9.8, 0.9, 1e-9, 100)
+      return control.HeldBackResult("sst2", accuracy, 50.0, 9.8, 0.9, 1e-9, 100)
 
-    self.assertTrue(found(90.0).adds_to(found(70.0)))
-    self.assertFalse(found(75.0).adds_to(found(70.0)))
-    self.assertFalse(found(50.0).adds_to(found(70.0)))
-    self.assertTrue(found(97.0).adds_to(found(97.0)))  # No room.
+    self.assertTrue(found(90.0).improves_on(found(70.0)))
+    self.assertFalse(found(75.0).improves_on(found(70.0)))
+    self.assertFalse(found(50.0).improves_on(found(70.0)))
+    self.assertTrue(found(97.0).improves_on(found(97.0)))  # No room for a gain.
 
   def test_fewer_rows(self):
-    found = control.held_back(RIGHT, SST2, TINY.data_dir, max_examples=4)
+    found = control.score_held_back_rows(
+      RIGHT, SST2, TINY.data_dir, max_examples=4
+    )
     self.assertEqual(found.examples, 4)
 
   def test_only_two_options_can_be_judged(self):
     snli = registry.TaskRegistry(tasks.ALL).get("snli")
-    with self.assertRaisesRegex(ValueError, "'snli' has not two options"):
-      control.held_back(RIGHT, snli, TINY.data_dir)
+    with self.assertRaisesRegex(
+      ValueError, "'snli' has 3 options, .*needs a task with two"
+    ):
+      control.score_held_back_rows(RIGHT, snli, TINY.data_dir)
 
   def _scores(self, margin):
     """Scores the second option of each request by its right answer."""
-    from flan_tf.data import pipeline, requests
+    from flan_tf.data import opened_tasks, requests
 
-    (item,), _ = pipeline.plan_tasks([SST2], TINY.data_dir)
-    read = requests.read_evaluation_rows(SST2, item.dataset, item.plan.test)
+    (item,), _ = opened_tasks.open_tasks([SST2], TINY.data_dir)
+    read = requests.read_evaluation_rows(SST2, item.dataset, item.ranges.test)
     right = np.array([row.answer_index for row in read.rows])
 
     def score(prompts, options):

@@ -1,4 +1,4 @@
-"""Evaluation on the rows of the project, with a tiny model and with fakes."""
+"""Evaluation on the shipped rows, with a tiny model and with fake scores."""
 
 import contextlib
 import dataclasses
@@ -18,6 +18,7 @@ from flan_tf.eval import results
 from flan_tf.task import registry
 from flan_tf.task.schema import Source, Splits, TaskKind
 from tests.helpers import tiny
+from tests.helpers.fake_predictions import changed
 
 TINY = tiny.Tiny()
 TASKS = registry.TaskRegistry(tasks.ALL)
@@ -48,42 +49,45 @@ tearDownModule = TINY.close
 def evaluate(
   *chosen, output="", restart=False, **settings
 ) -> results.EvaluationResults:
-  from flan_tf.checkpoints import store
-  from flan_tf.eval import protocol
+  from flan_tf.checkpoints import checkpoint_dirs
+  from flan_tf.eval import evaluation_config, protocol
 
   return protocol.evaluate(
     MODEL,
     "tuned",
-    store.find(str(TINY.tuned)) if output else "somewhere",
+    checkpoint_dirs.find(str(TINY.tuned)) if output else "somewhere",
     chosen,
     TINY.data_dir,
-    protocol.EvaluationConfig(**settings),
+    evaluation_config.EvaluationConfig(**settings),
     output,
     restart,
   )
 
 
 def lasting(found: results.EvaluationResults) -> dict:
-  """All of it but how long it took."""
+  """Returns the results as JSON values, without the duration."""
   value = found.to_json()
   del value["time"]
   return value
 
 
 def answers_of(task) -> list[int]:
-  """The right options of a task's test rows, in order."""
-  from flan_tf.data import pipeline, requests
+  """Returns the right option of each test row of a task, in order."""
+  from flan_tf.data import opened_tasks, requests
 
-  (item,), _ = pipeline.plan_tasks([task], TINY.data_dir)
-  found = requests.read_evaluation_rows(task, item.dataset, item.plan.test)
+  (item,), _ = opened_tasks.open_tasks([task], TINY.data_dir)
+  found = requests.read_evaluation_rows(task, item.dataset, item.ranges.test)
   return [row.answer_index for row in found.rows]
 
 
 def fake_score(scores_of, test_rows=None):
-  """Lets `scores_of(number of calls before, requests)` score a task of two.
+  """Replaces the model's scores on RTE.
 
-  It is called, and returns [requests, 2], for the test rows of the first
-  template, its dev rows, the test rows of the second template, and so on.
+  Args:
+    scores_of: takes a block number and a number of requests, and returns the
+      scores [requests, 2]. Block 0 has the test rows of the first template,
+      block 1 its dev rows, block 2 the test rows of the second template, ...
+    test_rows: maximum number of test rows.
   """
 
   def score(prompts, options):
@@ -195,7 +199,7 @@ class ClassificationTest(absltest.TestCase):
 
 
 class RankingTest(absltest.TestCase):
-  """What the protocol makes of scores that are known."""
+  """Known option scores give known results."""
 
   def test_known_scores_give_known_accuracies(self):
     answers = answers_of(RTE)
@@ -203,7 +207,7 @@ class RankingTest(absltest.TestCase):
 
     def scores_of(call, count):
       scores = np.full([count, 2], -9.0)
-      if call % 2 == 0:  # The test rows: all but the first two are right.
+      if call % 2 == 0:  # Test rows: all but the first two are right.
         chosen = np.array(answers)
         chosen[:wrong] = 1 - chosen[:wrong]
         scores[np.arange(count), chosen] = -3.5
@@ -271,7 +275,7 @@ class RankingTest(absltest.TestCase):
 
 
 class PredictionsTest(absltest.TestCase):
-  """What is kept of each request, and what the numbers are made of."""
+  """The prediction log has every request, and gives the same numbers."""
 
   @classmethod
   def setUpClass(cls):
@@ -281,41 +285,47 @@ class PredictionsTest(absltest.TestCase):
     cls.output = cls.create_tempdir(cls()).full_path
     chosen = dict(templates=(0, 1, 2), chunk=7)
     cls.found = evaluate(RTE, output=cls.output, **chosen)
-    cls.lines = prediction_log.read(cls.output, "tuned", "rte")
+    folder = prediction_log.folder_of(cls.output, "tuned")
+    cls.lines = prediction_log.read_log(folder, "rte").predictions
 
   def test_every_request_has_a_line_in_order(self):
     (result,) = self.found.tasks
     rows = result.examples + result.dev_examples
     self.assertLen(self.lines, 3 * rows)
     parts = ["test"] * result.examples + ["dev"] * result.dev_examples
-    self.assertEqual([line.part for line in self.lines], 3 * parts)
+    self.assertEqual([line.request.part for line in self.lines], 3 * parts)
     self.assertEqual(
-      [line.template for line in self.lines],
+      [line.request.template for line in self.lines],
       [0] * rows + [1] * rows + [2] * rows,
     )
     self.assertEqual(
-      [line.answer_index for line in self.lines[: result.examples]],
+      [line.example.answer_index for line in self.lines[: result.examples]],
       answers_of(RTE),
     )
 
   def test_a_line_says_what_was_asked_and_answered(self):
     for line in self.lines:
-      self.assertIn("OPTIONS:", line.prompt)
-      self.assertEqual(line.options, RTE.options)
-      self.assertLen(line.scores, 2)
-      self.assertEqual(line.values, line.scores)
-      self.assertEqual(line.choice, int(np.argmax(line.scores)))
-      self.assertEqual(line.answer, line.options[line.choice])
-      self.assertEqual(line.references, (line.options[line.answer_index],))
-      self.assertEqual(line.right, line.choice == line.answer_index)
+      example, found = line.example, line.prediction
+      self.assertIn("OPTIONS:", line.request.prompt)
+      self.assertEqual(example.options, RTE.options)
+      self.assertLen(found.log_probs, 2)
+      self.assertEqual(found.option_scores, found.log_probs)
+      self.assertEqual(found.choice, int(np.argmax(found.log_probs)))
+      self.assertEqual(found.answer, example.options[found.choice])
+      self.assertEqual(
+        example.references, (example.options[example.answer_index],)
+      )
+      self.assertEqual(line.right, found.choice == example.answer_index)
       self.assertEqual(line.score, 100.0 * line.right)
 
   def test_the_numbers_are_those_of_the_lines(self):
     (result,) = self.found.tasks
     for score in result.templates:
-      of_template = [x for x in self.lines if x.template == score.template]
+      of_template = [
+        x for x in self.lines if x.request.template == score.template
+      ]
       for part, value in (("test", score.test), ("dev", score.dev)):
-        right = [line.right for line in of_template if line.part == part]
+        right = [x.right for x in of_template if x.request.part == part]
         self.assertAlmostEqual(value, 100 * statistics.fmean(right))
       low, high = score.interval
       self.assertBetween(score.test, low, high)
@@ -337,13 +347,15 @@ class PredictionsTest(absltest.TestCase):
 
     output = self.create_tempdir().full_path
     evaluate(RTE, output=output, templates=(0, 1, 2), chunk=50)
-    for one, other in zip(
-      prediction_log.read(output, "tuned", "rte"), self.lines, strict=True
-    ):
-      np.testing.assert_allclose(one.scores, other.scores, atol=1e-4)
+    folder = prediction_log.folder_of(output, "tuned")
+    log = prediction_log.read_log(folder, "rte")
+    for one, other in zip(log.predictions, self.lines, strict=True):
+      np.testing.assert_allclose(
+        one.prediction.log_probs, other.prediction.log_probs, atol=1e-4
+      )
       self.assertEqual(
-        dataclasses.replace(one, scores=(), values=()),
-        dataclasses.replace(other, scores=(), values=()),
+        changed(one, scores=(), values=()),
+        changed(other, scores=(), values=()),
       )
 
   def test_others_are_refused_unless_begun_anew(self):
@@ -358,7 +370,7 @@ class PredictionsTest(absltest.TestCase):
       evaluate(RTE, **refused)
     with self.assertRaisesRegex(ValueError, "asked is .*; requests is"):
       evaluate(RTE, output=output, templates=(0, 1))
-    changed = dataclasses.replace(
+    reworded = dataclasses.replace(
       RTE,
       templates=(
         dataclasses.replace(RTE.templates[0], inputs="{premise} {options_}"),
@@ -366,7 +378,7 @@ class PredictionsTest(absltest.TestCase):
       ),
     )
     with self.assertRaisesRegex(ValueError, "asked is .* now, was"):
-      evaluate(changed, output=output, templates=(0,))
+      evaluate(reworded, output=output, templates=(0,))
     again = evaluate(RTE, restart=True, **refused)
     self.assertEqual(again.time["read_back"], 0)
     self.assertEqual(again.tasks[0].by_template, first.tasks[0].by_template)
@@ -381,17 +393,18 @@ class PredictionsTest(absltest.TestCase):
     self.assertRegex(run["packages"]["tensorflow"], r"\d+\.\d+")
 
   def test_weights_have_a_fingerprint(self):
-    from flan_tf.checkpoints import store
+    from flan_tf.checkpoints import checkpoint_dirs
     from flan_tf.eval import fingerprint
 
     base, tuned = (
-      fingerprint.of_checkpoint(store.find(str(path)))
+      fingerprint.fingerprint_checkpoint(checkpoint_dirs.find(str(path)))
       for path in (TINY.base, TINY.tuned)
     )
     self.assertNotEqual(base, tuned)
     self.assertEqual(tuned, self.found.run["weights"])
     self.assertNotEqual(
-      fingerprint.of_values(["ab", "c"]), fingerprint.of_values(["a", "bc"])
+      fingerprint.fingerprint_texts(["ab", "c"]),
+      fingerprint.fingerprint_texts(["a", "bc"]),
     )
 
 
@@ -428,12 +441,12 @@ class GenerationTest(absltest.TestCase):
     self.assertEqual(found[1].metric, "bleu")
 
   def test_the_references_score_best(self):
-    """What `generate` gives is what is compared, after detokenizing."""
-    from flan_tf.data import pipeline, requests
+    """Generated ids are detokenized and compared with the references."""
+    from flan_tf.data import opened_tasks, requests
 
-    (item,), _ = pipeline.plan_tasks([WMT], TINY.data_dir)
+    (item,), _ = opened_tasks.open_tasks([WMT], TINY.data_dir)
     replies = []
-    for part in (item.plan.test, item.plan.dev):
+    for part in (item.ranges.test, item.ranges.dev):
       read = requests.read_evaluation_rows(WMT, item.dataset, part)
       texts = [row.references[0] for row in read.rows]
       replies += MODEL.vocabulary.encode(texts)
@@ -447,7 +460,7 @@ class OtherPromptsTest(absltest.TestCase):
   """Few-shot prompts, other wordings, several right options, stops."""
 
   def prompts(self, *chosen, **settings) -> list[str]:
-    """The prompts that the model is asked to score."""
+    """Returns the prompts that the model must score, options included."""
     seen = []
 
     def score(prompts, options):
@@ -498,12 +511,13 @@ class OtherPromptsTest(absltest.TestCase):
       del max_new, ends, stops
       return [reply] * len(prompts)
 
-    asked = [requests.Request(0, "Q: Where? A:", (), -1, ("Oslo",))]
+    example = requests.Example(0, ("Oslo",))
+    asked = [requests.Request(example, "Q: Where? A:")]
     with mock.patch.object(MODEL, "generate", generate):
       (answer,) = predictions.predict(
-        MODEL, task, asked, predictions.limits_of(MODEL), task.baseline.stops
+        MODEL, task, asked, MODEL.prompt_format, task.baseline.stops
       )
-    self.assertEqual(answer.text, "Oslo")
+    self.assertEqual(answer.answer, "Oslo")
 
   def test_every_right_option_counts(self):
     """A row of ReCoRD may have several right entities."""
@@ -511,25 +525,26 @@ class OtherPromptsTest(absltest.TestCase):
     from flan_tf.eval import scoring
     from flan_tf.inference import predictions
 
-    request = requests.Request(
-      0, "Who?", ("Ann", "Bob", "Ann Lee"), 0, ("Ann", "Ann Lee")
+    example = requests.Example(
+      0, ("Ann", "Ann Lee"), ("Ann", "Bob", "Ann Lee"), 0
     )
+    request = requests.Request(example, "Who?")
     answers = [
       predictions.Prediction(request, text, False, choice)
-      for choice, text in enumerate(request.options)
+      for choice, text in enumerate(example.options)
     ]
     task = dataclasses.replace(
       RTE, metrics=("accuracy", "squad_em", "squad_f1")
     )
     for answer, right in zip(answers, (100, 0, 100), strict=True):
-      lines = scoring.lines_of(task, [("test", 0)], [answer])
-      values = scoring.measure(task.metrics, lines)
+      lines = scoring.score_predictions(task, [answer])
+      values = scoring.compute_metrics(task.metrics, lines)
       self.assertEqual(values["accuracy"], right)
       self.assertEqual(values["squad_em"], right)
 
 
 def launched(*arguments: str) -> str:
-  """What launch.evaluate prints."""
+  """Returns the output of launch.evaluate."""
   from absl import flags
   from absl.testing import flagsaver
 
@@ -543,17 +558,14 @@ def launched(*arguments: str) -> str:
 
 class LaunchTest(absltest.TestCase):
   def test_base_and_tuned(self):
-    from flan_tf.eval import protocol
-    from launch import jobs
-
     output = pathlib.Path(self.create_tempdir().full_path, "evaluation")
-    models = {"base": str(TINY.base), "tuned": str(TINY.tuned)}
-    text = jobs.evaluate(
-      models,
-      str(output),
-      held_out="nli",
-      batch=8,
-      settings=protocol.EvaluationConfig(max_examples=1),
+    text = launched(
+      f"--checkpoint={TINY.tuned}",
+      f"--base={TINY.base}",
+      f"--output={output}",
+      "--held_out=nli",
+      "--batch=8",
+      "--max_examples=1",
     )
     expected = [task.name for task in TASKS.cluster("nli")]
     for label, name in (("base", "base.json"), ("tuned", "results.json")):
@@ -574,18 +586,21 @@ class LaunchTest(absltest.TestCase):
     self.assertIn(f"Report: {output / 'report.md'}", text)
 
   def test_the_untuned_model_with_both_prompts(self):
-    from flan_tf.eval import protocol
-    from launch import jobs
+    from flan_tf.api import evaluation
 
     output = pathlib.Path(self.create_tempdir().full_path)
-    text = jobs.evaluate(
-      {"base": str(TINY.base), "tuned": str(TINY.tuned)},
-      str(output),
-      names=("rte", "snli"),
+    result = evaluation.evaluate(
+      TINY.tuned,
+      base=TINY.base,
+      output=str(output),
+      tasks=("rte", "snli"),
       batch=8,
-      settings=protocol.EvaluationConfig(max_examples=3, templates=(0, 1)),
-      base_wording=jobs.BOTH,
+      max_examples=3,
+      templates=(0, 1),
+      base_wording=evaluation.BOTH,
     )
+    result.report(output)
+    text = str(result)
     baseline, base, tuned = found = [
       results.EvaluationResults.read(str(output / name))
       for name in ("base_baseline.json", "base.json", "results.json")
@@ -597,32 +612,37 @@ class LaunchTest(absltest.TestCase):
     self.assertEqual(base.settings, tuned.settings)
     self.assertEqual([result.task for result in baseline.tasks], ["rte"])
     self.assertIn("no baseline prompt", baseline.not_read["snli"])
-    self.assertRegex(text, "not like with like: settings differs")
+    self.assertRegex(
+      text, "Not directly comparable: The setting wording differs"
+    )
     self.assertNotIn("different templates", text)
-    self.assertRegex(text, "tuned less base, on the rows that both")
+    self.assertRegex(text, r"tuned minus base, on the test rows that\s+both")
     folders = [path.name for path in (output / "predictions").iterdir()]
     self.assertCountEqual(folders, ["base", "base_baseline_prompts", "tuned"])
     self.assertIn(
       "base (baseline prompts)", (output / "scores.csv").read_text()
     )
 
-    # The same two again, side by side.
+    # A comparison of these two evaluations.
     compared = pathlib.Path(self.create_tempdir().full_path, "new")
     text = launched(
       f"--compare={output}/base.json",
       f"--compare={output}",
       f"--output={compared}",
     )
-    self.assertRegex(text, "tuned less base")
+    self.assertRegex(text, "tuned minus base")
     self.assertTrue((compared / "report.md").exists())
     again = results.EvaluationResults.read(str(compared / "base.json"))
     self.assertEqual(again, base)
     for arguments, message in (
       (("--compare=a,b", f"--checkpoint={TINY.base}"), "no --checkpoint"),
-      (("--compare=a,b",), "wants --output"),
+      (("--compare=a,b",), "needs --output"),
       (("--compare=a",), "two evaluations, got 1"),
       (("--compare=a,b,", "--output=c"), "two evaluations, got 3"),
-      ((f"--compare={output},b", f"--output={output}"), "would replace"),
+      (
+        (f"--compare={output},{output}/base.json", f"--output={output}"),
+        "would replace",
+      ),
       ((f"--compare={output},none", "--output=c"), "No results at none/resu"),
       ((), "--checkpoint=DIR, or --compare"),
     ):
@@ -631,15 +651,21 @@ class LaunchTest(absltest.TestCase):
           launched(*arguments)
 
   def test_the_untuned_model_can_be_asked_otherwise(self):
-    from launch import jobs
+    from flan_tf.api import evaluation
 
-    models = {"base": "a", "tuned": "b"}
+    def wordings_of(labels, wording):
+      *others, evaluated = (
+        evaluation._OpenedModel(label, mock.Mock(), None) for label in labels
+      )
+      made = evaluation._evaluations(others, evaluated, "baseline", wording)
+      return [(one.label, one.model.label, one.wording) for one in made]
+
     self.assertEqual(
-      jobs._asked(models, "baseline", "instructions"),
+      wordings_of(["base", "tuned"], "instructions"),
       [("base", "base", "baseline"), ("tuned", "tuned", "instructions")],
     )
     self.assertEqual(
-      jobs._asked({"model": "a"}, "baseline", "no_template"),
+      wordings_of(["model"], "no_template"),
       [("model", "model", "no_template")],
     )
 
@@ -647,24 +673,23 @@ class LaunchTest(absltest.TestCase):
     self.assertEqual(value[: len(start)], start)
 
   def test_refused(self):
-    from launch import jobs
+    from flan_tf.api import evaluation
 
     output = self.create_tempdir().full_path
-    models = {"model": str(TINY.tuned)}
     for arguments, message in (
-      ({}, "Say what to evaluate"),
+      ({}, "nothing to evaluate: give held_out, tasks or"),
       (
         {"held_out": "sentiment"},
-        "saw sst2, so it is not zero-shot",
+        "has seen sst2. So its evaluation would not be zero-shot",
       ),
-      ({"names": ("rtee",)}, r"task 'rtee'\. Did you mean 'rte'\?"),
+      ({"tasks": ("rtee",)}, r"task 'rtee'\. Did you mean 'rte'\?"),
       ({"clusters": ("nil",)}, r"cluster 'nil'\. Did you mean 'nli'\?"),
     ):
       with self.subTest(str(arguments)):
         with self.assertRaisesRegex(ValueError, message):
-          jobs.evaluate(models, output, **arguments)
+          evaluation.evaluate(TINY.tuned, output=output, **arguments)
     with self.assertRaisesRegex(ValueError, "No complete checkpoint at 'none'"):
-      jobs.evaluate({"model": "none"}, output, names=("rte",))
+      evaluation.evaluate("none", output=output, tasks="rte")
     self.assertEmpty(list(pathlib.Path(output).iterdir()))
 
 

@@ -1,4 +1,4 @@
-"""Metrics against their packages and against values worked out by hand."""
+"""Metrics agree with their packages and with values computed by hand."""
 
 import math
 import warnings
@@ -10,7 +10,7 @@ from rouge_score import rouge_scorer
 from scipy import stats
 from sklearn import metrics as sklearn_metrics
 
-from flan_tf.eval import metrics
+from flan_tf.eval import classification_metrics, metrics, text_metrics
 from flan_tf.task import schema
 
 _REFERENCES = np.array([0, 1, 2, 0, 1, 2, 2, 0])
@@ -18,7 +18,7 @@ _PREDICTIONS = np.array([0, 2, 2, 0, 1, 1, 2, 1])
 
 
 class ClassificationTest(parameterized.TestCase):
-  """Option indices in."""
+  """Metrics of option indices."""
 
   @parameterized.named_parameters(
     # 5 of 8 are right.
@@ -70,7 +70,7 @@ class ClassificationTest(parameterized.TestCase):
     self.assertEqual(metrics.compute("matthews", [1, 1], [0, 1], options=2), 0)
 
   def test_groups_are_right_as_a_whole(self):
-    """Of three questions, one has a wrong answer option."""
+    """One of three groups has a wrong choice."""
     args = ([1, 0, 1, 0, 1], [1, 0, 1, 1, 1])
     value = metrics.compute(
       "group_exact_match", *args, options=2, groups=["a", "a", "b", "b", "c"]
@@ -125,7 +125,7 @@ class ClassificationTest(parameterized.TestCase):
 
 
 class GenerationTest(parameterized.TestCase):
-  """Texts in, with one or more right answers each."""
+  """Metrics of texts with one or more references each."""
 
   @parameterized.named_parameters(
     # "the cat sat" against "the cat ate": two of three words on both sides;
@@ -156,7 +156,8 @@ class GenerationTest(parameterized.TestCase):
   def test_bleu_by_hand(self):
     """Precisions 5/6, 3/5, 1/4 and, smoothed, 1 of 2 * 3; equal lengths."""
     value = metrics.compute("bleu", ["a b c d x e"], [["a b c y x e"]])
-    # Matches: a b c x e; ab bc xe; abc; none of 3, so 1 / (2 * 3).
+    # Matching n-grams: a b c x e; ab bc xe; abc; none of 4 words, which is
+    # smoothed to 1 / (2 * 3).
     expected = 100 * (5 / 6 * 3 / 5 * 1 / 4 * 1 / 6) ** 0.25
     self.assertAlmostEqual(value, expected)
 
@@ -176,11 +177,11 @@ class GenerationTest(parameterized.TestCase):
       sacrebleu.corpus_bleu(predictions, streams).score,
     )
     self.assertRegex(
-      metrics.bleu_signature(predictions, references), "^nrefs:var"
+      text_metrics.bleu_signature(predictions, references), "^nrefs:var"
     )
 
   def test_bleu_signature_is_what_the_metric_says_of_itself(self):
-    signature = metrics.bleu_signature(["a cat"], [["a cat"]])
+    signature = text_metrics.bleu_signature(["a cat"], [["a cat"]])
     self.assertIn("case:mixed|eff:no|tok:13a|smooth:exp", signature)
     self.assertIn(
       "case:mixed|eff:no|tok:13a|smooth:exp",
@@ -221,7 +222,7 @@ class TableTest(parameterized.TestCase):
 
 
 class ExamplesTest(parameterized.TestCase):
-  """What single examples reach, and what makes a set's score of it."""
+  """Scores of single examples, and their relation to the metric of a set."""
 
   @parameterized.parameters(
     *(name for name, m in metrics.METRICS.items() if not m.stand_in)
@@ -251,10 +252,10 @@ class ExamplesTest(parameterized.TestCase):
     predictions = ["the small house is old", "two apples", "", "a b c d e"]
     references = [["the little house is old"], ["two red apples", "apples"]]
     references += [["nothing"], ["a b c d e f"]]
-    counts = metrics.bleu_counts(predictions, references)
+    counts = text_metrics.bleu_counts(predictions, references)
     self.assertEqual(counts.shape, (4, 10))
     self.assertAlmostEqual(
-      metrics.bleu_of_counts(counts.sum(axis=0)),
+      text_metrics.bleu_of_counts(counts.sum(axis=0)),
       metrics.compute("bleu", predictions, references),
     )
 
@@ -274,23 +275,27 @@ class ExamplesTest(parameterized.TestCase):
 
 class MajorityTest(absltest.TestCase):
   def test_majority(self):
-    self.assertEqual(metrics.majority([0, 1, 1, 2]), 50)
-    self.assertEqual(metrics.majority(np.array([2, 2])), 100)
+    self.assertEqual(classification_metrics.majority_accuracy([0, 1, 1, 2]), 50)
+    self.assertEqual(
+      classification_metrics.majority_accuracy(np.array([2, 2])), 100
+    )
     with self.assertRaisesRegex(ValueError, "hidden"):
-      metrics.majority([0, -1])
+      classification_metrics.majority_accuracy([0, -1])
     with self.assertRaisesRegex(ValueError, "no examples"):
-      metrics.majority(np.array([], np.int64))
+      classification_metrics.majority_accuracy(np.array([], np.int64))
 
   def test_half_interval_by_hand(self):
     """p = 1/2, n = 100: 1.96 * sqrt(0.25 / 100) = 9.8 points."""
-    self.assertAlmostEqual(metrics.half_interval(50, 100), 9.8, places=3)
-    self.assertEqual(metrics.half_interval(100, 10), 0)
+    self.assertAlmostEqual(
+      classification_metrics.half_interval(50, 100), 9.8, places=3
+    )
+    self.assertEqual(classification_metrics.half_interval(100, 10), 0)
     with self.assertRaisesRegex(ValueError, "1 or more"):
-      metrics.half_interval(50, 0)
+      classification_metrics.half_interval(50, 0)
 
   def test_half_interval_covers_95_percent_of_draws(self):
     right = np.random.default_rng(0).binomial(400, 0.6, size=20_000) / 4
-    half = metrics.half_interval(60, 400)
+    half = classification_metrics.half_interval(60, 400)
     covered = np.mean(np.abs(right - 60) <= half)
     self.assertAlmostEqual(covered, 0.95, delta=0.01)
 

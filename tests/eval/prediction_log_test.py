@@ -1,4 +1,4 @@
-"""Predictions on disk: whole chunks come back, what was cut short does not."""
+"""Prediction logs: complete chunks are read back, incomplete ones are not."""
 
 import dataclasses
 import json
@@ -11,12 +11,14 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from flan_tf.eval import prediction_log
+from flan_tf.eval.scored_prediction import ScoredPrediction
+from tests.helpers.fake_predictions import scored
 
 HEADER = {"checkpoint": "runs/a", "seed": 0, "score": "sum"}
 
 
-def choice(row: int, **changes) -> prediction_log.PredictionLine:
-  return prediction_log.PredictionLine(
+def choice(row: int, **changes) -> ScoredPrediction:
+  return scored(
     **{
       **dict(
         part="test", template=1, row=row, prompt="Is it?\n\u2028\U0001f600"
@@ -29,8 +31,8 @@ def choice(row: int, **changes) -> prediction_log.PredictionLine:
   )
 
 
-def text(row: int) -> prediction_log.PredictionLine:
-  return prediction_log.PredictionLine(
+def text(row: int) -> ScoredPrediction:
+  return scored(
     part="dev",
     template=0,
     row=row,
@@ -48,7 +50,7 @@ def text(row: int) -> prediction_log.PredictionLine:
 LINES = [choice(row) for row in range(5)]
 
 
-class JournalTest(parameterized.TestCase):
+class PredictionLogTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self.output = self.create_tempdir().full_path
@@ -56,12 +58,12 @@ class JournalTest(parameterized.TestCase):
 
   def open(
     self, requests=5, chunk=2, task="rte", **header
-  ) -> prediction_log.PredictionLog:
-    return prediction_log.PredictionLog(
+  ) -> prediction_log.PredictionLogWriter:
+    return prediction_log.PredictionLogWriter(
       self.folder, task, {**HEADER, **header}, requests, chunk
     )
 
-  def written(self, *chunks: int) -> prediction_log.PredictionLog:
+  def written(self, *chunks: int) -> prediction_log.PredictionLogWriter:
     opened = self.open()
     for number in chunks:
       places = opened.requests_of(number)
@@ -103,15 +105,15 @@ class JournalTest(parameterized.TestCase):
     self.assertEqual(self.open(requests=2).read(0), lines)
     opened.finish()
     self.assertEqual(self.open(requests=2).read(0), lines)
-    self.assertEqual(prediction_log.read(self.output, "tuned", "rte"), lines)
-    header = prediction_log.read_header(self.folder, "rte")
-    self.assertContainsSubset({**HEADER, "task": "rte", "requests": 2}, header)
+    log = prediction_log.read_log(self.folder, "rte")
+    self.assertEqual(log.predictions, tuple(lines))
+    self.assertContainsSubset(
+      {**HEADER, "task": "rte", "requests": 2}, log.header
+    )
 
   def test_a_generation_has_no_options_in_its_line(self):
     self.assertNotIn("options", text(0).to_json())
-    self.assertEqual(
-      prediction_log.PredictionLine.from_json(text(0).to_json()), text(0)
-    )
+    self.assertEqual(ScoredPrediction.from_json(text(0).to_json()), text(0))
 
   def test_numbers_keep_their_value(self):
     random = np.random.default_rng(0)
@@ -120,7 +122,7 @@ class JournalTest(parameterized.TestCase):
     opened = self.open(requests=1)
     opened.write(0, [choice(0, scores=scores)])
     (line,) = self.open(requests=1).read(0) or []
-    self.assertEqual(line.scores, scores)
+    self.assertEqual(line.prediction.log_probs, scores)
 
   def test_chunks_that_are_there_are_not_asked_again(self):
     self.written(0, 2)
@@ -139,7 +141,7 @@ class JournalTest(parameterized.TestCase):
         again = self.open()
         self.assertEqual(again.read(0), LINES[:2])
         self.assertIsNone(again.read(1))
-    # One that was being written has another name.
+    # A chunk that is being written has a temporary name.
     path.rename(f"{path}.tmp")
     self.assertIsNone(self.open().read(1))
 
@@ -167,13 +169,12 @@ class JournalTest(parameterized.TestCase):
     self.assertEqual(os.listdir(self.folder), ["rte.jsonl"])
 
   def test_folders_need_not_be_local(self):
-    """Nothing is appended to: an object store can do all that is done."""
+    """Files are never appended to, which object stores could not do."""
     self.folder = prediction_log.folder_of("ram://journal/out", "tuned")
     self.written(1, 0)
     self.written(2).finish()
-    self.assertEqual(
-      prediction_log.read("ram://journal/out", "tuned", "rte"), LINES
-    )
+    log = prediction_log.read_log(self.folder, "rte")
+    self.assertEqual(log.predictions, tuple(LINES))
     self.assertEqual(self.open().read(1), LINES[2:4])
 
   def test_order_of_writing_does_not_matter(self):
@@ -215,27 +216,29 @@ class JournalTest(parameterized.TestCase):
     )
 
   def test_without_a_folder_nothing_is_kept(self):
-    opened = prediction_log.PredictionLog("", "rte", HEADER, 2, 2)
+    opened = prediction_log.PredictionLogWriter("", "rte", HEADER, 2, 2)
     opened.write(0, LINES[:2])
     self.assertIsNone(opened.read(0))
     opened.finish()
 
   def test_errors_of_reading(self):
     with self.assertRaisesRegex(FileNotFoundError, "no predictions at .*rte"):
-      prediction_log.read(self.output, "tuned", "rte")
+      prediction_log.read_log(self.folder, "rte")
     os.makedirs(self.folder)
     path = self.path("rte.jsonl")
     path.write_text('{"a": 1}\n')
-    with self.assertRaisesRegex(ValueError, "rte.jsonl is not a file of pred"):
-      prediction_log.read(self.output, "tuned", "rte")
+    with self.assertRaisesRegex(
+      ValueError, "rte.jsonl is not a prediction log"
+    ):
+      prediction_log.read_log(self.folder, "rte")
     path.write_text('{"header": {}}\n{"part": "test"}\n')
-    with self.assertRaisesRegex(ValueError, "this version wrote"):
-      prediction_log.read(self.output, "tuned", "rte")
+    with self.assertRaisesRegex(ValueError, "this version of flan_tf wrote"):
+      prediction_log.read_log(self.folder, "rte")
 
   def test_lines_are_values(self):
     self.assertEqual(choice(1), choice(1))
     with self.assertRaises(dataclasses.FrozenInstanceError):
-      choice(1).row = 2  # pyright: ignore
+      choice(1).score = 2.0  # pyright: ignore
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Results are values: summed up as the paper does, kept as JSON unchanged."""
+"""Results are summarized as in the paper, and read back from JSON unchanged."""
 
 import dataclasses
 import json
@@ -7,10 +7,10 @@ import statistics
 
 from absl.testing import absltest, parameterized
 
-from flan_tf.eval import results
+from flan_tf.eval import results, task_result
 from flan_tf.task import schema
 
-# Keys that the design promises to other programs.
+# Keys that other programs may rely on.
 _TOP_KEYS = ("schema", "checkpoint", "held_out", "tasks", "clusters")
 _TASK_KEYS = (
   "task",
@@ -30,13 +30,13 @@ _TASK_KEYS = (
 def _scores(tests, devs=None):
   devs = devs or [math.nan] * len(tests)
   return tuple(
-    results.TemplateScore(index, test=test, dev=dev)
+    task_result.TemplateScore(index, test=test, dev=dev)
     for index, (test, dev) in enumerate(zip(tests, devs, strict=True))
   )
 
 
 def _result(task="rte", tests=(50.0, 60.0), devs=None, **changes):
-  return results.TaskResult(
+  return task_result.TaskResult(
     **{
       "task": task,
       "dataset": task,
@@ -71,10 +71,10 @@ _FULL = _evaluation(
     cluster="paraphrase",
     metric="pearson",
     templates=(
-      results.TemplateScore(
+      task_result.TemplateScore(
         4, test=math.nan, dev=math.nan, others={"spearman": math.nan}
       ),
-      results.TemplateScore(5, test=7.5, interval=(-1.25, 1 / 3)),
+      task_result.TemplateScore(5, test=7.5, interval=(-1.25, 1 / 3)),
     ),
   ),
   _result(
@@ -120,11 +120,11 @@ class TaskResultTest(parameterized.TestCase):
     self.assertEqual(result.best_dev_test, 1.0)
 
   def test_best_dev_is_the_templates_own_number(self):
-    """Templates that turn the task around are not evaluated: gaps are fine."""
+    """Inverse templates are not evaluated, so indices may have gaps."""
     result = _result(
       templates=(
-        results.TemplateScore(3, test=50.0, dev=1.0),
-        results.TemplateScore(7, test=60.0, dev=2.0),
+        task_result.TemplateScore(3, test=50.0, dev=1.0),
+        task_result.TemplateScore(7, test=60.0, dev=2.0),
       )
     )
     self.assertEqual(result.best_dev_template, 7)
@@ -198,7 +198,7 @@ class EvaluationResultsTest(absltest.TestCase):
       self.assertRegex(about, rf"\b{key}\b")
 
   def test_a_file_of_the_first_schema_is_read(self):
-    """It had neither intervals nor what ran it."""
+    """Schema 1 had no intervals and no `run`."""
     value = _FULL.to_json()
     for name in ("schema", "run", "time"):
       del value[name]
@@ -226,7 +226,7 @@ class EvaluationResultsTest(absltest.TestCase):
     _FULL.write_json(path)
     self.assertEqual(results.EvaluationResults.read(path), _FULL)
     with open(path) as file:
-      # Strict JSON: no NaN.
+      # Strict JSON has no NaN.
       json.load(file, parse_constant=self.fail)
 
   def test_a_changed_number_is_another_value(self):

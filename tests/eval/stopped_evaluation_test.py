@@ -1,6 +1,6 @@
-"""An evaluation that is killed and started again ends as if it never was.
+"""An evaluation that was killed and resumed gives the same files.
 
-Its processes are their own: one of them is killed.
+It runs in a process of its own, which is killed.
 """
 
 import json
@@ -15,8 +15,8 @@ from tests.helpers import tiny
 
 TINY = tiny.Tiny()
 _NAMES = ("rte", "sst2", "gigaword")
-_PATIENCE = 240  # Seconds; a start takes some ten on a busy machine.
-# Small chunks, so that there are many; few rows, so that it takes not long.
+_PATIENCE = 240  # Seconds; a start takes about ten on a busy machine.
+# Small chunks, so that there are many; few rows, so that it is fast.
 _SETTINGS = dict(max_examples=4, templates=(0, 1, 2), chunk=4, max_new=4)
 
 
@@ -29,24 +29,24 @@ tearDownModule = TINY.close
 
 
 def evaluate(output: pathlib.Path, **changes) -> str:
-  from flan_tf.eval import protocol
-  from launch import jobs
+  from flan_tf.api import evaluation
 
-  return jobs.evaluate(
-    {"model": str(TINY.folder / "model")},
-    str(output),
-    names=_NAMES,
+  result = evaluation.evaluate(
+    TINY.folder / "model",
+    tasks=_NAMES,
+    output=str(output),
     batch=4,
-    settings=protocol.EvaluationConfig(**{**_SETTINGS, **changes}),
+    **{**_SETTINGS, **changes},
   )
+  return f"{result}\nReport: {result.report(output)}"
 
 
 def code(output: pathlib.Path) -> str:
-  """The same, for another process."""
+  """Returns Python code that evaluates in another process."""
   return f"""
 import pathlib, sys
-sys.path.insert(0, {str(tiny.ROOT / "tests")!r})
-import stopped_evaluation_test as test
+sys.path.insert(0, {str(tiny.ROOT)!r})
+from tests.eval import stopped_evaluation_test as test
 test.TINY.folder = pathlib.Path({str(TINY.folder)!r})
 print(test.evaluate(pathlib.Path({str(output)!r})))
 """
@@ -64,7 +64,7 @@ class StoppedEvaluationTest(absltest.TestCase):
     return process
 
   def kill_amidst(self, output: pathlib.Path, chunks: int) -> None:
-    """Kills an evaluation once it has written so many chunks of a task."""
+    """Kills an evaluation after it has written so many chunks of a task."""
     process = self.start(output)
     end = time.monotonic() + _PATIENCE
     while len(list(output.rglob("*.parts/?????.jsonl"))) < chunks:
@@ -81,7 +81,7 @@ class StoppedEvaluationTest(absltest.TestCase):
     whole, stopped = self.folder / "whole", self.folder / "stopped"
     evaluate(whole)
     self.kill_amidst(stopped, 3)
-    # What was being written when it was killed.
+    # Files that are incomplete because of the kill.
     (parts,) = stopped.rglob("*.parts")
     newest = max(parts.glob("?????.jsonl"))
     newest.write_bytes(newest.read_bytes()[:-7])
@@ -101,7 +101,7 @@ class StoppedEvaluationTest(absltest.TestCase):
     self.assertEqual(files(stopped), files(whole))
     self.assertEqual(lasting_results(stopped), lasting_results(whole))
 
-    # Once more: nothing is asked, all is found again.
+    # A third start makes no predictions and gives the same results.
     text = evaluate(stopped)
     self.assertEqual(time_of(stopped)["answered"], 0)
     self.assertEqual(lasting_results(stopped), lasting_results(whole))
@@ -111,13 +111,13 @@ class StoppedEvaluationTest(absltest.TestCase):
 
 
 def files(output: pathlib.Path) -> list[str]:
-  """What must be equal to the last byte."""
+  """Returns the files that must be equal to the last byte."""
   paths = [*output.glob("predictions/**/*"), output / "scores.csv"]
   return sorted(str(p.relative_to(output)) for p in paths if p.is_file())
 
 
 def lasting_results(output: pathlib.Path) -> str:
-  """results.json, but for how long it took."""
+  """Returns results.json without the duration."""
   value = json.loads((output / "results.json").read_text())
   del value["time"]
   return json.dumps(value)

@@ -14,9 +14,16 @@ SPECIAL = ("<|endoftext|>", "<|start|>", "<|pad|>")
 def train(
   texts: Sequence[str], pattern: str = "gpt2", size: int = 420, **options
 ) -> byte_pair.BytePairVocabulary:
-  """A vocabulary whose first pieces are SPECIAL; options as for `make`."""
+  """Trains a vocabulary whose first pieces are SPECIAL.
+
+  Args:
+    texts: training texts.
+    pattern: a pre-tokenizer pattern.
+    size: number of pieces.
+    **options: further arguments of `BytePairVocabulary.from_parts`.
+  """
   tokenizer = tokenizers.Tokenizer(models.BPE())
-  tokenizer.pre_tokenizer = pretokenize.pre_tokenizer(pattern)
+  tokenizer.pre_tokenizer = pretokenize.build_pre_tokenizer(pattern)
   trainer = trainers.BpeTrainer(
     vocab_size=size - len(SPECIAL),
     initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
@@ -27,7 +34,7 @@ def train(
   pieces = sorted(vocab, key=vocab.__getitem__)
   merges = json.loads(tokenizer.to_str())["model"]["merges"]
   special = {"bos": 1, "eos": 0, "pad": 2, "others": []}
-  return byte_pair.BytePairVocabulary.make(
+  return byte_pair.BytePairVocabulary.from_parts(
     [*SPECIAL, *pieces],
     merges,
     pattern,

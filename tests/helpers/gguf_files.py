@@ -1,4 +1,4 @@
-"""Writes toy GGUF files for tests, of the two architectures that are read."""
+"""Writes small GGUF files for tests, of the architectures llama and gpt2."""
 
 import gguf
 import numpy as np
@@ -8,7 +8,7 @@ D_KV = WIDTH // HEADS
 
 
 def permuted(x: np.ndarray, heads: int) -> np.ndarray:
-  """As llama.cpp's convert_hf_to_gguf.py stores q and k."""
+  """Interleaves the halves of each head, as llama.cpp stores q and k."""
   return (
     x.reshape(heads, 2, x.shape[0] // heads // 2, *x.shape[1:])
     .swapaxes(1, 2)
@@ -17,7 +17,7 @@ def permuted(x: np.ndarray, heads: int) -> np.ndarray:
 
 
 def llama_tensors(rows: int, rng, tied: bool = True) -> dict[str, np.ndarray]:
-  """As transformers has them, by the names of GGUF."""
+  """Returns random weights in the layout of transformers, by GGUF's names."""
   shapes = {"token_embd.weight": (rows, WIDTH), "output_norm.weight": (WIDTH,)}
   if not tied:
     shapes["output.weight"] = (rows, WIDTH)
@@ -41,6 +41,7 @@ def llama_tensors(rows: int, rng, tied: bool = True) -> dict[str, np.ndarray]:
 
 
 def gpt2_tensors(rows: int, rng) -> dict[str, np.ndarray]:
+  """Returns random weights of a GPT-2, by GGUF's names."""
   shapes = {
     "token_embd.weight": (rows, WIDTH),
     "position_embd.weight": (64, WIDTH),
@@ -74,7 +75,18 @@ def write(
   template="",
   **metadata,
 ):
-  """Writes a file; `kinds` names the type of tensors that are not float32."""
+  """Writes a GGUF file.
+
+  Args:
+    path: the file.
+    architecture: "llama" or "gpt2".
+    tensors: float32 arrays by name.
+    made: the vocabulary, byte pairs.
+    kinds: GGUF's types of the tensors that are not stored as float32, by name.
+    tokenizer: whether the file gets the vocabulary.
+    template: the chat template; empty for none.
+    **metadata: further metadata of the architecture; a__b stands for a.b.
+  """
   writer = gguf.GGUFWriter(path, architecture)
   writer.add_name("toy")
   writer.add_block_count(LAYERS)

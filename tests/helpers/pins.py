@@ -130,12 +130,12 @@ def tpu_programs() -> dict[str, Any]:
   asked = tpu_requests()
   done = subprocess.run(
     [
-      compiler_process.python(),
+      compiler_process.interpreter(),
       "-c",
       "from tests.helpers import pins; pins.compile_all()",
     ],
     input="\n".join(one.to_json() for one in asked.values()),
-    env=compiler_process.variables(),
+    env=compiler_process.environment_variables(),
     cwd=ROOT,
     capture_output=True,
     text=True,
@@ -172,17 +172,17 @@ def _toy_request(layout: str, program: str) -> request.CompileRequest:
   for name, value in more.items():
     part, _, key = name.partition(".")
     run = config.replace(run, part, **{key: value})
-  return request.ask(run, "v3:2x2", program, rows=8)
+  return request.make_request(run, "v3:2x2", program, rows=8)
 
 
 def _paper_request(
   size: str, topology: str, program: str
 ) -> request.CompileRequest:
-  one = request.ask(paper.run(size), topology, program, "execute")
+  one = request.make_request(paper.run(size), topology, program, "execute")
   run = config.replace(
-    reduced_run.shrunk(one).run, "mesh", precision="bfloat16"
+    reduced_run.reduce_request(one).run, "mesh", precision="bfloat16"
   )
-  return request.ask(run, topology, program, rows=8)
+  return request.make_request(run, topology, program, rows=8)
 
 
 def compile_all() -> None:
@@ -198,27 +198,29 @@ def compile_all() -> None:
 
 def _compile(asked: request.CompileRequest) -> list[dict[str, Any]]:
   """The programs of a request, lowered and compiled."""
-  from flan_tf.tpu_plan.compiler import abstract_devices, compile, lower
-  from flan_tf.tpu_plan.compiler import programs as programs_lib
+  from flan_tf.model.run_mesh import run_layout
+  from flan_tf.tpu_plan.compiler import compile, programs
+  from flan_tf.tpu_plan.compiler.abstract_devices import open_abstract_devices
+  from flan_tf.tpu_plan.compiler.lower import lower_program
 
-  layout = programs_lib.layout_of(asked.run)
-  devices = abstract_devices.open_abstract_devices(layout.cores)
-  made, _ = programs_lib.of_request(asked, devices)
+  layout = run_layout(asked.run.mesh)
+  devices = open_abstract_devices(layout.cores)
+  specs, _ = programs.request_programs(asked, devices)
   answers = []
-  for fed in made:
-    lowered = lower.lower(devices, fed.program, fed.feeds)
-    found = compile.compile_for(lowered, asked.topology, layout)
+  for spec in specs:
+    lowered = lower_program(devices, spec.program, spec.feeds)
+    compiled = compile.compile_program(lowered, asked.topology, layout)
     answers.append(
       {
-        "times": fed.times,
-        **_stablehlo_digests(compile.stablehlo(lowered)),
-        "refused": found.refused,
-        "hbm": dict(found.hbm),
-        "flops": found.flops,
-        "bytes_accessed": found.bytes_accessed,
-        "cycles": found.work.cycles,
-        "sent": dict(sorted(found.work.sent.items())),
-        "collectives": dict(sorted(found.work.number.items())),
+        "times": spec.times,
+        **_stablehlo_digests(compile.to_stablehlo(lowered)),
+        "refused": compiled.refused,
+        "hbm": dict(compiled.hbm),
+        "flops": compiled.flops,
+        "bytes_accessed": compiled.bytes_accessed,
+        "cycles": compiled.cost.cycles,
+        "sent": dict(sorted(compiled.cost.wire_bytes.items())),
+        "collectives": dict(sorted(compiled.cost.collectives.items())),
       }
     )
   return answers
@@ -322,8 +324,8 @@ class _Noting(Devices):
 
   graphs: list = dataclasses.field(default_factory=list)
 
-  def compiled(self, made, fused: bool) -> Callable:
-    run = super().compiled(made, fused)
+  def compile_program(self, made, jit_compile: bool) -> Callable:
+    run = super().compile_program(made, jit_compile)
 
     def call(*args):
       graph = run.get_concrete_function(*args)
@@ -373,7 +375,9 @@ def _answer_graphs(ask: Callable, **how) -> list[dict[str, Any]]:
   devices = _noting("")
   run = config.replace(toys.run_config(), "data", length=192)
   vocabulary = toys.Vocabulary(bos_id=2)
-  ask(language_model.LanguageModel(run, vocabulary, 4, devices), **how)
+  # The graphs need the model's variables, so it must outlive their digests.
+  model = language_model.LanguageModel(run, vocabulary, 4, devices)
+  ask(model, **how)
   return [_graph_digest(graph) for graph in devices.graphs]
 
 
@@ -492,7 +496,7 @@ _LONG = ("Is it so? " * 30, "It is not. " * 30)
 
 def token_ids() -> dict[str, Any]:
   """Ids of training examples and of evaluation requests, as texts."""
-  from flan_tf.vocab.vocabulary import load_vocabulary
+  from flan_tf.vocab.load import load_vocabulary
   from tests.helpers import byte_pairs
 
   with _opened() as made:
@@ -514,10 +518,10 @@ def token_ids() -> dict[str, Any]:
 
 
 def _texts(made: tiny.Tiny) -> list[str]:
-  from flan_tf.data import pipeline
+  from flan_tf.data import language_model
 
   chosen = registry.TaskRegistry(tasks.ALL).select(tiny.TASKS)
-  return list(pipeline.training_texts(chosen, made.data_dir))
+  return list(language_model.read_training_texts(chosen, made.data_dir))
 
 
 def _id_run(separator: str, soft_prompt: int) -> config.RunConfig:
@@ -534,14 +538,14 @@ def _training_ids(
   made: tiny.Tiny, vocabulary, separator: str, soft_prompt: int
 ) -> dict[str, Any]:
   """The first examples of a task, and the first row of packed ones."""
-  from flan_tf.training import session
+  from flan_tf.training import starting_point, training_data
 
   run = _id_run(separator, soft_prompt)
-  resolved = session.ResolvedRun(run, vocabulary, "", False)
+  resolved = starting_point.ResolvedRun(run, vocabulary, None, False)
   chosen = registry.TaskRegistry(tasks.ALL).select(tiny.TASKS)
-  tables, report = session.load_tables(resolved, chosen, made.data_dir)
+  tables, report = training_data.load_tables(resolved, chosen, made.data_dir)
   table = tables["rte"]
-  batch = next(iter(session.open_batches(resolved, tables, report)))
+  batch = next(iter(training_data.open_batches(resolved, tables, report)))
   features = {name: _spelt(x) for name, x in sorted(batch.features.items())}
   return {
     "examples": [_spelt(table.example(index)) for index in range(_ROWS)],
@@ -558,34 +562,36 @@ def _evaluation_ids(
 ) -> list[dict[str, Any]]:
   """Prompts as the model reads them, and their options."""
   from flan_tf.data import requests
-  from flan_tf.inference import loaded_model, predictions
+  from flan_tf.inference import loaded_model
 
   run = _id_run(separator, soft_prompt)
   model = loaded_model.LoadedModel(run, vocabulary, 2, toys.mesh("")[0])
-  limits = predictions.limits_of(model)
+  prompt_format = model.prompt_format
   asked = _asked(made)
   return [
     {
-      "prompt": _spelt(model.trunk(item.prompt)),
+      "prompt": _spelt(prompt_format.context_tokens(item.prompt)),
       "options": [_spelt(ids) for ids in item.options],
       "trimmed": bool(item.trimmed),
     }
-    for item in requests.tokenize_requests(asked, vocabulary, limits)
+    for item in requests.encode_requests(asked, prompt_format)
   ]
 
 
 def _asked(made: tiny.Tiny) -> list:
   """Requests with options and without, the last of them too long."""
-  from flan_tf.data import pipeline, requests
+  from flan_tf.data import opened_tasks, requests
 
   asked = []
   for name in ("rte", "gigaword"):
     task = registry.TaskRegistry(tasks.ALL).get(name)
-    (item,), _ = pipeline.plan_tasks([task], made.data_dir)
-    rows = requests.read_evaluation_rows(task, item.dataset, item.plan.test)
-    asked += requests.prompts_for(task, rows.rows[:_ROWS], 0)
+    (item,), _ = opened_tasks.open_tasks([task], made.data_dir)
+    rows = requests.read_evaluation_rows(task, item.dataset, item.ranges.test)
+    asked += requests.render_requests(task, rows.rows[:_ROWS], 0)
   prompt, option = _LONG
-  long = requests.Request(0, prompt, (option, "no"), 0, (option,))
+  long = requests.Request(
+    requests.Example(0, (option,), (option, "no"), 0), prompt
+  )
   return [*asked, long]
 
 
@@ -620,9 +626,9 @@ def _saved(made: tiny.Tiny, workdir: pathlib.Path) -> dict[str, Any]:
   """The newest checkpoint of a workdir."""
   import tensorflow as tf
 
-  from flan_tf.checkpoints import store
+  from flan_tf.checkpoints import checkpoint_dirs
 
-  path = pathlib.Path(store.find(str(workdir)))
+  path = pathlib.Path(checkpoint_dirs.find(str(workdir)))
   reader = tf.train.load_checkpoint(str(path / "state"))
   files = (p for p in workdir.rglob("*") if "logs" not in p.parts)
   return {
@@ -648,18 +654,18 @@ def _evaluated(
   made: tiny.Tiny, workdir: pathlib.Path, label: str, **settings
 ) -> dict[str, Any]:
   """results.json, and the log of predictions."""
-  from flan_tf.checkpoints import store
-  from flan_tf.eval import protocol
+  from flan_tf.checkpoints import checkpoint_dirs
+  from flan_tf.eval import evaluation_config, protocol
   from flan_tf.inference import language_model
 
   output = made.folder / f"evaluated {label}"
   found = protocol.evaluate(
     language_model.LanguageModel.load(str(workdir), batch=8),
     label,
-    store.find(str(workdir)),
+    checkpoint_dirs.find(str(workdir)),
     registry.TaskRegistry(tasks.ALL).select(["rte", "sst2", "gigaword"]),
     made.data_dir,
-    protocol.EvaluationConfig(
+    evaluation_config.EvaluationConfig(
       max_examples=_EXAMPLES, templates=(0, 3), **settings
     ),
     str(output),

@@ -48,21 +48,20 @@ class Tiny:
 
   def open(self) -> None:
     """Writes the rows below $FLAN_CACHE, and trains the vocabulary."""
-    import tasks
-    from flan_tf.data import pipeline
-    from flan_tf.task import registry
-    from flan_tf.vocab.vocabulary import SentencePieceVocabulary
-    from launch import own_rows
+    from flan_tf.api import cache
+    from flan_tf.data import language_model
+    from flan_tf.task import registry, table
+    from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 
     with contextlib.ExitStack() as stack:
       temporary = stack.enter_context(tempfile.TemporaryDirectory())
       self.folder = pathlib.Path(temporary)
-      cache = str(self.folder / "cache")
-      stack.enter_context(mock.patch.dict(os.environ, FLAN_CACHE=cache))
+      folder = str(self.folder / "cache")
+      stack.enter_context(mock.patch.dict(os.environ, FLAN_CACHE=folder))
       self.vocabulary = str(self.folder / "tiny.model")
-      self.data_dir = own_rows.data_dir("")
-      chosen = registry.TaskRegistry(tasks.ALL).select(TASKS)
-      texts = pipeline.training_texts(chosen, self.data_dir)
+      self.data_dir = cache.data_dir()
+      chosen = registry.TaskRegistry(table.shipped_tasks()).select(TASKS)
+      texts = language_model.read_training_texts(chosen, self.data_dir)
       SentencePieceVocabulary.train(texts, 320, self.vocabulary)
       self._stack = stack.pop_all()
 
@@ -114,12 +113,11 @@ class Tiny:
     self, run: config.RunConfig, workdir: str | os.PathLike, names=TASKS
   ):
     """Opens a run on tasks of these names."""
-    import tasks
-    from flan_tf.task import registry
+    from flan_tf.task import registry, table
     from flan_tf.training import session
 
-    chosen = registry.TaskRegistry(tasks.ALL).select(names)
-    return session.open_run(run, str(workdir), chosen, self.data_dir)
+    chosen = registry.TaskRegistry(table.shipped_tasks()).select(names)
+    return session.open_session(run, str(workdir), chosen, self.data_dir)
 
   def run_file(self, **changes) -> str:
     """Writes the tiny run as a run file for --config; returns its path."""

@@ -11,7 +11,11 @@ from flan_tf.mesh import program, state
 from flan_tf.mesh.compat import mtf
 from flan_tf.mesh.devices import Devices, open_devices
 from flan_tf.mesh.layout import Layout, parse_layout
-from flan_tf.model.dims import SPLITTABLE
+from flan_tf.model.decoder import Decoder
+from flan_tf.model.dims import SPLITTABLE, Dims
+from flan_tf.model.linear import gather_weight
+from flan_tf.model.packed_attention import PackedAttention, PackedTokens
+from flan_tf.model.weights import ModelWeights
 
 CORES = 4
 RULES = config.MeshConfig().layout
@@ -150,6 +154,34 @@ def random_weights(
   return made
 
 
+def hidden_states(
+  model: config.ModelConfig,
+  d: Dims,
+  named: Mapping[str, mtf.Tensor],
+  *tokens: mtf.Tensor,
+) -> mtf.Tensor:
+  """Runs packed rows through the model: [batch, length, d_model].
+
+  Args:
+    model: sizes and choices.
+    d: the dimensions.
+    named: the weights by name.
+    *tokens: inputs, segment_ids and positions, each int32 [batch, length].
+  """
+  weights = ModelWeights.of(model, named)
+  packed = PackedTokens(*tokens)
+  attention = PackedAttention(model, d, weights, packed)
+  hidden, _ = Decoder(model, d)(weights, packed.inputs, attention)
+  return hidden
+
+
+def output_table(
+  model: config.ModelConfig, d: Dims, named: Mapping[str, mtf.Tensor]
+) -> mtf.Tensor:
+  """Returns the table that turns hidden states into logits: [vocab, width]."""
+  return gather_weight(d, ModelWeights.of(model, named).output_embedding)
+
+
 def run(
   shape: str,
   build: Callable[..., Sequence[mtf.Tensor]],
@@ -182,13 +214,13 @@ def run(
     return [core.value(x) for x in results]
 
   on_cores = program.Program(devices, layout, step)
-  out = on_cores(*(on_cores.split(x, mtf.Shape(dims)) for x, dims in feeds))
+  out = on_cores(*(on_cores.shard(x, mtf.Shape(dims)) for x, dims in feeds))
   whole = []
   for index, result in enumerate(shapes):
     parts = [np.asarray(values[index]) for values in out]
-    joined = on_cores.join(parts, result)
+    joined = on_cores.assemble(parts, result)
     for core, part in enumerate(parts):
-      at = tuple(slice(b, b + n) for b, n in layout.slice_of(result, core))
+      at = tuple(slice(b, b + n) for b, n in layout.shard_range(result, core))
       np.testing.assert_array_equal(joined[at], part)
     whole.append(joined)
   return whole, on_cores.trace.calls

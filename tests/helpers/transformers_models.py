@@ -1,10 +1,10 @@
-"""Writes tiny random models with `transformers`, and the logits they give.
+"""Writes small random models with `transformers`, and their logits.
 
   python tests/helpers/transformers_models.py FOLDER
 
-makes FOLDER/NAME/ (config.json and safetensors) and FOLDER/NAME.npy for every
-model, and FOLDER/ids.npy. It is a program of its own as PyTorch and TensorFlow
-do not always live in one process.
+For each model it writes FOLDER/NAME/ (config.json and safetensors) and the
+logits FOLDER/NAME.npy; FOLDER/ids.npy has the token ids. It runs as a separate
+process because PyTorch and TensorFlow cannot always be loaded into one.
 """
 
 import os
@@ -31,8 +31,8 @@ _STRETCHED = {
   "high_freq_factor": 4.0,
   "original_max_position_embeddings": 32,
 }
-# Name -> configuration class, and its settings. No option is at a value where
-# leaving it out would change nothing.
+# Name -> configuration class and its settings. Every option has a value that
+# changes the logits, so that a converter that ignores it fails the test.
 MODELS = {
   "gpt2": (
     "GPT2Config",
@@ -110,7 +110,7 @@ def main(folder: str) -> None:
         weight.add_(0.3 * torch.randn_like(weight))
       logits = model(torch.tensor(ids)).logits.numpy()
     np.save(os.path.join(folder, f"{name}.npy"), logits)
-    # One of them in several files, with an index.
+    # This model is saved in several files, with an index.
     size = {"max_shard_size": "4KB"} if name == "llama" else {}
     model.save_pretrained(os.path.join(folder, name), **size)
 

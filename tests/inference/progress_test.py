@@ -1,4 +1,4 @@
-"""How far an evaluation is, for people."""
+"""Progress of an evaluation: log lines, or a bar on a terminal."""
 
 import io
 import sys
@@ -6,6 +6,7 @@ from unittest import mock
 
 from absl.testing import absltest
 
+from flan_tf import progress_bars
 from flan_tf.inference import progress
 
 
@@ -18,19 +19,16 @@ class ProgressTest(absltest.TestCase):
   def test_without_a_terminal_there_are_lines(self):
     with self.assertLogs("flan_tf.inference.progress", "INFO") as logged:
       shown = progress.Progress("tuned", {"rte": 100, "cb": 50})
-      shown.expect("rte", 80)
-      shown.add_kept(20)
-      shown.add(60, 30.0)
+      shown.set_requests("rte", 80)
+      shown.add_read_back(20)
+      shown.add_answered(60, 30.0)
       shown.finish_task()
-      shown.expect("cb", 0)
+      shown.set_requests("cb", 0)
       shown.finish_task()
     lines = [record.getMessage() for record in logged.records]
     self.assertEqual(
       lines,
-      [
-        f"tuned: {n} of 2 tasks, 2.0 examples/s, 20 kept from before"
-        for n in (1, 2)
-      ],
+      [f"tuned: {n} of 2 tasks, 2.0 examples/s, 20 read back" for n in (1, 2)],
     )
     self.assertEqual(shown.rate, 2)
     self.assertEqual(
@@ -42,18 +40,18 @@ class ProgressTest(absltest.TestCase):
     shown = progress.Progress("tuned", {"rte": 100})
     with mock.patch.object(progress, "_LOG_EVERY", -1.0):
       with self.assertLogs("flan_tf.inference.progress", "INFO") as logged:
-        shown.add(30, 10.0)
+        shown.add_answered(30, 10.0)
     self.assertIn("30 of about 100 examples, 3.0", logged.output[0])
 
   def test_a_line_of_a_task_is_a_line(self):
-    """The next one within a task has time, and what is expected has none."""
+    """A line about a task postpones the next line within a task."""
     shown = progress.Progress("tuned", {"rte": 100, "cb": 50})
     with mock.patch.object(progress.time, "perf_counter") as clock:
       for seconds, act, lines in (
-        (1e6, lambda: shown.expect("cb", 40), 0),
+        (1e6, lambda: shown.set_requests("cb", 40), 0),
         (1e6, lambda: shown.finish_task(), 2),
-        (1e6 + 20, lambda: shown.add(30, 10.0), 0),
-        (1e6 + 40, lambda: shown.add(30, 10.0), 1),
+        (1e6 + 20, lambda: shown.add_answered(30, 10.0), 0),
+        (1e6 + 40, lambda: shown.add_answered(30, 10.0), 1),
       ):
         clock.return_value = seconds
         with mock.patch.object(progress, "_log") as log:
@@ -62,14 +60,25 @@ class ProgressTest(absltest.TestCase):
 
   def test_a_terminal_has_a_bar(self):
     terminal = Terminal()
-    with mock.patch.object(sys, "stdout", terminal):
+    with (
+      mock.patch.object(progress_bars, "_enabled", True),
+      mock.patch.object(sys, "stdout", terminal),
+    ):
       shown = progress.Progress("tuned", {"rte": 100})
-      shown.expect("rte", 80)
-      shown.add(60, 30.0)
-      shown.add_kept(20)
+      shown.set_requests("rte", 80)
+      shown.add_answered(60, 30.0)
+      shown.add_read_back(20)
       shown.finish_task()
     self.assertRegex(terminal.getvalue(), "Evaluating tuned\n(?s:.*)80/80")
     self.assertIn("examples/s: 2.0", terminal.getvalue())
+
+  def test_python_code_on_a_terminal_prints_nothing(self):
+    terminal = Terminal()
+    with mock.patch.object(sys, "stdout", terminal):
+      shown = progress.Progress("tuned", {"rte": 100})
+      shown.add_answered(100, 30.0)
+      shown.finish_task()
+    self.assertEqual(terminal.getvalue(), "")
 
   def test_nothing_answered_has_no_rate(self):
     self.assertEqual(progress.Progress("base", {}).rate, 0)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 from flan_tf import config
-from flan_tf.inference import language_model, prefix_trees
+from flan_tf.inference import language_model, tree_packing
 from flan_tf.mesh import state
 from tests.helpers import toys
 
@@ -120,7 +120,7 @@ class ScoringTest(parameterized.TestCase):
       if dtype is not None:
         made.weights = state.State(devices, layout, specs, dtype)
       toys.assign(made.weights, toys.random_weights(specs))
-      (_, variables), *_ = made.weights.slices("embedding")
+      (_, variables), *_ = made.weights.shards("embedding")
       found.append((variables[0].dtype, made.score_options(*requests())))
     (held, scores), (_, expected) = found
     self.assertEqual(held, tf.bfloat16)
@@ -190,7 +190,11 @@ def branching(seed: int, prompts: int, longest: int):
 def eager():
   """Shares what is short, and keeps it, as if it were long."""
   return mock.patch.multiple(
-    prefix_trees, _LEAST_SHARED=2, _LEAST_KEPT=2, _KEPT_MULTIPLE=4, _TREE=8
+    tree_packing,
+    _LEAST_SHARED=2,
+    _LEAST_PREFIX=2,
+    _PREFIX_MULTIPLE=4,
+    _TREE=8,
   )
 
 
@@ -206,7 +210,7 @@ class SharingTest(parameterized.TestCase):
   def test_sharing_beginnings_changes_no_score(self, family):
     asked = branching(0, 12, 10)
     with eager():
-      kept = [call.shape.kept for call in self.calls(*asked)]
+      kept = [call.shape.prefix for call in self.calls(*asked)]
       self.assertNotEmpty(list(filter(None, kept)))
       self.assert_same(model(family), asked)
 
@@ -232,7 +236,7 @@ class SharingTest(parameterized.TestCase):
 
   def calls(self, prompts, options, row_length: int = 16):
     trunks = [np.append(0, ids) for ids in prompts]
-    return list(prefix_trees.pack_trees(trunks, options, row_length, 4))
+    return list(tree_packing.pack_trees(trunks, options, row_length, 4))
 
   @parameterized.product(seed=[0, 1, 2], row_length=[20, 60])
   def test_what_a_column_sees_is_the_text_before_it(self, seed, row_length):
@@ -251,12 +255,12 @@ class SharingTest(parameterized.TestCase):
           )
           for ahead, column in enumerate(at):
             visible = np.flatnonzero(ends[p.row, : column + 1] > column)
-            read = np.append(call.before, inputs[p.row, visible])
+            read = np.append(call.prefix, inputs[p.row, visible])
             size = len(prompts[p.prompt]) + 1 + ahead
             self.assertEqual(read.tolist(), wanted[:size].tolist())
             self.assertEqual(
               positions[p.row, visible].tolist(),
-              list(range(len(call.before), size)),
+              list(range(len(call.prefix), size)),
             )
     pairs = {(i, o) for i, few in enumerate(options) for o in range(len(few))}
     self.assertLen(seen, len(pairs))
@@ -273,7 +277,7 @@ class SharingTest(parameterized.TestCase):
     exemplars = np.arange(2, 152)
     queries = [np.append(exemplars, [i, 3, i]) for i in range(2, 102)]
     calls = self.calls(queries, [[np.array([5]), np.array([6])]] * 100, 200)
-    self.assertEqual({len(call.before) for call in calls}, {151})
+    self.assertEqual({len(call.prefix) for call in calls}, {151})
     sizes = [t.size for call in calls for row in call.trees for t in row]
     self.assertEqual(sizes, [3] * 100)
 
@@ -294,13 +298,13 @@ class PlanTest(parameterized.TestCase):
     trunks = [np.array([i + 9, *[3] * (n - 1)]) for i, n in enumerate(lengths)]
     options = [[np.array([4]), np.array([5, 6])] for _ in lengths]
     return list(
-      prefix_trees.pack_trees(trunks, options, row_length, batch, **rest)
+      tree_packing.pack_trees(trunks, options, row_length, batch, **rest)
     )
 
   @parameterized.parameters(1, 2)
   def test_every_option_is_scored_once(self, unit):
     lengths = np.random.default_rng(0).integers(1, 900, 300)
-    calls = self.plan(lengths, unit=unit)
+    calls = self.plan(lengths, row_multiple=unit)
     seen = []
     for call in calls:
       self.assertLen(call.trees, min(call.shape.rows, len(call.trees)))

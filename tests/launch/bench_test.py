@@ -9,9 +9,10 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 
 import tasks
-from flan_tf.data import prompt_format, shipped_rows
+from flan_tf import config
+from flan_tf.data import shipped_rows
 from flan_tf.task import registry
-from flan_tf.vocab import vocabulary
+from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 from launch.benches import turns
 from tests.helpers import tiny
 
@@ -56,19 +57,19 @@ class DataTest(parameterized.TestCase):
     folder = pathlib.Path(self.create_tempdir().full_path)
     chosen = registry.TaskRegistry(tasks.ALL).select(["rte", "aeslc"])
     shipped = pathlib.Path(tasks.__file__).parent / "rows"
-    data_dir = shipped_rows.prepare_sample_rows(
+    data_dir = shipped_rows.prepare_shipped_rows(
       chosen, shipped, folder / "rows"
     )
     words = ["Does the premise follow? yes no", "Subject: the summary"]
     path = folder / "words.model"
-    vocabulary.SentencePieceVocabulary.train(words, 300, path)
+    SentencePieceVocabulary.train(words, 300, path)
     return data.compare(
       chosen,
       data_dir,
       str(path),
       rounds=1,
       steady_rows=steady_rows,
-      limits=prompt_format.Limits(448, 64, 512),
+      data=config.DataConfig(input_length=448, target_length=64, length=512),
     )
 
   def test_an_absent_peer_names_its_extra(self):
@@ -108,7 +109,7 @@ class ScoreTest(absltest.TestCase):
       train__steps=1, data__input_length=length - 16, data__length=length
     )
     self.tiny.train(run, self.base)
-    from flan_tf.checkpoints import store
+    from flan_tf.checkpoints import checkpoint_dirs
     from launch.benches import score
 
     class Harness:
@@ -124,7 +125,7 @@ class ScoreTest(absltest.TestCase):
         pass
 
     work = score.Work(
-      store.find(str(self.base)),
+      checkpoint_dirs.find(str(self.base)),
       "unused",
       registry.TaskRegistry(tasks.ALL).select(names),
       self.tiny.data_dir,
@@ -151,10 +152,10 @@ class ScoreTest(absltest.TestCase):
   def test_more_options_are_no_more_prompts(self):
     run = self.tiny.run(train__steps=1, data__length=128)
     self.tiny.train(run, self.base)
-    from flan_tf.checkpoints import store
+    from flan_tf.checkpoints import checkpoint_dirs
     from launch.benches import score
 
-    path = store.find(str(self.base))
+    path = checkpoint_dirs.find(str(self.base))
     found = list(score.options(path, "float32", (2, 4), 3, 20, rounds=1))
     self.assertEqual([line["options"] for line in found], [2, 4])
     for line in found:
@@ -178,7 +179,7 @@ class ConvertTest(absltest.TestCase):
     from launch.benches import convert
 
     path = pathlib.Path(self.create_tempdir().full_path, "words.model")
-    vocabulary.SentencePieceVocabulary.train(["Is it so? yes no"], 290, path)
+    SentencePieceVocabulary.train(["Is it so? yes no"], 290, path)
     with mock.patch.multiple(
       convert, _VOCAB=384, _WIDTH=32, _HEADS=4, _KV_HEADS=2, _D_FF=64
     ):

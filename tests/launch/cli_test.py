@@ -53,17 +53,17 @@ class TrainTest(absltest.TestCase):
     resolved, end = json.JSONDecoder().raw_decode(out)
     run = config.from_mapping(resolved)
     self.assertEqual(run.model.vocab, 384)
-    self.assertEqual(run.data.tasks, names)
+    self.assertEqual(run.data.tasks, tuple(names.split(",")))
     report = out[end:]
     self.assertRegex(report, "4 tasks, [0-9,]+ tokens from ")
-    for name in run.data.task_names:
+    for name in run.data.tasks:
       self.assertRegex(
         report, rf"  {name}: train.*, \d+ examples, .* tokens, p = 0\.\d+"
       )
     prompts = report.split("=== ")[1:]
     self.assertLen(prompts, 3)
     for prompt in prompts:
-      self.assertIn(prompt.partition(" ===\n")[0], run.data.task_names)
+      self.assertIn(prompt.partition(" ===\n")[0], run.data.tasks)
     self.assertEqual(report.count("\n>>> "), 3)
 
   def test_dry_run_writes_nothing(self):

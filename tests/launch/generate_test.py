@@ -1,4 +1,4 @@
-"""Answers to prompts: one, a file of them, a conversation; what stops it."""
+"""Answers to single prompts, files of prompts and conversations."""
 
 import contextlib
 import dataclasses
@@ -11,8 +11,13 @@ from unittest import mock
 import numpy as np
 from absl.testing import absltest
 
-from flan_tf import config, sampling
-from flan_tf.inference import conversation, progress, prompt_answers
+from flan_tf import config, progress_bars, sampling
+from flan_tf.inference import (
+  answer_file,
+  conversation,
+  progress,
+  prompt_answers,
+)
 from tests.helpers import tiny
 
 TINY = tiny.Tiny()
@@ -34,7 +39,7 @@ tearDownModule = TINY.close
 class AnswerTest(absltest.TestCase):
   def test_answers_are_the_models_continuations(self):
     prompts = ["Is it so?", "A film that I liked.\n\nIs this praise?", ""]
-    found = prompt_answers.answer(MODEL, prompts, max_new=5)
+    found = prompt_answers.answer_prompts(MODEL, prompts, max_new=5)
     self.assertEqual([answer.prompt for answer in found], prompts)
     eos = np.array([MODEL.vocabulary.eos_id], np.int32)
     asked = [
@@ -50,7 +55,7 @@ class AnswerTest(absltest.TestCase):
   def test_no_other_token_is_more_likely_than_the_first(self):
     from flan_tf.inference.language_model import ScoredExample
 
-    (answer,) = prompt_answers.answer(MODEL, ["Is it so?"], max_new=1)
+    (answer,) = prompt_answers.answer_prompts(MODEL, ["Is it so?"], max_new=1)
     (prompt,) = MODEL.vocabulary.encode(["Is it so?"])
     prompt = np.append(prompt, MODEL.vocabulary.eos_id)
     every = [
@@ -61,54 +66,57 @@ class AnswerTest(absltest.TestCase):
     self.assertTrue(math.isclose(answer.log_prob, best, rel_tol=1e-4))
 
   def test_a_long_prompt_is_cut_and_told(self):
-    (answer,) = prompt_answers.answer(MODEL, ["a b c d " * 200], max_new=2)
+    (answer,) = prompt_answers.answer_prompts(
+      MODEL, ["a b c d " * 200], max_new=2
+    )
     self.assertTrue(answer.trimmed)
 
 
 class LabelTest(absltest.TestCase):
   def test_scores_are_those_of_an_evaluation(self):
     import tasks
-    from flan_tf.data import pipeline, requests
+    from flan_tf.data import opened_tasks, requests
     from flan_tf.inference import predictions
     from flan_tf.task import registry
 
     task = registry.TaskRegistry(tasks.ALL).get("rte")
-    (item,), _ = pipeline.plan_tasks([task], TINY.data_dir)
-    rows = requests.read_evaluation_rows(task, item.dataset, item.plan.dev, 6)
-    asked = requests.prompts_for(task, rows.rows, template=2)
-    limits = predictions.limits_of(MODEL)
-    expected = predictions.predict(MODEL, task, asked, limits)
+    (item,), _ = opened_tasks.open_tasks([task], TINY.data_dir)
+    rows = requests.read_evaluation_rows(task, item.dataset, item.ranges.dev, 6)
+    asked = requests.render_requests(task, rows.rows, template=2)
+    expected = predictions.predict(MODEL, task, asked, MODEL.prompt_format)
     prompts = [request.prompt for request in asked]
-    options = [request.options for request in asked]
-    found = prompt_answers.answer(MODEL, prompts, options=options)
+    options = [request.example.options for request in asked]
+    found = prompt_answers.answer_prompts(MODEL, prompts, options=options)
     for answer, prediction in zip(found, expected, strict=True):
-      self.assertEqual(answer.text, prediction.text)
-      self.assertEqual(tuple(answer.scores), prediction.request.options)
-      np.testing.assert_allclose(
-        tuple(answer.scores.values()), prediction.scores, rtol=1e-5
+      self.assertEqual(answer.text, prediction.answer)
+      self.assertEqual(
+        tuple(answer.option_log_probs), prediction.example.options
       )
-      self.assertEqual(answer.log_prob, answer.scores[answer.text])
-      self.assertEqual(answer.log_prob, max(answer.scores.values()))
+      np.testing.assert_allclose(
+        tuple(answer.option_log_probs.values()), prediction.log_probs, rtol=1e-5
+      )
+      self.assertEqual(answer.log_prob, answer.option_log_probs[answer.text])
+      self.assertEqual(answer.log_prob, max(answer.option_log_probs.values()))
 
   def test_some_prompts_have_options_and_others_not(self):
     prompts = ["Is it so?", "What is it?", "Is it?"]
     options = [("yes", "no", "it is not possible to tell"), (), ("yes", "no")]
-    mixed = prompt_answers.answer(MODEL, prompts, 3, options=options)
+    mixed = prompt_answers.answer_prompts(MODEL, prompts, 3, options=options)
     for number, found in enumerate(mixed):
-      (alone,) = prompt_answers.answer(
+      (alone,) = prompt_answers.answer_prompts(
         MODEL, [prompts[number]], 3, options=[options[number]]
       )
       self.assertEqual(found.text, alone.text)
-      self.assertEqual(list(found.scores), list(options[number]))
+      self.assertEqual(list(found.option_log_probs), list(options[number]))
       self.assertAlmostEqual(found.log_prob, alone.log_prob, places=4)
       self.assertEqual(found.tokens, alone.tokens)
-    (free,) = prompt_answers.answer(MODEL, ["What is it?"], 3)
+    (free,) = prompt_answers.answer_prompts(MODEL, ["What is it?"], 3)
     self.assertEqual(mixed[1].text, free.text)
 
   def test_an_options_score_is_that_of_its_text(self):
     from flan_tf.inference.language_model import ScoredExample
 
-    (answer,) = prompt_answers.answer(
+    (answer,) = prompt_answers.answer_prompts(
       MODEL, ["Is it so?"], options=[("yes", "no")]
     )
     eos = MODEL.vocabulary.eos_id
@@ -116,7 +124,7 @@ class LabelTest(absltest.TestCase):
     for text, ids in zip(("yes", "no"), texts, strict=True):
       example = ScoredExample(np.int32([*prompt, eos, *ids, eos]), len(ids) + 1)
       (score,) = MODEL.score([example])
-      self.assertAlmostEqual(answer.scores[text], score, places=4)
+      self.assertAlmostEqual(answer.option_log_probs[text], score, places=4)
       if text == answer.text:
         self.assertEqual(answer.tokens, len(ids) + 1)
 
@@ -126,7 +134,7 @@ class LabelTest(absltest.TestCase):
       "?", "yes", -1.0, 2, True, False, scores
     )
     self.assertAlmostEqual(answer.probability, 0.75)
-    line = answer.as_line()
+    line = answer.to_json()
     self.assertEqual(line["scores"], scores)
     self.assertAlmostEqual(line["probability"], 0.75)
 
@@ -151,15 +159,18 @@ class FileTest(absltest.TestCase):
       self.calls.append(prompts)
       return [
         prompt_answers.PromptAnswer(
-          prompt,
-          texts[0] if texts else prompt.upper(),
-          *(-1.5, 2, True, False),
-          {text: -1.5 - i for i, text in enumerate(texts)},
+          prompt=prompt,
+          text=texts[0] if texts else prompt.upper(),
+          log_prob=-1.5,
+          tokens=2,
+          ended=True,
+          trimmed=False,
+          option_log_probs={text: -1.5 - i for i, text in enumerate(texts)},
         )
         for prompt, texts in zip(prompts, options, strict=True)
       ]
 
-    return prompt_answers.answer_file(
+    return answer_file.answer_file(
       answer_batch, self.source, self.target, 2, by
     )
 
@@ -207,7 +218,8 @@ class FileTest(absltest.TestCase):
     free = [{"prompt": text} for text in "bcd"]
     self.write(*ranked, *free)
     self.assertEqual(self.run_file(), (8, 0))
-    # Two rows of 4,096 characters are full with three; two prompts are free.
+    # Three prompts fill two rows of 4,096 characters; then two prompts to
+    # continue fill a batch.
     self.assertEqual([len(prompts) for prompts in self.calls], [3, 4, 1])
     self.assertEqual([line["prompt"][0] for line in self.read()], [*"aaaaabcd"])
 
@@ -230,15 +242,18 @@ class FileTest(absltest.TestCase):
   def test_a_bar_on_a_terminal(self):
     self.write(*({"prompt": text} for text in "abc"))
     shown = io.StringIO()
-    with mock.patch.object(shown, "isatty", lambda: True):
-      with contextlib.redirect_stdout(shown):
-        self.run_file()
+    with (
+      mock.patch.object(progress_bars, "_enabled", True),
+      mock.patch.object(shown, "isatty", lambda: True),
+      contextlib.redirect_stdout(shown),
+    ):
+      self.run_file()
     self.assertRegex(shown.getvalue(), r"3/3.*prompts/s")
 
   def test_a_line_in_the_log_elsewhere(self):
     self.write(*({"prompt": text} for text in "abc"))
     with mock.patch.object(progress, "_LOG_EVERY", 0):
-      with self.assertLogs("flan_tf.inference.prompt_answers", "INFO") as log:
+      with self.assertLogs("flan_tf.inference.answer_file", "INFO") as log:
         self.run_file()
     self.assertRegex(
       log.output[-1], "out.jsonl: 3 of 3 prompts answered, [0-9]"
@@ -249,7 +264,7 @@ class FileTest(absltest.TestCase):
     with self.assertRaises(KeyboardInterrupt):
       self.run_file(stop_after=1)
     with open(self.target, "a") as file:
-      file.write('{"prompt": "c", "ans')  # Killed in the middle of a line.
+      file.write('{"prompt": "c", "ans')  # Stopped in the middle of a line.
     self.assertEqual(self.run_file(), (3, 2))
     self.assertEqual([line["answer"] for line in self.read()], list("ABCDE"))
     self.assertEqual(self.calls, [["a", "b"], ["c", "d"], ["e"]])
@@ -291,7 +306,7 @@ class BinaryTest(absltest.TestCase):
     process = tiny.start(*command, "--prompt=Is it so?", "--max_new=3")
     out, err = process.communicate(timeout=120)
     self.assertEqual(process.returncode, 0, err)
-    (answer,) = prompt_answers.answer(MODEL, ["Is it so?"], max_new=3)
+    (answer,) = prompt_answers.answer_prompts(MODEL, ["Is it so?"], max_new=3)
     self.assertEqual(out.rstrip("\n"), answer.text.rstrip("\n"))
 
   def test_options_and_their_probabilities(self):
@@ -299,7 +314,7 @@ class BinaryTest(absltest.TestCase):
     process = tiny.start(*command, "--prompt=Is it so?", "--score=yes|no")
     out, err = process.communicate(timeout=120)
     self.assertEqual(process.returncode, 0, err)
-    (answer,) = prompt_answers.answer(
+    (answer,) = prompt_answers.answer_prompts(
       MODEL, ["Is it so?"], options=[("yes", "no")]
     )
     lines = out.splitlines()
@@ -321,11 +336,11 @@ class BinaryTest(absltest.TestCase):
   def test_options_that_cannot_be_shown(self):
     from launch import generate
 
-    self.assertEqual(generate.options_of("a|b\\n"), ("a", "b\n"))
-    self.assertEqual(generate.options_of(""), ())
+    self.assertEqual(generate.parse_options("a|b\\n"), ("a", "b\n"))
+    self.assertEqual(generate.parse_options(""), ())
     for text in ("yes", "yes|yes", "yes|", "|"):
       with self.assertRaisesRegex(ValueError, "two or more different texts"):
-        generate.options_of(text)
+        generate.parse_options(text)
 
   def test_lines_are_answered_and_new_begins_afresh(self):
     from launch import generate
@@ -345,14 +360,14 @@ class BinaryTest(absltest.TestCase):
 
     talk, out = mock.Mock(answer=answer), io.StringIO()
     with contextlib.redirect_stdout(out):
-      generate._say(talk, "one")
-      generate._say(talk, "two")
+      generate._print_answer(talk, "one")
+      generate._print_answer(talk, "two")
     self.assertEqual(out.getvalue(), "one\ntwo ...\n")
 
 
 class ConversationTest(absltest.TestCase):
   def test_what_is_written_is_the_answer(self):
-    (expected,) = prompt_answers.answer(MODEL, ["Is it so?"], max_new=9)
+    (expected,) = prompt_answers.answer_prompts(MODEL, ["Is it so?"], max_new=9)
     parts = []
     talk = conversation.Conversation(MODEL, max_new=9)
     said = talk.answer("Is it so?", parts.append)
@@ -364,13 +379,15 @@ class ConversationTest(absltest.TestCase):
     talk = conversation.Conversation(MODEL, max_new=3)
     first = talk.answer("Is it so?")
     self.assertEqual(talk.answer("Is it so?"), first)
-    self.assertFalse(talk.remembers)
+    self.assertFalse(talk.has_memory)
 
   def test_a_stop_string_ends_an_answer(self):
     how = {"max_new": 9, "sampling": sampling.Sampling(2.0, seed=1)}
-    (whole,) = prompt_answers.answer(MODEL, ["Is it so?"], **how)
+    (whole,) = prompt_answers.answer_prompts(MODEL, ["Is it so?"], **how)
     stop = whole.text[len(whole.text) // 2]
-    (cut,) = prompt_answers.answer(MODEL, ["Is it so?"], **how, stops=[stop])
+    (cut,) = prompt_answers.answer_prompts(
+      MODEL, ["Is it so?"], **how, stops=[stop]
+    )
     self.assertEqual(cut.text, whole.text.partition(stop)[0])
     self.assertTrue(cut.ended)
     self.assertLessEqual(cut.tokens, whole.tokens)

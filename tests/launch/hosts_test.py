@@ -1,7 +1,7 @@
-"""Several processes under TF_CONFIG are one mesh: the losses of one device.
+"""Several processes under TF_CONFIG train like a single device.
 
-The processes find each other on loopback, one CPU device each, and exchange
-over gRPC. launch/hosts.sh starts them, and all of them again once one is gone.
+Each process has one CPU device. They communicate by gRPC on loopback.
+launch/hosts.sh starts them, and restarts all of them when one has been lost.
 """
 
 import json
@@ -23,7 +23,7 @@ from tests.helpers import tiny
 
 TINY = tiny.Tiny()
 _SCRIPT = pathlib.Path(__file__).absolute().parents[2] / "launch/hosts.sh"
-_PATIENCE = 150  # Seconds; a start takes some ten on a busy machine.
+_TIMEOUT = 150  # Seconds; a start takes about ten on a busy machine.
 
 
 setUpModule, tearDownModule = TINY.open, TINY.close
@@ -33,38 +33,49 @@ def metrics(workdir: pathlib.Path) -> list[dict]:
   return json_lines.read_jsonl(str(workdir / "metrics.jsonl"))
 
 
-# What a host does: one run after the other, since starting takes long.
+# The program of a host: several runs in one process, since a start is slow.
 _HOST = """
 import sys
 from flan_tf import config
-from launch import jobs
+from launch.cli import train_and_print
 
 for path in sys.argv[1:]:
   with open(path + ".json") as file:
-    jobs.train(config.from_json(file.read()), path)
+    train_and_print(config.from_json(file.read()), path)
 """
 
 
-def wait_for_lines(path: pathlib.Path, number: int, alive) -> None:
-  """Waits until a run has logged so many steps; `alive` raises if it cannot."""
-  end = time.monotonic() + _PATIENCE
+def wait_for_lines(path: pathlib.Path, number: int, check_alive) -> None:
+  """Waits until a run has logged steps.
+
+  Args:
+    path: its metrics.jsonl.
+    number: number of lines to wait for.
+    check_alive: raises an error if the run has ended.
+  """
+  end = time.monotonic() + _TIMEOUT
   while not path.exists() or path.read_text().count("\n") < number:
     if time.monotonic() > end:
-      raise AssertionError(f"{path}: nothing is logged.")
-    alive()
+      raise AssertionError(f"{path} has fewer than {number} lines.")
+    check_alive()
     time.sleep(0.01)
 
 
 def next_line(started: subprocess.Popen) -> str:
+  """Reads a line of output; fails if the process has ended."""
   line = started.stdout.readline() if started.stdout else ""
   if not line:
-    raise AssertionError("It has ended.")
+    raise AssertionError("The process has ended.")
   return line
 
 
 class TwoHostsTest(absltest.TestCase):
   def start(self, runs: dict[pathlib.Path, config.RunConfig]):
-    """Starts both hosts on runs by workdir."""
+    """Starts both hosts.
+
+    Args:
+      runs: the runs that they train one after another, by workdir.
+    """
     for workdir, run in runs.items():
       workdir.with_suffix(".json").write_text(config.to_json(run))
     servers = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
@@ -88,16 +99,20 @@ class TwoHostsTest(absltest.TestCase):
   def finish(self, hosts) -> list[str]:
     outputs = []
     for host in hosts:
-      out, err = host.communicate(timeout=_PATIENCE)
+      out, err = host.communicate(timeout=_TIMEOUT)
       self.assertEqual(host.returncode, 0, err)
       outputs.append(out)
     return outputs
 
   def check(self, run: config.RunConfig, workdir: pathlib.Path, exact: int):
-    """Goes on with one device, and compares with a run on one device.
+    """Continues a run on one device, and compares it with a run on one device.
 
-    Sums are taken in another order, so the weights drift apart: the first
-    `exact` losses must agree to 1e-5, all others to 1e-3.
+    Sums are computed in another order, so that the weights drift apart.
+
+    Args:
+      run: the run.
+      workdir: its workdir.
+      exact: number of losses that must agree to 1e-5; later ones to 1e-3.
     """
     one = workdir.with_name(f"{workdir.name}_on_one")
     TINY.train(run, workdir)
@@ -110,7 +125,7 @@ class TwoHostsTest(absltest.TestCase):
       rtol = 1e-5 if step < exact else 1e-3
       for name, value in want.items():
         np.testing.assert_allclose(line[name], value, rtol, err_msg=name)
-    # The first host alone has written, and then this process.
+    # Only the first host has written, and then this process.
     self.assertLen(os.listdir(workdir / "tensorboard"), 2)
 
   def test_two_hosts_train_like_one_device(self):
@@ -124,12 +139,12 @@ class TwoHostsTest(absltest.TestCase):
       }
     )
 
-    # One of the two is asked to stop: both do, after the same step.
-    def alive():
+    # One of them gets a signal; both stop after the same step.
+    def check_alive():
       if hosts[0].poll() is not None:
         self.fail(f"The run ended:\n{hosts[0].communicate()[1]}")
 
-    wait_for_lines(rows / "metrics.jsonl", 3, alive)
+    wait_for_lines(rows / "metrics.jsonl", 3, check_alive)
     hosts[1].send_signal(signal.SIGTERM)
     outputs = self.finish(hosts)
     last = metrics(rows)[-1]["step"]
@@ -138,14 +153,14 @@ class TwoHostsTest(absltest.TestCase):
       self.assertIn("Finished at step 3.", out)
       self.assertIn(f"Stopped at step {last}.", out)
 
-    # One device reads what two have written.
+    # One device continues from the checkpoints of two.
     self.check(TINY.run(train__steps=6), halves, exact=6)
     self.check(TINY.run(train__steps=last + 3, **slow), rows, exact=3)
 
 
 class LauncherTest(absltest.TestCase):
   def start(self, *arguments: str) -> subprocess.Popen:
-    """Starts launch/hosts.sh; its python is this one."""
+    """Starts launch/hosts.sh with this Python's packages."""
     path = os.pathsep.join([str(tiny.ROOT), *filter(None, sys.path)])
     started = subprocess.Popen(
       [str(_SCRIPT), *arguments],
@@ -158,7 +173,7 @@ class LauncherTest(absltest.TestCase):
     )
 
     def end():
-      started.terminate()  # It ends its hosts.
+      started.terminate()  # The script then ends its hosts.
       started.communicate()
 
     self.addCleanup(end)
@@ -166,38 +181,44 @@ class LauncherTest(absltest.TestCase):
 
   def run_to_end(self, *arguments: str) -> tuple[int, str]:
     started = self.start(*arguments)
-    out, _ = started.communicate(timeout=_PATIENCE)
+    out, _ = started.communicate(timeout=_TIMEOUT)
     return started.returncode, out
 
-  def test_four_hosts_of_which_one_is_killed_go_on_as_if_nothing_were(self):
+  def test_four_hosts_continue_after_one_is_killed(self):
     folder = pathlib.Path(self.create_tempdir().full_path)
     four, one = folder / "four", folder / "one"
     settings = {"train__steps": 12, "train__save_every": 4}
     run_file = TINY.run_file(mesh__shape="data:2;model:2", **settings)
     started = self.start(
-      *("--hosts=4", "--restarts=1", "--", sys.executable, "-m"),
-      *("launch.train", f"--config={run_file}", f"--workdir={four}"),
+      "--hosts=4",
+      "--restarts=1",
+      "--",
+      sys.executable,
+      "-m",
+      "launch.train",
+      f"--config={run_file}",
+      f"--workdir={four}",
     )
     pids = {}
     while len(pids) < 4:
       line = next_line(started)
       for host, pid in re.findall(r"host (\d) of 4 is process (\d+)", line):
         pids[int(host)] = int(pid)
-    # Past the second checkpoint, and before the third.
+    # After the second checkpoint and before the third.
     wait_for_lines(four / "metrics.jsonl", 9, lambda: None)
     os.kill(pids[2], signal.SIGKILL)
-    said, _ = started.communicate(timeout=_PATIENCE)
-    self.assertEqual(started.returncode, 0, said)
-    # Whichever end the launcher sees first.
+    output, _ = started.communicate(timeout=_TIMEOUT)
+    self.assertEqual(started.returncode, 0, output)
+    # The launcher may see the end of any of the hosts first.
     first = r"host (2 of 4 ended with signal 9|[013] of 4 ended with status 75)"
-    self.assertRegex(said, first)
-    # The others notice at once, and say what to do.
-    again = r"Start the same command again; it goes on from step [48]\."
+    self.assertRegex(output, first)
+    # The others notice it at once and print what to do.
+    again = r"Start the same command again; it continues from step [48]\."
     for host in (0, 1, 3):
-      self.assertRegex(said, rf"\[{host}\] PreemptedError: .*{again}")
-    self.assertNotIn("hosts are still there", said)
-    self.assertIn("all hosts start again: restart 1 of 1", said)
-    self.assertEqual(said.count("Finished at step 12."), 4)
+      self.assertRegex(output, rf"\[{host}\] PreemptedError: .*{again}")
+    self.assertNotIn("hosts are still there", output)
+    self.assertIn("all hosts start again: restart 1 of 1", output)
+    self.assertEqual(output.count("Finished at step 12."), 4)
 
     TINY.train(TINY.run(**settings), one)
     lines, expected = metrics(four), metrics(one)
@@ -208,13 +229,13 @@ class LauncherTest(absltest.TestCase):
       for name, value in want.items():
         np.testing.assert_allclose(line[name], value, 1e-5, err_msg=name)
 
-  def test_a_dry_run_prints_what_each_host_would_be_started_with(self):
+  def test_a_dry_run_prints_the_command_of_each_host(self):
     command = ("--", "python", "-m", "x", "--mesh=data:2;model:1", "two words")
-    status, said = self.run_to_end(
+    status, output = self.run_to_end(
       "--hosts=2", "--port=4000", "--dry_run", *command
     )
     self.assertEqual(status, 0)
-    hosts = said.splitlines()
+    hosts = output.splitlines()
     self.assertLen(hosts, 2)
     for index, host in enumerate(hosts):
       setting, *words = shlex.split(host)
@@ -229,67 +250,67 @@ class LauncherTest(absltest.TestCase):
       )
       self.assertEqual(words, list(command[1:]))
 
-  def test_hosts_that_ask_for_another_try_get_it(self):
+  def test_hosts_with_status_75_are_restarted(self):
     folder = self.create_tempdir().full_path
-    # The second host has something to say only once it is started again.
+    # The second host prints something only when it is restarted.
     script = """
       case "$TF_CONFIG" in *'"index": 0'*) exit 0 ;; esac
       [ -e seen ] && { echo "here again"; exit 0; }
       touch seen; exit 75"""
     command = ("--", "bash", "-c", f"cd {shlex.quote(folder)}; {script}")
-    status, said = self.run_to_end("--hosts=2", "--restarts=2", *command)
-    self.assertEqual(status, 0, said)
-    self.assertIn("host 1 of 2 ended with status 75", said)
-    self.assertIn("restart 1 of 2", said)
-    self.assertNotIn("restart 2 of 2", said)
-    self.assertIn("[1] here again\n", said)
+    status, output = self.run_to_end("--hosts=2", "--restarts=2", *command)
+    self.assertEqual(status, 0, output)
+    self.assertIn("host 1 of 2 ended with status 75", output)
+    self.assertIn("restart 1 of 2", output)
+    self.assertNotIn("restart 2 of 2", output)
+    self.assertIn("[1] here again\n", output)
 
-  def test_no_more_often_than_it_may(self):
-    status, said = self.run_to_end(
+  def test_no_more_restarts_than_allowed(self):
+    status, output = self.run_to_end(
       "--hosts=1", "--restarts=1", "--", "bash", "-c", "exit 75"
     )
     self.assertEqual(status, 75)
-    self.assertEqual(said.count("ended with status 75"), 2)
-    self.assertIn("no restarts are left (--restarts=1)", said)
+    self.assertEqual(output.count("ended with status 75"), 2)
+    self.assertIn("no restarts are left (--restarts=1)", output)
 
-  def test_an_error_of_its_own_is_not_tried_again(self):
-    status, said = self.run_to_end(
+  def test_other_errors_are_not_retried(self):
+    status, output = self.run_to_end(
       "--hosts=2", "--restarts=3", "--", "bash", "-c", "echo why; exit 3"
     )
     self.assertEqual(status, 3)
-    self.assertIn("[0] why\n", said)
-    self.assertIn("its own error, which another start would not mend", said)
-    self.assertNotIn("start again", said)
+    self.assertIn("[0] why\n", output)
+    self.assertIn("its own error, which another start would not mend", output)
+    self.assertNotIn("start again", output)
 
-  def test_hosts_that_do_not_end_are_ended(self):
+  def test_hosts_that_do_not_end_are_terminated(self):
     script = """
       case "$TF_CONFIG" in *'"index": 0'*) exit 75 ;; esac
       trap 'echo asked; kill $!; exit 0' TERM
       sleep 300 >/dev/null 2>&1 & wait"""
-    status, said = self.run_to_end(
+    status, output = self.run_to_end(
       "--hosts=2", "--grace=1", "--", "bash", "-c", script
     )
     self.assertEqual(status, 75)
-    self.assertIn("hosts are still there after 1s: SIGTERM", said)
-    self.assertIn("[1] asked", said)
-    self.assertNotIn("SIGKILL", said)
+    self.assertIn("hosts are still there after 1s: SIGTERM", output)
+    self.assertIn("[1] asked", output)
+    self.assertNotIn("SIGKILL", output)
 
-  def test_what_it_is_told_it_tells_all_hosts(self):
+  def test_sigterm_is_passed_on_to_all_hosts(self):
     script = """
       trap 'echo saving; kill $!; exit 0' TERM
       echo up; sleep 300 >/dev/null 2>&1 & wait"""
     started = self.start(
       "--hosts=2", "--restarts=9", "--", "bash", "-c", script
     )
-    said = ""
-    while said.count("] up") < 2:
-      said += next_line(started)
+    output = ""
+    while output.count("] up") < 2:
+      output += next_line(started)
     started.terminate()
-    said, _ = started.communicate(timeout=_PATIENCE)
+    output, _ = started.communicate(timeout=_TIMEOUT)
     self.assertEqual(started.returncode, 0)
-    self.assertEqual(said.count("] saving"), 2)
+    self.assertEqual(output.count("] saving"), 2)
 
-  def test_what_it_does_not_know_it_refuses(self):
+  def test_invalid_arguments_are_refused(self):
     command = ("--", "true")
     for arguments, message in (
       (("--host=2", *command), "unknown option '--host=2'. Known: --hosts=N"),
@@ -301,12 +322,12 @@ class LauncherTest(absltest.TestCase):
       (("--hosts=0", *command), "--hosts: expected 1 or more, got 0"),
       (("--hosts=2",), "there is no command. It comes behind --"),
     ):
-      status, said = self.run_to_end(*arguments)
+      status, output = self.run_to_end(*arguments)
       self.assertEqual(status, 2)
-      self.assertIn(message, said)
-    status, said = self.run_to_end("--help")
+      self.assertIn(message, output)
+    status, output = self.run_to_end("--help")
     self.assertEqual(status, 0)
-    self.assertIn("Usage: launch/hosts.sh --hosts=N", said)
+    self.assertIn("Usage: launch/hosts.sh --hosts=N", output)
 
 
 if __name__ == "__main__":

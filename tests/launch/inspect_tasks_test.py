@@ -169,7 +169,7 @@ class ShowTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, "templates 0 to 9, not 10"):
       self.show("--show=rte", "--template=10")
     empty = self.create_tempdir().full_path
-    with self.assertRaisesRegex(ValueError, "is not prepared"):
+    with self.assertRaisesRegex(FileNotFoundError, "is not prepared"):
       call("--show=rte", f"--tfds_data_dir={empty}")
 
 

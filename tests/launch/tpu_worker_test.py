@@ -1,7 +1,8 @@
-"""launch/tpu/_worker.sh: what runs on the VMs of a slice, with stand-ins.
+"""launch/tpu/_worker.sh, the script that runs on the VMs of a slice.
 
-The metadata server (`curl`), TensorFlow's server for TPUs and the project's
-environment are small scripts here; locks, processes and signals are real.
+The metadata server (`curl`), TensorFlow's TPU server and the project's
+environment are replaced by small scripts. Locks, processes and signals are
+real.
 """
 
 import os
@@ -15,8 +16,8 @@ import tensorflow as tf
 from absl.testing import absltest
 
 ROOT = pathlib.Path(__file__).absolute().parents[2]
-_PATIENCE = 60  # Seconds.
-# As the metadata server names them: of each VM, its address comes third.
+_TIMEOUT = 60  # Seconds.
+# The format of the metadata server: the third field is the address of a VM.
 TWO = "0:a:10.0.0.1,1:b:10.0.0.2"
 TWO_SERVERS = "grpc://10.0.0.1:8470,grpc://10.0.0.2:8470"
 
@@ -38,31 +39,31 @@ class WorkerTest(absltest.TestCase):
     self.worker = project / "launch" / "tpu" / "_worker.sh"
     self.worker.parent.mkdir(parents=True)
     shutil.copy(ROOT / "launch" / "tpu" / "_worker.sh", self.worker)
-    # The real one would download a Python environment.
+    # The real script would download a Python environment.
     environment = project / "tools" / "python" / "environment.sh"
     environment.parent.mkdir(parents=True)
     environment.write_text('echo "environment: $* in $FLAN_VENV" >&2\n')
-    self.script("curl", f"#!/bin/sh\necho '{TWO}'\n")
-    self.script("gcloud", '#!/bin/sh\ncp "$4" "${5#gs://}"\n')
-    self.script("start_grpc_tpu_worker", _SERVER)
+    self.write_script("curl", f"#!/bin/sh\necho '{TWO}'\n")
+    self.write_script("gcloud", '#!/bin/sh\ncp "$4" "${5#gs://}"\n')
+    self.write_script("start_grpc_tpu_worker", _SERVER)
     with socket.create_server(("127.0.0.1", 0)) as server:
       self.port = server.getsockname()[1]
-    self.addCleanup(self.end_all)
+    self.addCleanup(self.end_processes)
 
-  def script(self, name: str, text: str) -> None:
+  def write_script(self, name: str, text: str) -> None:
     self.bin.mkdir(exist_ok=True)
     path = self.bin / name
     path.write_text(text)
     path.chmod(0o755)
 
-  def end_all(self):
+  def end_processes(self):
     for name in ("pid", "server.pid"):
       path = self.home / ".flan" / name
       if path.exists():
         subprocess.run(["kill", path.read_text().strip()], capture_output=True)
 
   def start(self, *arguments: str, **env: str) -> subprocess.Popen:
-    """Starts _worker.sh; both outputs are one."""
+    """Starts _worker.sh; its stderr goes to its stdout."""
     path = f"{self.bin}{os.pathsep}{os.environ['PATH']}"
     env = {"HOME": str(self.home), "TPU_TASK_PORT": str(self.port)} | env
     return subprocess.Popen(
@@ -76,22 +77,26 @@ class WorkerTest(absltest.TestCase):
 
   def call(self, *arguments: str, **env: str) -> tuple[int, str]:
     started = self.start(*arguments, **env)
-    out, _ = started.communicate(timeout=_PATIENCE)
+    out, _ = started.communicate(timeout=_TIMEOUT)
     return started.returncode, out
 
-  def say(self, text: str) -> None:
-    self.script("curl", f"#!/bin/sh\necho '{text}'\n")
+  def set_metadata(self, text: str) -> None:
+    """Sets the answer of the metadata server."""
+    self.write_script("curl", f"#!/bin/sh\necho '{text}'\n")
 
   def wait_for(self, path: pathlib.Path) -> None:
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _TIMEOUT
     while not path.exists():
-      self.assertLess(time.monotonic(), end, f"{path} does not come.")
+      self.assertLess(time.monotonic(), end, f"{path} was not created.")
       time.sleep(0.02)
 
-  def test_the_command_finds_all_vms_and_its_status_comes_back(self):
+  def test_the_command_gets_all_addresses_and_its_status_is_returned(self):
     log = self.folder / "log.txt"
     status, out = self.call(
-      *("run", "bash", "-c", "echo $TPU_NAME $TPU_LOAD_LIBRARY $PWD; exit 75"),
+      "run",
+      "bash",
+      "-c",
+      "echo $TPU_NAME $TPU_LOAD_LIBRARY $PWD; exit 75",
       FLAN_LOG=f"gs://{log}",
       TPU_TASK_PORT="",
     )
@@ -100,7 +105,7 @@ class WorkerTest(absltest.TestCase):
     self.assertIn("environment: tpu in ", out)
     self.assertEqual(log.read_text(), out)
 
-  def test_tensorflow_reads_the_name_without_asking_google(self):
+  def test_tensorflow_resolves_the_addresses_without_the_tpu_api(self):
     resolver = tf.distribute.cluster_resolver.TPUClusterResolver(TWO_SERVERS)
     self.assertEqual(
       resolver.cluster_spec().as_dict(),
@@ -108,23 +113,23 @@ class WorkerTest(absltest.TestCase):
     )
 
   def test_one_vm_needs_no_server(self):
-    self.say("0:a:10.0.0.1")
+    self.set_metadata("0:a:10.0.0.1")
     status, out = self.call("serve")
     self.assertEqual(status, 0)
-    self.assertIn("the only VM: its TPUs need no server", out)
+    self.assertIn("the slice has one VM, so its TPUs need no server", out)
     command = ("run", "bash", "-c", "echo $TPU_NAME ${TPU_LOAD_LIBRARY-unset}")
     self.assertIn("local unset\n", self.call(*command)[1])
 
-  def test_training_is_told_which_tpus(self):
-    self.script("python", '#!/bin/sh\necho "$*"\n')
+  def test_training_gets_the_addresses_as_a_flag(self):
+    self.write_script("python", '#!/bin/sh\necho "$*"\n')
     train = ("run", "python", "-m", "launch.train", "--workdir=w;x y")
     name = f"--tpu=grpc://10.0.0.1:{self.port},grpc://10.0.0.2:{self.port}"
     self.assertIn(f"--workdir=w;x y {name}\n", self.call(*train)[1])
-    for given in ("--tpu=mine", "--config.mesh.platform=cpu"):
-      self.assertIn(f"y {given}\n", self.call(*train, given)[1])
+    for flag in ("--tpu=mine", "--config.mesh.platform=cpu"):
+      self.assertIn(f"y {flag}\n", self.call(*train, flag)[1])
     self.assertIn("-m x\n", self.call("run", "python", "-m", "x")[1])
 
-  def test_the_same_command_follows_what_is_going_on(self):
+  def test_an_equal_command_follows_the_running_one(self):
     here, go = self.folder / "here", self.folder / "go"
     script = f"echo begun; touch {here}; until [ -e {go} ]; do sleep .1; done"
     command = ("run", "bash", "-c", f"{script}; echo done; exit 4")
@@ -136,21 +141,21 @@ class WorkerTest(absltest.TestCase):
     self.assertEqual(self.call("is_running"), (0, "yes\n"))
     status, out = self.call("run", "something", "else")
     self.assertEqual(status, 3)
-    self.assertIn("another command is going on: bash -c echo", out)
-    with self.start(*command) as again:
-      assert again.stdout is not None
-      # Only then may it end, or this would be a new start.
-      said = again.stdout.readline()
+    self.assertIn("another command is running: bash -c echo", out)
+    with self.start(*command) as second:
+      assert second.stdout is not None
+      # The command must not end before, or it would be started anew.
+      message = second.stdout.readline()
       go.touch()
-      # communicate() would not know what readline() has read ahead.
-      out = again.stdout.read()
-    self.assertIn("it is going on; the last lines:", said)
-    self.assertEqual(again.returncode, 4)
+      # communicate() would miss text that readline() has buffered.
+      out = second.stdout.read()
+    self.assertIn("the command is running. Its last lines:", message)
+    self.assertEqual(second.returncode, 4)
     self.assertRegex(out, "begun\ndone\n")
     self.assertEqual(self.call("is_running"), (0, "no\n"))
     first.communicate()
 
-  def test_stop_lets_the_command_end_by_itself(self):
+  def test_stop_lets_the_command_save_and_end(self):
     here = self.folder / "here"
     script = f"""
       trap 'echo saving; kill $!; exit 0' TERM
@@ -159,13 +164,13 @@ class WorkerTest(absltest.TestCase):
     self.wait_for(here)
     status, out = self.call("stop")
     self.assertEqual(status, 0)
-    self.assertIn("ended", out)
-    out, _ = started.communicate(timeout=_PATIENCE)
+    self.assertIn("the command has ended", out)
+    out, _ = started.communicate(timeout=_TIMEOUT)
     self.assertEqual(started.returncode, 0, out)
     self.assertIn("saving\n", out)
-    self.assertIn("nothing is running", self.call("stop")[1])
+    self.assertIn("no command is running", self.call("stop")[1])
 
-  def test_each_start_gets_a_new_server(self):
+  def test_each_start_restarts_the_server(self):
     pid = self.home / ".flan" / "server.pid"
     self.assertEqual(self.call("serve")[0], 0)
     first = pid.read_text()
@@ -174,21 +179,21 @@ class WorkerTest(absltest.TestCase):
     self.assertNotEqual(pid.read_text(), first)
     self.assertFalse(pathlib.Path("/proc", first.strip()).exists())
 
-  def test_a_port_that_is_taken_and_a_server_that_fails_are_explained(self):
+  def test_a_used_port_and_a_failing_server_are_explained(self):
     with socket.create_server(("127.0.0.1", self.port)):
       status, out = self.call("serve")
     self.assertEqual(status, 1)
-    self.assertIn("something else listens on port", out)
-    self.assertIn("sudo systemctl stop tpu-runtime", out)
-    self.script("start_grpc_tpu_worker", "#!/bin/sh\necho why; exit 1\n")
+    self.assertIn("another program listens on port", out)
+    self.assertIn("or run: sudo systemctl stop tpu-runtime", out)
+    self.write_script("start_grpc_tpu_worker", "#!/bin/sh\necho why; exit 1\n")
     status, out = self.call("serve")
     self.assertEqual(status, 1)
-    self.assertIn("does not start", out)
+    self.assertIn("did not start", out)
     self.assertIn("why\n", out)
 
-  def test_install_makes_the_environment_and_imports_what_it_holds(self):
-    self.script("python3.11", "#!/bin/sh\n")
-    self.script("python", "#!/bin/sh\ncat\n")
+  def test_install_makes_the_environment_and_imports_its_packages(self):
+    self.write_script("python3.11", "#!/bin/sh\n")
+    self.write_script("python", "#!/bin/sh\ncat\n")
     status, out = self.call("install", PYTHON_SETUP="echo not needed")
     self.assertEqual(status, 0)
     self.assertIn(f"environment: tpu in {self.home}/.venv-flan", out)

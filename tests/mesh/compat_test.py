@@ -1,4 +1,4 @@
-"""What is lent to mesh_tensorflow is still needed, and is given back."""
+"""Names that are added for mesh_tensorflow are needed and are removed again."""
 
 import contextlib
 import importlib
@@ -10,15 +10,15 @@ from tensorflow.python.framework import ops
 
 from flan_tf.mesh import compat
 
-LOANS = {
-  "estimator_lent": "tf.compat.v1.estimator",
-  "conversion_registry_lent": "ops.register_tensor_conversion_function",
+PATCHES = {
+  "temporary_estimator": "tf.compat.v1.estimator",
+  "temporary_conversion_registry": "ops.register_tensor_conversion_function",
 }
 
 
 @contextlib.contextmanager
 def without_mesh_tensorflow():
-  """The next import of mesh_tensorflow runs its code again."""
+  """Makes the next import of mesh_tensorflow execute its code again."""
   loaded = {
     name: sys.modules.pop(name)
     for name in list(sys.modules)
@@ -36,16 +36,16 @@ def without_mesh_tensorflow():
 
 
 class CompatTest(parameterized.TestCase):
-  def test_no_loan_is_missing(self):
+  def test_the_patches_suffice(self):
     with contextlib.ExitStack() as stack:
       stack.enter_context(without_mesh_tensorflow())
-      for name in LOANS:
+      for name in PATCHES:
         stack.enter_context(getattr(compat, name)())
       importlib.import_module("mesh_tensorflow")
 
-  @parameterized.parameters(*LOANS)
-  def test_each_loan_is_still_needed(self, loan):
-    others = [getattr(compat, name) for name in LOANS if name != loan]
+  @parameterized.parameters(*PATCHES)
+  def test_each_patch_is_still_needed(self, patch):
+    others = [getattr(compat, name) for name in PATCHES if name != patch]
     with contextlib.ExitStack() as stack:
       stack.enter_context(without_mesh_tensorflow())
       for other in others:
@@ -55,23 +55,23 @@ class CompatTest(parameterized.TestCase):
       except (ImportError, AttributeError):
         return
     self.fail(
-      f"mesh_tensorflow imports without {LOANS[loan]}: take `{loan}` out of"
-      " flan_tf/mesh/compat.py. Once no loan is left, take the file out too and"
-      " write `import mesh_tensorflow as mtf` where it was imported."
+      f"mesh_tensorflow imports without {PATCHES[patch]}: remove `{patch}` from"
+      " flan_tf/mesh/compat.py. Once no patch is left, remove the file and"
+      " import mesh_tensorflow directly."
     )
 
-  def test_loans_are_given_back(self):
+  def test_patches_are_removed(self):
     self.assertFalse(hasattr(tf.compat.v1, "estimator"))
     self.assertFalse(hasattr(ops, "register_tensor_conversion_function"))
     self.assertNotIn("tensorflow.compat.v1.estimator", sys.modules)
 
-  @parameterized.parameters(*LOANS)
-  def test_given_back_after_an_error(self, loan):
-    with self.assertRaises(KeyError), getattr(compat, loan)():
+  @parameterized.parameters(*PATCHES)
+  def test_patches_are_removed_after_an_error(self, patch):
+    with self.assertRaises(KeyError), getattr(compat, patch)():
       raise KeyError
-    self.test_loans_are_given_back()
+    self.test_patches_are_removed()
 
-  def test_the_version_that_was_read(self):
+  def test_mesh_tensorflow_is_imported(self):
     self.assertEqual(compat.mtf.__name__, "mesh_tensorflow")
     self.assertTrue(hasattr(compat.mtf, "simd_mesh_impl"))
 

@@ -1,4 +1,4 @@
-"""Functions of Mesh-TF tensors: built once, whoever calls them."""
+"""Functions of Mesh-TF tensors are built once and called by every layer."""
 
 import collections
 
@@ -6,9 +6,15 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
-from flan_tf.mesh import functions, mesh_impl, ops, transport
+from flan_tf.mesh import (
+  functions,
+  mesh_impl,
+  ops,
+)
+from flan_tf.mesh.collective_trace import CollectiveTrace
 from flan_tf.mesh.compat import mtf
 from flan_tf.mesh.layout import parse_layout
+from flan_tf.mesh.tpu_transport import TpuTransport
 from tests.helpers import toys
 
 BATCH = mtf.Dimension("batch", 8)
@@ -22,7 +28,7 @@ def setUpModule():
 
 
 def layer(x, w_in, w_out, at):
-  """Sums over split dimensions, an integer input, a local operation."""
+  """Has sums over split dimensions, an integer input and a local operation."""
   y = mtf.einsum([x, w_in], mtf.Shape([BATCH, D_FF]))
   y = ops.local(
     lambda y, at: tf.tanh(y) + tf.cast(at, tf.float32)[:, tf.newaxis],
@@ -41,22 +47,22 @@ def plain(inputs):
 
 
 def recomputed(inputs):
-  calls, (x, *rest) = functions.Calls(), inputs
+  shared, (x, *rest) = functions.Functions(), inputs
   for _ in range(LAYERS):
-    (x,) = calls.recompute("layer", layer, [x, *rest])
+    (x,) = shared.recompute(layer, x, *rest)
   return x
 
 
-def together(inputs):
-  calls, (x, *rest) = functions.Calls(), inputs
+def with_barrier(inputs):
+  shared, (x, *rest) = functions.Functions(), inputs
   for _ in range(LAYERS):
-    (x,) = calls.recompute("layer", layer, [x, *rest], together=True)
+    (x,) = shared.recompute(layer, x, *rest, barrier=True)
   return x
 
 
 def nested(inputs):
   fn = lambda *args: [recomputed(args)]  # noqa: E731
-  (x,) = functions.Calls().recompute("layers", fn, inputs)
+  (x,) = functions.Functions().recompute(fn, *inputs)
   return x
 
 
@@ -88,55 +94,55 @@ class CallsCase(parameterized.TestCase):
 
 class RecomputeTest(CallsCase):
   @parameterized.product(
-    mesh=("", "data:2;model:2"), stack=(recomputed, together, nested)
+    mesh=("", "data:2;model:2"), stack=(recomputed, with_barrier, nested)
   )
   def test_gradients(self, mesh, stack):
     expected, _ = self.made("", plain)
     self.assert_close(self.made(mesh, stack)[0], expected)
 
-  def test_the_second_run_is_not_merged_with_the_first(self):
-    """Every recomputed layer issues its all-reduce forward once more."""
+  def test_the_second_computation_is_not_merged_with_the_first(self):
+    """Each recomputed layer issues the all-reduce of its forward pass twice."""
     _, once = self.made("model:4", plain)
     _, twice = self.made("model:4", recomputed)
     self.assertGreater(len(twice), len(once))
 
-  def test_an_input_without_influence(self):
+  def test_an_input_that_does_not_influence_the_result(self):
     def build(x, w_in, w_out, at):
       fn = lambda x, unused, at: [x * x]  # noqa: E731
-      (y,) = functions.Calls().recompute("square", fn, [x, w_in, at])
+      (y,) = functions.Functions().recompute(fn, x, w_in, at)
       return mtf.gradients([y], [x])
 
     feeds = self.feeds()
     made, _ = toys.run("", build, feeds)
     self.assert_close(made, [2 * feeds[0][0]])
 
-  def test_one_input_given_twice(self):
+  def test_the_same_input_twice(self):
     def build(x, *_):
       fn = lambda a, b: [a * a * b]  # noqa: E731
-      (y,) = functions.Calls().recompute("cube", fn, [x, x])
+      (y,) = functions.Functions().recompute(fn, x, x)
       return mtf.gradients([y], [x])
 
     feeds = self.feeds()
     made, _ = toys.run("", build, feeds)
     self.assert_close(made, [3 * feeds[0][0] ** 2])
 
-  def test_a_result_that_nothing_needs(self):
+  def test_a_result_that_nothing_uses(self):
     def build(x, *_):
       fn = lambda x: [x * x, x * 5.0]  # noqa: E731
-      y, _ = functions.Calls().recompute("both", fn, [x])
+      y, _ = functions.Functions().recompute(fn, x)
       return mtf.gradients([y], [x])
 
     feeds = self.feeds()
     made, _ = toys.run("", build, feeds)
     self.assert_close(made, [2 * feeds[0][0]])
 
-  def test_a_name_goes_with_shapes(self):
-    """One name, and inputs of other shapes: another function."""
+  def test_one_function_with_inputs_of_different_shapes(self):
+    """Each combination of shapes gets a graph of its own."""
 
     def build(x, w_in, *_):
-      calls = functions.Calls()
+      shared = functions.Functions()
       fn = lambda x: [x * 2.0]  # noqa: E731
-      return [calls("double", fn, [y])[0] for y in (x, w_in)]
+      return [shared(fn, y)[0] for y in (x, w_in)]
 
     feeds = self.feeds()
     made, _ = toys.run("", build, feeds)
@@ -144,22 +150,20 @@ class RecomputeTest(CallsCase):
 
 
 class OnTpuTest(CallsCase):
-  """With the transport of TPUs, as far as a CPU can follow."""
+  """The transport of TPUs, as far as it can be tested on a CPU."""
 
-  def on_core(self, mesh, stack, seen=lambda: None):
-    """What one core does: a function of its number and inputs; its trace."""
-    trace = transport.CollectiveTrace()
+  def on_core(self, mesh, stack):
+    """Returns one core's program as a function, its trace and its layout."""
+    trace = CollectiveTrace()
     rules = "batch:data;d_ff:model" if mesh else ""
     layout = parse_layout(mesh, rules, ("batch", "d_ff"))
 
-    def on_core(number, *slices):
-      core = mesh_impl.CoreMeshImpl(
-        layout, number, transport.TpuTransport(trace)
-      )
+    def on_core(number, *shards):
+      core = mesh_impl.CoreMeshImpl(layout, number, TpuTransport(trace))
       graph = mtf.Mesh(mtf.Graph(), "mesh")
       inputs = [
         mtf.import_laid_out_tensor(graph, core.LaidOutTensor([x]), mtf.Shape(s))
-        for x, s in zip(slices, self.DIMS, strict=True)
+        for x, s in zip(shards, self.DIMS, strict=True)
       ]
       outputs = with_gradients(stack, *inputs)
       lowering = core.lowering(graph)
@@ -170,25 +174,25 @@ class OnTpuTest(CallsCase):
     return on_core, trace, layout
 
   def traced(self, mesh, stack):
-    """The graph of it, and its trace."""
+    """Traces the program of one core; returns its graph and its collectives."""
     on_core, trace, layout = self.on_core(mesh, stack)
     specs = [
-      tf.TensorSpec(layout.part_shape(mtf.Shape(dims)), x.dtype)
+      tf.TensorSpec(layout.shard_shape(mtf.Shape(dims)), x.dtype)
       for x, dims in self.feeds()
     ]
     function = tf.function(on_core, autograph=False)
     number = tf.TensorSpec([], tf.int32)
     return function.get_concrete_function(number, *specs), trace
 
-  @parameterized.parameters(recomputed, together, nested)
-  def test_one_core_computes_the_same(self, stack):
+  @parameterized.parameters(recomputed, with_barrier, nested)
+  def test_one_core_computes_the_same_values(self, stack):
     on_core, _, _ = self.on_core("", stack)
     compiled = tf.function(on_core, autograph=False, jit_compile=True)
     made = compiled(0, *(tf.constant(x) for x, _ in self.feeds()))
     self.assert_close(made, self.made("", plain)[0])
 
   @parameterized.parameters(recomputed, nested)
-  def test_collectives_are_those_of_every_call(self, stack):
+  def test_collectives_of_every_call_are_recorded(self, stack):
     mesh = "data:2;model:2"
     concrete, trace = self.traced(mesh, stack)
     _, expected = self.made(mesh, stack)
@@ -203,10 +207,10 @@ class OnTpuTest(CallsCase):
     self.assertEqual((len(cases), len(branches)), (calls, 2))
 
   @parameterized.product(
-    mesh=("", "data:2;model:2"), stack=(recomputed, together)
+    mesh=("", "data:2;model:2"), stack=(recomputed, with_barrier)
   )
-  def test_gradients_that_are_there_together(self, mesh, stack):
-    """One barrier makes all that a backward function returns."""
+  def test_barrier_around_gradients(self, mesh, stack):
+    """One barrier returns all results of a backward function."""
     concrete, _ = self.traced(mesh, stack)
     ends = {}
     for function in concrete.graph.as_graph_def().library.function:
@@ -221,19 +225,19 @@ class OnTpuTest(CallsCase):
     forward, backward = (ends[count] for count in sorted(ends))
     self.assertNotIn("XlaOptimizationBarrier", {op for op, _ in forward})
     barriers = [n for (op, _), n in backward.items() if op.endswith("Barrier")]
-    # Of x and both weights.
-    self.assertEqual(barriers, [3] if stack is together else [])
+    # The gradients of x and of both weights.
+    self.assertEqual(barriers, [3] if stack is with_barrier else [])
     self.assertEqual(sum(backward.values()), 3)
 
-  def test_what_is_no_argument(self):
-    """A tensor from elsewhere would be that of the first call for all."""
+  def test_a_tensor_that_is_not_an_argument(self):
+    """All calls would use the tensor of the first call."""
 
     def program(x):
-      tpu = transport.TpuTransport(transport.CollectiveTrace())
+      tpu = TpuTransport(CollectiveTrace())
       y = x * 2.0
-      return tpu.call("scaled", lambda x: [x * y], [x])
+      return tpu.call_function("scaled", lambda x: [x * y], [x])
 
-    message = "uses .*mul.*not among its arguments: give all that it uses"
+    message = "not among its arguments: .*mul.* Pass them as arguments"
     with self.assertRaisesRegex(ValueError, message):
       tf.function(program, autograph=False)(tf.ones([2]))
 

@@ -1,4 +1,4 @@
-"""Meshes and rules: what is read, what is refused, and what to write."""
+"""Mesh shapes and layout rules: parsing, shards, and error messages."""
 
 import os
 from unittest import mock
@@ -37,10 +37,10 @@ class ParseTest(parameterized.TestCase):
     ("data:1;model:1", 1, "data:1;model:1 []"),
     ("data:2;model:1", 2, "data:2;model:1 [batch:data]"),
   )
-  def test_shapes(self, text, cores, said):
-    made = parse(text)
-    self.assertEqual((made.cores, str(made)), (cores, said))
-    self.assertEqual(made.is_split, cores > 1)
+  def test_shapes(self, text, cores, description):
+    layout = parse(text)
+    self.assertEqual((layout.cores, str(layout)), (cores, description))
+    self.assertEqual(layout.is_split, cores > 1)
 
   @parameterized.parameters(
     ("dta:2", RULES, "mesh.shape: Unknown axis 'dta'. Did you mean 'data'?"),
@@ -72,23 +72,25 @@ class ParseTest(parameterized.TestCase):
     self.assertIn(message, str(caught.exception))
 
 
-class SliceTest(parameterized.TestCase):
-  def test_slices(self):
-    """Cores count along data first: 0 1 | 2 3 | 4 5 hold batch parts 0 1 2."""
+class ShardTest(parameterized.TestCase):
+  def test_shard_ranges(self):
+    """Cores 0 1 | 2 3 | 4 5 hold the batch shards 0 | 1 | 2."""
     layout = parse("data:3;model:2")
     whole = shape(batch=6, length=5, heads=4)
-    self.assertEqual(layout.slice_of(whole, 0), ((0, 2), (0, 5), (0, 2)))
-    self.assertEqual(layout.slice_of(whole, 1), ((0, 2), (0, 5), (2, 2)))
-    self.assertEqual(layout.slice_of(whole, 4), ((4, 2), (0, 5), (0, 2)))
-    self.assertEqual(layout.slice_of(shape(), 5), ())
-    self.assertEqual([layout.part("heads", c) for c in range(4)], [0, 1, 0, 1])
+    self.assertEqual(layout.shard_range(whole, 0), ((0, 2), (0, 5), (0, 2)))
+    self.assertEqual(layout.shard_range(whole, 1), ((0, 2), (0, 5), (2, 2)))
+    self.assertEqual(layout.shard_range(whole, 4), ((4, 2), (0, 5), (0, 2)))
+    self.assertEqual(layout.shard_range(shape(), 5), ())
+    self.assertEqual(
+      [layout.shard_index("heads", c) for c in range(4)], [0, 1, 0, 1]
+    )
 
   @parameterized.parameters("", "data:4", "model:4", "data:2;model:2")
-  def test_slices_cover_every_element_equally_often(self, text):
+  def test_shards_cover_every_element_equally_often(self, text):
     layout, whole = parse(text), shape(batch=8, heads=4, length=3)
     count = {}
     for core in range(layout.cores):
-      (a, n), (b, m), (c, k) = layout.slice_of(whole, core)
+      (a, n), (b, m), (c, k) = layout.shard_range(whole, core)
       for x in range(a, a + n):
         for y in range(b, b + m):
           for z in range(c, c + k):
@@ -99,9 +101,9 @@ class SliceTest(parameterized.TestCase):
   def test_axes_of_size_one_split_nothing(self):
     layout = parse("data:1;model:4")
     self.assertIsNone(layout.axis_of("batch"))
-    self.assertEqual(layout.parts("batch"), 1)
+    self.assertEqual(layout.num_shards("batch"), 1)
     self.assertEqual(layout.axis_of("heads"), 1)
-    self.assertEqual(layout.parts("heads"), 4)
+    self.assertEqual(layout.num_shards("heads"), 4)
     self.assertEqual(parse("data:1").rules._pairs, set())
     layout.check(shape(batch=3, heads=4))
 
@@ -120,11 +122,11 @@ class SliceTest(parameterized.TestCase):
     self.assertIn("take 'heads:model' out of mesh.layout", message)
 
 
-class StrategyTest(parameterized.TestCase):
+class DevicesTest(parameterized.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    tf.constant(0) + 1  # TensorFlow has started, with one CPU device.
+    tf.constant(0) + 1  # Starts TensorFlow with one CPU device.
 
   def test_one_core(self):
     devices = open_devices(1, "cpu")
@@ -135,7 +137,7 @@ class StrategyTest(parameterized.TestCase):
     with self.assertRaisesRegex(
       ValueError,
       "The mesh has 4 cores, but TensorFlow has already started with 1 CPU"
-      " devices. Open the devices before any other TensorFlow work",
+      " devices. Open the devices before any other TensorFlow operation",
     ):
       open_devices(4, "cpu")
 
@@ -153,7 +155,7 @@ class StrategyTest(parameterized.TestCase):
   @parameterized.parameters("cuda", "")
   def test_unknown_platform(self, platform):
     with self.assertRaisesRegex(
-      ValueError, f"Unknown platform '{platform}'.*'auto', 'cpu', 'gpu', 'tpu'"
+      ValueError, f"Unknown platform '{platform}'.*Known: auto, cpu, gpu, tpu"
     ):
       open_devices(1, platform)
 
@@ -163,14 +165,18 @@ class StrategyTest(parameterized.TestCase):
 
   def test_as_many_devices_as_cores(self):
     devices = open_devices(1, "cpu")
-    with self.assertRaisesRegex(ValueError, "1 devices for 4 cores"):
+    with self.assertRaisesRegex(
+      ValueError, "The layout has 4 cores, but 1 devices are open"
+    ):
       program.Program(devices, parse("data:4"), lambda core: None)
 
-  def test_a_fed_array_of_another_shape(self):
+  def test_an_array_of_another_shape_is_refused(self):
     devices = open_devices(1, "cpu")
     run = program.Program(devices, parse(""), lambda core, x: x)
-    with self.assertRaisesRegex(ValueError, r"shape \(2,\) is not .*batch"):
-      run.split([1, 2], shape(batch=3))
+    with self.assertRaisesRegex(
+      ValueError, r"shape \(2,\) does not have the shape .*batch"
+    ):
+      run.shard([1, 2], shape(batch=3))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""No mesh changes a number: training, scores and generations."""
+"""Training, scores and generated tokens are the same on every mesh."""
 
 import functools
 from unittest import mock
@@ -8,15 +8,17 @@ import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 from flan_tf.inference import language_model
-from flan_tf.mesh import mesh_impl, program, transport
+from flan_tf.mesh import mesh_impl, program
+from flan_tf.mesh.collective_trace import CollectiveCall, CollectiveTrace
 from flan_tf.mesh.compat import mtf
-from flan_tf.model import decoder, dims
+from flan_tf.model import dims
+from flan_tf.model.weights import weight_specs
 from flan_tf.training.step import TrainStep
 from tests.helpers import toys
 
 MESHES = ("data:4", "model:4", "data:2;model:2")
 STEPS = 5
-ONE_BY_ONE = (
+SINGLE_CHANGES = (
   ("microbatches", 2),
   ("recompute", "layers"),
   ("recompute", "light"),
@@ -29,11 +31,11 @@ def setUpModule():
 
 
 def _no_gather(*args, **kwargs):
-  raise AssertionError("A whole tensor is gathered on each core.")
+  raise AssertionError("Each core gathers a whole tensor.")
 
 
 def _without_gathers(fn):
-  """Caches, and fails where a split tensor is made whole."""
+  """Caches a function, and makes it fail if it gathers a split tensor."""
 
   @functools.cache
   def wrapped(*args):
@@ -51,7 +53,7 @@ def train(mesh: str, *changes):
 
 
 def train_on(mesh: str, rules: str, *changes):
-  """Metrics of each step, final weights and slots, and the collectives."""
+  """Returns metrics of each step, final weights and slots, and collectives."""
   run = toys.run_config(mesh, **dict(changes))
   step = TrainStep(*toys.mesh(mesh, rules), run)
   step.weights.initialize(seed=3)
@@ -99,21 +101,24 @@ def generate(mesh: str) -> list[list[int]]:
   return [ids.tolist() for ids in model(mesh).generate(prompts, max_new=6)]
 
 
-# Rules of layouts that gather: weights, positions of the residual stream, keys.
-PARTS = "heads:model;d_ff:model;vocab:model"
+# Layouts that gather weights, positions of the residual stream, or keys.
+_SPLIT_HEADS = "heads:model;d_ff:model;vocab:model"
 GATHERING = {
   "weights": ("data:4", "batch:data;d_model:data"),
-  "stream": ("model:4", f"{PARTS};stream:model"),
-  "both": ("data:2;model:2", f"batch:data;{PARTS};d_model:data;stream:model"),
+  "stream": ("model:4", f"{_SPLIT_HEADS};stream:model"),
+  "both": (
+    "data:2;model:2",
+    f"batch:data;{_SPLIT_HEADS};d_model:data;stream:model",
+  ),
   "weights over heads": ("model:4", "d_model:model"),
   "keys": ("sequence:4", "length:sequence"),
-  "keys and weights": ("sequence:2;model:2", f"length:sequence;{PARTS}"),
+  "keys and weights": ("sequence:2;model:2", f"length:sequence;{_SPLIT_HEADS}"),
 }
 
 
 class MeshInvarianceTest(parameterized.TestCase):
   @parameterized.parameters(
-    *((mesh,) for mesh in MESHES), ("data:2;model:2", *ONE_BY_ONE)
+    *((mesh,) for mesh in MESHES), ("data:2;model:2", *SINGLE_CHANGES)
   )
   def test_training(self, mesh, *changes):
     metrics, _, _ = train("")
@@ -131,14 +136,14 @@ class MeshInvarianceTest(parameterized.TestCase):
     self.check(train_on(*GATHERING[layout], ("recompute", recompute)))
 
   def test_a_stream_that_is_split_twice_is_refused(self):
-    rules = f"length:sequence;{PARTS};stream:model"
+    rules = f"length:sequence;{_SPLIT_HEADS};stream:model"
     with self.assertRaisesRegex(
       ValueError, "'length' is split over mesh axis 'sequence', and 'stream'"
     ):
       train_on("sequence:2;model:2", rules)
 
   def check(self, trained):
-    """Training on a mesh against training on one device."""
+    """Compares training on a mesh with training on one device."""
     metrics, final, _ = train("")
     on_mesh, final_on_mesh, _ = trained
     np.testing.assert_allclose(on_mesh, metrics, rtol=1e-5)
@@ -162,18 +167,20 @@ class MeshInvarianceTest(parameterized.TestCase):
 
   @parameterized.parameters(*MESHES)
   def test_few_collectives(self, mesh):
-    """A bound that a needless exchange in a layer or for a weight breaks."""
+    """The bound fails for any unnecessary collective of a layer or a weight."""
     trace = train(mesh)[2]
-    specs = decoder.weight_specs(toys.MODEL, dims.dims_for(toys.MODEL))
-    most = 0
+    specs = weight_specs(toys.MODEL, dims.dims_for(toys.MODEL))
+    limit = 0
     if "data" in mesh:
-      most += len(specs) + 2  # Each gradient, the loss, the number of tokens.
+      limit += len(specs) + 2  # Each gradient, the loss, the number of tokens.
     if "model" in mesh:
-      most += 1 + 3 + 1  # Embedding, log-probabilities, and back.
-      most += 4 * toys.MODEL.layers  # After attention and MLP, there and back.
-      # Gradient norm; Adafactor's means of squares, of rows, and of changes.
-      most += 5
-    self.assertBetween(len(trace.calls), 1, most)
+      # Embedding and log-probabilities, and the gradient of the latter.
+      limit += 1 + 3 + 1
+      # After attention and MLP, in the forward and in the backward pass.
+      limit += 4 * toys.MODEL.layers
+      # Gradient norm; Adafactor's means of squares, of rows, and of updates.
+      limit += 5
+    self.assertBetween(len(trace.calls), 1, limit)
     self.assertContainsSubset({c.kind for c in trace.calls}, {"Add", "Max"})
     self.assertEqual({call.dtype for call in trace.calls}, {"float32"})
 
@@ -182,14 +189,14 @@ class MeshInvarianceTest(parameterized.TestCase):
 
 
 def call(*shape, kind="Add"):
-  return transport.CollectiveCall(kind, ((0, 1),), shape, "float32")
+  return CollectiveCall(kind, ((0, 1),), shape, "float32")
 
 
 class TraceTest(parameterized.TestCase):
-  def trace(self, *of_cores):
-    trace = transport.CollectiveTrace()
-    for core, calls in enumerate(of_cores):
-      trace.start(core)
+  def trace(self, *calls_by_core):
+    trace = CollectiveTrace()
+    for core, calls in enumerate(calls_by_core):
+      trace.begin(core)
       for one in calls:
         trace.add(core, one)
     return trace
@@ -218,21 +225,24 @@ class TraceTest(parameterized.TestCase):
     ):
       trace.check()
 
-  def test_a_core_that_is_traced_again_starts_afresh(self):
+  def test_a_core_that_is_traced_twice_has_its_last_list(self):
     trace = self.trace([call(2)], [call(2)])
-    trace.start(0)
+    trace.begin(0)
     trace.add(0, call(2))
     trace.check()
 
   def test_keys(self):
-    """Equal on all cores, and never used for anything else."""
-    first, second = transport.CollectiveTrace(), transport.CollectiveTrace()
+    """Instance keys are equal on all cores and unique among collectives."""
+    first, second = (
+      CollectiveTrace(),
+      CollectiveTrace(),
+    )
     keys = [first.add(core, call(2)) for core in (0, 1, 0, 1)]
     self.assertEqual(keys[:2], [keys[0]] * 2)
     self.assertEqual(keys[2:], [keys[2]] * 2)
     self.assertLen({*keys, second.add(0, call(2))}, 3)
 
-  def test_a_program_whose_cores_differ_is_not_run(self):
+  def test_a_program_whose_cores_differ_does_not_run(self):
     rows = mtf.Dimension("batch", 4)
 
     def step(core, x):
@@ -246,7 +256,7 @@ class TraceTest(parameterized.TestCase):
 
     run = program.Program(*toys.mesh("data:4"), step)
     with self.assertRaisesRegex(RuntimeError, "core 2: .*Max"):
-      run(run.split(np.ones(4, np.float32), mtf.Shape([rows])))
+      run(run.shard(np.ones(4, np.float32), mtf.Shape([rows])))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Our operations against plain TensorFlow and NumPy, on several meshes."""
+"""Our operations agree with TensorFlow and NumPy, on several meshes."""
 
 from unittest import mock
 
@@ -8,6 +8,7 @@ from absl.testing import absltest, parameterized
 
 from flan_tf.mesh import ops
 from flan_tf.mesh.compat import mtf
+from flan_tf.mesh.ops import log_probs
 from tests.helpers import toys
 
 MESHES = ("", "data:4", "model:4", "data:2;model:2")
@@ -36,7 +37,7 @@ def ids(*dims: mtf.Dimension) -> np.ndarray:
 
 
 def plain_gradients(fn, arrays, dy):
-  """fn's value and gradients, by TensorFlow, of one device."""
+  """Returns the value and the gradients of `fn` by TensorFlow alone."""
   xs = [tf.constant(x) for x in arrays]
   with tf.GradientTape() as tape:
     tape.watch(xs)
@@ -57,7 +58,7 @@ class OpsCase(parameterized.TestCase):
 class LocalTest(OpsCase):
   @parameterized.parameters(*MESHES)
   def test_gradients_of_inputs_that_are_not_split(self, mesh):
-    """x is split over data, w over model, the scale over neither."""
+    """x is split over data, w over model, and the scale is not split."""
     shape = mtf.Shape([BATCH, HEADS, D_MODEL])
 
     def fn(x, w, scale):
@@ -73,8 +74,8 @@ class LocalTest(OpsCase):
     feeds = list(zip([*arrays, dy], dims, strict=True))
     self.assert_close(toys.run(mesh, build, feeds)[0], [y, *grads])
 
-  def test_an_input_computed_from_another(self):
-    """d(x y)/dx is y, though y = 2 x: the chain is Mesh-TF's matter."""
+  def test_an_input_that_is_computed_from_another(self):
+    """d(x y)/dx is y, although y = 2 x: Mesh-TF applies the chain rule."""
 
     def build(x):
       y = ops.local(lambda x, y: x * y, [x, x * 2.0], x.shape)
@@ -107,7 +108,7 @@ class LocalTest(OpsCase):
   @parameterized.parameters(
     ("model:4", D_FF, "model"), ("data:4", BATCH, "data")
   )
-  def test_a_split_that_would_change_the_result(self, mesh, dim, axis):
+  def test_a_split_that_changes_the_result_is_refused(self, mesh, dim, axis):
     def build(x):
       fn = lambda x: tf.cumsum(x)  # noqa: E731
       return [ops.local(fn, [x], x.shape, [LENGTH, HEADS], name="cumulate")]
@@ -118,13 +119,13 @@ class LocalTest(OpsCase):
     )
     with self.assertRaisesRegex(ValueError, message):
       toys.run(mesh, build, [(normal(dim), [dim])])
-    toys.run("", build, [(normal(dim), [dim])])  # One core splits nothing.
+    toys.run("", build, [(normal(dim), [dim])])  # On one core nothing is split.
 
 
 class EmbedTest(OpsCase):
   @parameterized.parameters(*MESHES)
   def test_rows_and_gradients(self, mesh):
-    """Ids come more than once, so their gradients add up."""
+    """Ids occur more than once, so that their gradients are summed."""
 
     def build(ids, table, dy):
       y = ops.embed(ids, table, VOCAB)
@@ -141,7 +142,7 @@ class EmbedTest(OpsCase):
     ]
     self.assert_close(toys.run(mesh, build, feeds)[0], [table[tokens], grad])
 
-  def test_rows_come_bit_by_bit(self):
+  def test_rows_are_exact(self):
     every = np.arange(VOCAB.size, dtype=np.int32).reshape(8, 2)
     two = mtf.Dimension("two", 2)
     table = normal(VOCAB, D_MODEL)
@@ -185,12 +186,12 @@ class TokenLogProbsTest(OpsCase):
 
   @parameterized.parameters(
     *((mesh, 1 << 22) for mesh in MESHES),
-    # Chunks of few positions, the last of them short; and one by one.
+    # Chunks of a few positions, the last one shorter; and of one position.
     *((mesh, 7 * VOCAB.size) for mesh in MESHES),
     ("", 1),
   )
   def test_values_and_gradients(self, mesh, chunk):
-    with mock.patch.object(ops, "_CHUNK_ELEMENTS", chunk):
+    with mock.patch.object(log_probs, "CHUNK_ELEMENTS", chunk):
       self.assert_close(self.made(mesh), self.expected())
 
   @parameterized.parameters("", "model:4")
@@ -201,7 +202,7 @@ class TokenLogProbsTest(OpsCase):
       np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-3)
 
   @parameterized.parameters(*MESHES)
-  def test_probabilities_add_up_to_one(self, mesh):
+  def test_probabilities_sum_to_one(self, mesh):
     one = mtf.Dimension("length", VOCAB.size)
     hidden = np.repeat(normal(BATCH, D_MODEL)[:, np.newaxis], one.size, axis=1)
     every = np.tile(np.arange(VOCAB.size, dtype=np.int32), [BATCH.size, 1])
@@ -222,13 +223,13 @@ class SumsTest(OpsCase):
     ("", 0), ("data:4", 1), ("model:4", 1), ("data:2;model:2", 3)
   )
   def test_one_all_reduce_for_each_set_of_axes(self, mesh, collectives):
-    """Split over data, over model, over both, and over nothing."""
+    """Tensors are split over data, over model, over both, and not at all."""
     dims = [[BATCH], [HEADS, D_MODEL], [VOCAB], [BATCH, D_FF], [D_MODEL], []]
     arrays = [normal(*of, seed=i) for i, of in enumerate(dims)]
     scalar = mtf.Shape([])
     made, calls = toys.run(
       mesh,
-      lambda *xs: ops.sums(xs, [scalar] * len(xs), tf.square),
+      lambda *xs: ops.reduce_sums(xs, [scalar] * len(xs), tf.square),
       list(zip(arrays, dims, strict=True)),
     )
     self.assert_close(made, [(x.astype(float) ** 2).sum() for x in arrays])
@@ -241,17 +242,17 @@ class SumsTest(OpsCase):
     x = normal(BATCH, D_FF)
     made, calls = toys.run(
       mesh,
-      lambda x: ops.sums([x, x, x], [[BATCH], [D_FF], x.shape]),
+      lambda x: ops.reduce_sums([x, x, x], [[BATCH], [D_FF], x.shape]),
       [(x, [BATCH, D_FF])],
     )
     self.assert_close(made, [x.sum(1), x.sum(0), x])
     self.assertLen(calls, collectives)
 
-  def test_bfloat16_is_added_up_in_float32(self):
+  def test_bfloat16_is_summed_in_float32(self):
     x = np.full([BATCH.size, VOCAB.size], 1.0, np.float32)
 
     def build(x):
-      return ops.sums([mtf.cast(x, tf.bfloat16)], [mtf.Shape([])])
+      return ops.reduce_sums([mtf.cast(x, tf.bfloat16)], [mtf.Shape([])])
 
     # bfloat16 has 8 bits of precision: it cannot count beyond 256.
     made, _ = toys.run(

@@ -1,4 +1,4 @@
-"""Initial tensors do not depend on how they are split."""
+"""Initial values do not depend on how tensors are split."""
 
 import numpy as np
 import tensorflow as tf
@@ -6,7 +6,7 @@ from absl.testing import absltest, parameterized
 
 from flan_tf.mesh import state
 from flan_tf.mesh.compat import mtf
-from flan_tf.mesh.layout import Layout, parse_layout
+from flan_tf.mesh.layout import Layout, numpy_index, parse_layout
 from tests.helpers import toys
 
 VOCAB = mtf.Dimension("vocab", 64)
@@ -31,14 +31,14 @@ def layout(shape: str, rules: str) -> Layout:
 
 
 def draw(layout, name="w", seed=0, stddev=1.0) -> np.ndarray:
-  """The whole tensor, put together from every core's slice."""
+  """Initializes a tensor shard by shard; returns the whole tensor."""
   init = state.normal(stddev)
   whole = np.full(SHAPE.to_integer_list, np.nan, np.float32)
   for core in range(layout.cores):
-    at = layout.slice_of(SHAPE, core)
-    part = init(name, seed, SHAPE, at)
-    assert part.dtype == np.float32
-    whole[tuple(slice(b, b + n) for b, n in at)] = part
+    at = layout.shard_range(SHAPE, core)
+    shard = init(name, seed, SHAPE, at)
+    assert shard.dtype == np.float32
+    whole[numpy_index(at)] = shard
   return whole
 
 
@@ -80,7 +80,7 @@ class StateTest(parameterized.TestCase):
   }
 
   @parameterized.parameters("data:4", "model:4", "data:2;model:2")
-  def test_on_a_mesh_as_on_one_core(self, shape):
+  def test_a_mesh_has_the_values_of_one_core(self, shape):
     made = {}
     for text in ("", shape):
       made[text] = state.State(*toys.mesh(text), self.SPECS)
@@ -107,19 +107,19 @@ class StateTest(parameterized.TestCase):
   @parameterized.parameters(
     ("", 1, 1), ("data:4", 1, 4), ("model:4", 4, 1), ("data:2;model:2", 2, 2)
   )
-  def test_each_core_holds_its_slice_alone(self, shape, slices, copies):
+  def test_each_core_holds_only_its_shard(self, shape, shards, copies):
     spec = state.StateSpec(mtf.Shape([VOCAB]), state.normal(1.0))
     made = state.State(*toys.mesh(shape), {"w": spec})
-    found = list(made.slices("w"))
-    self.assertLen(found, slices)
+    found = list(made.shards("w"))
+    self.assertLen(found, shards)
     for (at,), variables in found:
       self.assertLen(variables, copies)
       for variable in variables:
-        self.assertEqual(variable.shape, (64 // slices,))
-        self.assertEqual(at[1], 64 // slices)
+        self.assertEqual(variable.shape, (64 // shards,))
+        self.assertEqual(at[1], 64 // shards)
 
   def test_two_dimensions_over_one_axis(self):
-    """Each core would hold a block of the diagonal, and nobody the rest."""
+    """Each core would hold a block of the diagonal, and no core the rest."""
     spec = state.StateSpec(SHAPE, state.normal(1.0))
     with self.assertRaisesRegex(
       ValueError,
@@ -128,7 +128,7 @@ class StateTest(parameterized.TestCase):
     ):
       state.State(*toys.mesh("model:4"), {"w": spec})
 
-  def test_a_dimension_that_does_not_split(self):
+  def test_a_size_that_is_not_a_multiple(self):
     spec = state.StateSpec(
       mtf.Shape([mtf.Dimension("heads", 6)]), state.normal(1.0)
     )

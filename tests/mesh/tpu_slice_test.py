@@ -1,10 +1,10 @@
-"""The TPU branch, as far as it goes without TPUs.
+"""The code for TPU slices, as far as it can be tested without TPUs.
 
-Two real TensorFlow servers on loopback are the workers, and this process alone
-drives them, by TensorFlow's own TPUClusterResolver and TPUStrategy. Pretended
-are only the start of the TPU system and the names of its devices: cores are
-CPUs of the servers. What `strategy.run` does needs the TPU compiler, and has
-its tests with the plans.
+Two real TensorFlow servers on loopback are the workers. This process drives
+them with TensorFlow's own TPUClusterResolver and TPUStrategy. Only the
+initialization of the TPU system and the names of its devices are simulated: the
+cores are CPUs of the servers. `strategy.run` needs the TPU compiler; the tests
+in tests/tpu_plan cover it.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
-from flan_tf.checkpoints import shards, store
+from flan_tf.checkpoints import checkpoint_dirs, restore, saver, shards
 from flan_tf.mesh import state, tpu_slice
 from flan_tf.mesh.compat import mtf
 from flan_tf.mesh.devices import Devices, open_devices
@@ -52,8 +52,8 @@ def setUpModule():
   workers = [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
   for each in sockets:
     each.close()
-  # They end with this process, whose end waits for them: by a pipe that is
-  # closed then. (A subprocess.Popen would complain that they run.)
+  # The servers read from a pipe and exit when it is closed, which happens when
+  # this process exits. (A subprocess.Popen would warn that they still run.)
   ends, _ = os.pipe()
   for index in range(WORKERS):
     os.posix_spawn(
@@ -63,14 +63,20 @@ def setUpModule():
       file_actions=[(os.POSIX_SPAWN_DUP2, ends, 0)],
     )
   name = ",".join(f"grpc://{worker}" for worker in workers)
-  # Chips stand in a column, one a worker; the mesh's last axis is a chip.
-  with pretended_slice((1, 2, 1, 2)):
+  # The chips form a column, one on each worker; the last mesh axis is a chip.
+  with simulated_slice((1, 2, 1, 2)):
     _opened.append(open_devices(4, "tpu", name, (2, 2)))
 
 
 @contextlib.contextmanager
-def pretended_slice(shape, workers: int = WORKERS, missing: int = 0):
-  """TensorFlow finds a slice of that shape; cores are CPUs of the workers."""
+def simulated_slice(shape, workers: int = WORKERS, missing: int = 0):
+  """Makes TensorFlow find a slice, whose cores are CPUs of the workers.
+
+  Args:
+    shape: chips along x, y and z, and cores of a chip.
+    workers: number of workers.
+    missing: cores that are missing on each worker.
+  """
 
   class Topology(tf.tpu.experimental.Topology):
     def tpu_device_name_at_coordinates(self, device_coordinates, job=None):
@@ -98,10 +104,10 @@ def pretended_slice(shape, workers: int = WORKERS, missing: int = 0):
 
 
 def hops(cores: np.ndarray, axes) -> list[float]:
-  """Mean number of links to the next core of the ring, for each axis.
+  """Returns the mean number of links to the next core of a ring, by axis.
 
   Args:
-    cores: [cores, 4], where each core of the mesh is.
+    cores: [cores, 4], the coordinates of each core of the mesh.
     axes: sizes of the mesh's axes.
   """
   grid = cores.reshape(*axes, 4)[..., :3]
@@ -112,6 +118,7 @@ def hops(cores: np.ndarray, axes) -> list[float]:
 
 
 def in_order(torus) -> np.ndarray:
+  """Returns the coordinates of all cores, the last one varying fastest."""
   return np.array(list(itertools.product(*map(range, torus))))
 
 
@@ -119,14 +126,14 @@ class ArrangeTest(parameterized.TestCase):
   @parameterized.product(
     torus=((8, 8, 1, 2), (4, 4, 4, 2)), axes=((4, 32), (128,), (16, 8))
   )
-  def test_no_axis_has_farther_to_go_than_in_order(self, torus, axes):
-    cores = tpu_slice.arrange(torus, axes)
+  def test_no_axis_needs_more_hops_than_in_order(self, torus, axes):
+    cores = tpu_slice.arrange_cores(torus, axes)
     self.assertEqual(cores.shape, (math.prod(torus), 1, 4))
     self.assertCountEqual(map(tuple, cores[:, 0]), map(tuple, in_order(torus)))
     ours, before = hops(cores, axes), hops(in_order(torus), axes)
     for axis, (hop, other) in enumerate(zip(ours, before, strict=True)):
       self.assertLessEqual(hop, other, axis)
-    # Within a chip, and then to the next one.
+    # Every second step is to the other core of the same chip.
     self.assertEqual(ours[-1], 0.5)
 
   @parameterized.parameters(
@@ -141,29 +148,31 @@ class ArrangeTest(parameterized.TestCase):
     ((1, 1, 1, 2), (1, 2, 1)),
     ((8, 8, 16, 2), (2, 32, 32)),
   )
-  def test_every_core_once_and_the_last_axis_closest(self, torus, axes):
-    cores = tpu_slice.arrange(torus, axes)
+  def test_every_core_once_and_the_last_axis_with_fewest_hops(
+    self, torus, axes
+  ):
+    cores = tpu_slice.arrange_cores(torus, axes)
     self.assertCountEqual(map(tuple, cores[:, 0]), map(tuple, in_order(torus)))
     if axes:
       before = hops(in_order(torus), axes)
       self.assertLessEqual(hops(cores, axes)[-1], before[-1])
 
   def test_the_drawing(self):
-    """The one in the module's docstring."""
+    """The numbers are those of the drawing in the module's docstring."""
     drawn = np.array([[[0, 1], [4, 5]], [[2, 3], [6, 7]]])  # [y, x, core]
     for core, (x, y, _, c) in enumerate(
-      tpu_slice.arrange((2, 2, 1, 2), (2, 4))[:, 0]
+      tpu_slice.arrange_cores((2, 2, 1, 2), (2, 4))[:, 0]
     ):
       self.assertEqual(drawn[y, x, c], core)
 
-  def test_a_ring_goes_from_neighbour_to_neighbour(self):
-    chips = tpu_slice.arrange((4, 4, 2, 1), (32,))[:, 0, :3]
+  def test_a_ring_steps_from_neighbor_to_neighbor(self):
+    chips = tpu_slice.arrange_cores((4, 4, 2, 1), (32,))[:, 0, :3]
     steps = np.abs(chips - np.roll(chips, 1, axis=0)).sum(axis=1)
     self.assertEqual(set(steps), {1})
 
 
 class SliceTest(absltest.TestCase):
-  """One process, two workers."""
+  """One process drives two workers."""
 
   def setUp(self):
     super().setUp()
@@ -171,7 +180,7 @@ class SliceTest(absltest.TestCase):
     self.folder = self.create_tempdir().full_path
 
   def states(self, devices=None, layout=LAYOUT):
-    """Two states whose elements are 0, 1, 2, ..."""
+    """Returns two states, initialized to -1."""
     heads, d, batch = (
       mtf.Dimension(name, size)
       for name, size in (("heads", 4), ("d", 3), ("batch", 2))
@@ -193,6 +202,7 @@ class SliceTest(absltest.TestCase):
     return made
 
   def fill(self, states) -> dict[str, np.ndarray]:
+    """Sets the elements of each tensor to 0, 1, 2, ...; returns them."""
     values = {}
     for one in states:
       for name, spec in one.specs.items():
@@ -202,7 +212,7 @@ class SliceTest(absltest.TestCase):
     return values
 
   def test_cores_and_their_workers(self):
-    """The last axis is a chip, and the first goes from worker to worker."""
+    """The last axis is a chip; the first one connects the workers."""
     self.assertIsInstance(self.devices.strategy, tf.distribute.TPUStrategy)
     self.assertEqual((self.devices.hosts, self.devices.host), (1, 0))
     self.assertEqual(self.devices.local_cores, range(4))
@@ -211,10 +221,10 @@ class SliceTest(absltest.TestCase):
       self.devices.cores_by_worker, {hosts[0]: [0, 1], hosts[1]: [2, 3]}
     )
     self.assertEqual(
-      [self.devices.worker_of(c) for c in range(4)], [0, 0, 1, 1]
+      [self.devices.worker_index(c) for c in range(4)], [0, 0, 1, 1]
     )
 
-  def test_slices_are_made_on_their_own_cores(self):
+  def test_shards_are_created_on_their_own_cores(self):
     variable = self.states()[0].variable("a")
     local = self.devices.strategy.experimental_local_results(variable)
     self.assertEqual(
@@ -227,25 +237,25 @@ class SliceTest(absltest.TestCase):
     for core, one in enumerate(local):
       self.assertEqual(one.shape, [2, 3], core)
 
-  def test_each_worker_gets_its_rows_only(self):
+  def test_each_worker_gets_only_its_own_rows(self):
     for core in range(4):
-      made = self.devices.put(core, lambda: tf.constant([1.0]))
+      made = self.devices.create_beside(core, lambda: tf.constant([1.0]))
       self.assertIn(f"/task:{core // 2}/device:CPU:0", made.device)
 
-  def test_workers_copy_and_write_their_own_slices(self):
+  def test_workers_copy_and_write_their_own_shards(self):
     states = self.states()
     values = self.fill(states)
-    shares = shards.shares(states)
-    self.assertLen(shares, WORKERS)
-    for task, share in enumerate(shares):
-      for value in share.copy():
+    workers = shards.assign_to_workers(states)
+    self.assertLen(workers, WORKERS)
+    for task, worker in enumerate(workers):
+      for value in worker.copy():
         self.assertIn(f"/task:{task}/device:CPU:0", value.device)
-    # What both workers hold is written once, by turns: a has two slices on
-    # each, c four altogether, b and d are whole everywhere.
-    first, second = (sorted(share.names) for share in shares)
+    # A shard that both workers hold is written once; they take turns. Each
+    # worker has two shards of a; c has four shards; b and d are not split.
+    first, second = (sorted(worker.names) for worker in workers)
     self.assertEqual(sorted(first + second), [*"aabccccd"])
     self.assertLessEqual(abs(len(first) - len(second)), 2)
-    path = store.save(self.folder, 1, states, {}, keep=1)
+    path = saver.save_checkpoint(self.folder, 1, states, {}, keep=1)
     reader = tf.train.load_checkpoint(os.path.join(path, "state"))
     for name, value in values.items():
       np.testing.assert_array_equal(reader.get_tensor(name), value, name)
@@ -258,51 +268,52 @@ class SliceTest(absltest.TestCase):
       ],
     )
 
-  def test_checkpoints_go_to_other_devices_and_back(self):
+  def test_checkpoints_move_to_other_devices_and_back(self):
     here = Devices(tf.distribute.OneDeviceStrategy("/cpu:0"), "cpu", 1)
     alone = parse_layout("", "", ())
     states = self.states()
     values = self.fill(states)
-    path = store.save(self.folder, 1, states, {}, keep=1)
+    path = saver.save_checkpoint(self.folder, 1, states, {}, keep=1)
     for devices, layout in ((here, alone), (self.devices, LAYOUT)):
       read = self.states(devices, layout)
-      store.restore(store.find(path), read)
+      restore.restore_states(checkpoint_dirs.find(path), read)
       for one in read:
         for name in one.specs:
           np.testing.assert_array_equal(one.gather(name), values[name], name)
-      path = store.save(self.folder, 2, read, {}, keep=1)
+      path = saver.save_checkpoint(self.folder, 2, read, {}, keep=1)
 
-  def test_errors_of_a_worker_say_what_happened(self):
-    shares = shards.shares(self.states())
-    copies = [share.copy() for share in shares]
-    for share, copy in zip(shares, copies, strict=True):
+  def test_errors_of_a_worker_state_the_cause(self):
+    workers = shards.assign_to_workers(self.states())
+    copies = [worker.copy() for worker in workers]
+    for worker, copy in zip(workers, copies, strict=True):
       with self.assertRaisesRegex(tf.errors.OpError, "No such file"):
-        share.write("/proc/nowhere/state", copy)
-    # The workers go on.
-    path = store.save(self.folder, 1, self.states(), {}, keep=1)
+        worker.write("/proc/nowhere/state", copy)
+    # The workers still work after the error.
+    path = saver.save_checkpoint(self.folder, 1, self.states(), {}, keep=1)
     file = pathlib.Path(path, "state.data-00000-of-00002")
     file.write_bytes(file.read_bytes()[::-1])
     with self.assertRaisesRegex(
-      store.CheckpointError, "a file of it is corrupt: .*[Cc]hecksum"
+      checkpoint_dirs.CheckpointError,
+      "one of its files is corrupt: .*[Cc]hecksum",
     ):
-      store.restore(path, self.states())
+      restore.restore_states(path, self.states())
 
   def test_a_folder_that_a_worker_does_not_share(self):
-    store.check_shared(self.folder, self.devices)
+    saver.check_shared_workdir(self.folder, self.devices)
     self.assertEqual(os.listdir(self.folder), [])
     with (
       mock.patch.object(tf.io, "write_file"),
       self.assertRaisesRegex(
-        store.CheckpointError,
-        "the TPU worker /job:worker/task:.* writes to .* cannot be seen here.*"
+        checkpoint_dirs.CheckpointError,
+        "the TPU worker /job:worker/task:.* wrote to .* is not visible here.*"
         "such as gs://BUCKET/RUN",
       ),
     ):
-      store.check_shared(self.folder, self.devices)
+      saver.check_shared_workdir(self.folder, self.devices)
 
 
 class NoSliceTest(parameterized.TestCase):
-  """Nothing is connected: that happens once a process, in setUpModule."""
+  """Does not connect: a process can do that once, in setUpModule."""
 
   def setUp(self):
     super().setUp()
@@ -315,7 +326,7 @@ class NoSliceTest(parameterized.TestCase):
 
   def test_a_mesh_that_does_not_fill_the_slice(self):
     with (
-      pretended_slice((2, 2, 1, 2), 1),
+      simulated_slice((2, 2, 1, 2), 1),
       self.assertRaisesRegex(
         ValueError,
         r"The mesh has 16 cores, but TPU 'local' has 8 cores \(2x2x1 chips of"
@@ -328,15 +339,18 @@ class NoSliceTest(parameterized.TestCase):
 
   def test_missing_chips(self):
     with (
-      pretended_slice((2, 2, 1, 2), 2, missing=1),
+      simulated_slice((2, 2, 1, 2), 2, missing=1),
       self.assertRaisesRegex(
-        ValueError, "has 6 cores .* 2 workers.*chips of it are missing. Delete"
+        ValueError, "has 6 cores .* 2 workers.*chips are missing. Delete"
       ),
     ):
       self.open(8)
 
   @parameterized.parameters(
-    ("local", "Run on a TPU VM, in its environment .*environment.sh tpu"),
+    (
+      "local",
+      "Run on a TPU VM .* in the environment for TPUs .*environment.sh tpu",
+    ),
     ("", "'local' cannot be used"),
     ("grpc://10.0.0.1:8470", "Name a Cloud TPU of this machine's zone"),
   )
@@ -355,10 +369,10 @@ class NoSliceTest(parameterized.TestCase):
       self.open(8, name)
     said = str(caught.exception)
     self.assertIn("set mesh.platform to 'cpu'", said)
-    self.assertEndsWith(said, "What TensorFlow said: TPUs not found")
+    self.assertEndsWith(said, "TensorFlow reported: TPUs not found")
 
-  def test_a_name_that_google_cloud_is_asked_for(self):
-    """As it ends on a machine outside: there is no metadata server."""
+  def test_a_name_is_looked_up_in_google_cloud(self):
+    """On a machine outside Google Cloud there is no metadata server."""
     with (
       mock.patch.dict(os.environ, TPU_NAME="my-slice"),
       mock.patch.object(

@@ -12,7 +12,14 @@ from absl.testing import absltest, parameterized
 
 from flan_tf import config
 from flan_tf.mesh import program, state
-from flan_tf.model import attention, decoder, dims
+from flan_tf.model import attention, dims, linear, positions
+from flan_tf.model.decoder import Decoder
+from flan_tf.model.weights import (
+  ModelWeights,
+  cast_weights,
+  layer_names,
+  weight_specs,
+)
 from tests.helpers import toys
 
 BOTH = {
@@ -35,22 +42,19 @@ class Runner:
   def __init__(self, model: config.ModelConfig, rows: int, precision="float32"):
     devices, layout = toys.mesh("")
     d = dims.dims_for(model, rows, LENGTH)
-    specs = decoder.weight_specs(model, d)
+    specs = weight_specs(model, d)
     self.state = state.State(devices, layout, specs)
     self.weights = toys.random_weights(specs)
     toys.assign(self.state, self.weights)
     self._shape = [rows, LENGTH]
 
     def step(core, *features):
-      inputs, segment_ids, positions, targets = (
-        core.feed(x, d.tokens) for x in features
+      *tokens, targets = (core.feed(x, d.tokens) for x in features)
+      weights = cast_weights(core.read(self.state), tf.as_dtype(precision))
+      hidden = toys.hidden_states(model, d, weights, *tokens)
+      log_probs = Decoder(model, d).log_probs(
+        ModelWeights.of(model, weights), hidden, targets
       )
-      weights = decoder.cast_weights(
-        core.read(self.state), tf.as_dtype(precision)
-      )
-      tokens = decoder.PackedTokens(inputs, segment_ids, positions)
-      hidden = decoder.hidden_states(model, d, weights, tokens)
-      log_probs = decoder.log_probs(model, d, weights, hidden, targets)
       core.lower()
       return core.value(hidden), core.value(log_probs)
 
@@ -60,7 +64,7 @@ class Runner:
   def __call__(self, batch):
     """Hidden states [rows, length, d_model], log-probs [rows, length]."""
     names = ("inputs", "segment_ids", "positions", "targets")
-    feeds = [self._program.split(batch[name], self._tokens) for name in names]
+    feeds = [self._program.shard(batch[name], self._tokens) for name in names]
     return [np.asarray(x) for x in self._program(*feeds)[0]]
 
   def logits(self, batch):
@@ -149,7 +153,7 @@ def t5_logits(weights, model: config.ModelConfig, inputs) -> np.ndarray:
   def of_row(ids):
     xs = [w["embedding"][i] * np.sqrt(model.d_model) for i in ids]
     for layer in range(model.layers):
-      of = {n: w[f"layer_{layer:03d}/{n}"] for n in decoder.layer_names(model)}
+      of = {n: w[f"layer_{layer:03d}/{n}"] for n in layer_names(model)}
       ys = [norm(x, of["attention/norm"]) for x in xs]
       q, k, v = (
         [np.einsum("d,dhk->hk", y, of[f"attention/{name}"]) for y in ys]
@@ -202,7 +206,7 @@ class ReferenceTest(parameterized.TestCase):
   )  # fmt: skip
   def test_t5_buckets(self, buckets, max_distance, first_of_bucket):
     distances = np.arange(-5, 3 * max_distance, dtype=np.int32)
-    made = attention.relative_bucket(
+    made = positions.relative_bucket(
       tf.constant(distances), buckets, max_distance
     )
     expected = np.searchsorted(first_of_bucket, distances, side="right") - 1
@@ -212,11 +216,11 @@ class ReferenceTest(parameterized.TestCase):
   def test_rotary_positions_are_relative(self):
     rng = np.random.default_rng(0)
     q, k = np.float32(rng.standard_normal([2, 1, 1, 1, 8]))
-    rates = attention.frequencies(config.ModelConfig(d_kv=8))
+    rates = positions.rotary_frequencies(config.ModelConfig(d_kv=8))
     products = [
       np.sum(
-        attention.rotate(tf.constant(q), tf.constant([[at + 5]]), rates)
-        * attention.rotate(tf.constant(k), tf.constant([[at]]), rates)
+        positions.rotate(tf.constant(q), tf.constant([[at + 5]]), rates)
+        * positions.rotate(tf.constant(k), tf.constant([[at]]), rates)
       )
       for at in (0, 3, 200)
     ]
@@ -229,7 +233,7 @@ class ReferenceTest(parameterized.TestCase):
       "relu": lambda x: np.maximum(x, 0),
       "swiglu": lambda x: x / (1 + np.exp(-x)),
     }.items():
-      made = decoder._ACTIVATIONS[name](tf.constant(x))
+      made = linear._ACTIVATIONS[name](tf.constant(x))
       np.testing.assert_allclose(made, fn(x), atol=1e-5, err_msg=name)
 
 
@@ -316,8 +320,8 @@ class RelativeBiasTest(absltest.TestCase):
     rng = np.random.default_rng(0)
     table = tf.constant(rng.standard_normal([3, 8]), tf.bfloat16)
     distance = tf.constant(rng.integers(-2, 40, [2, 5, 7]), tf.int32)
-    made = attention.relative_bias_of_rows(table, distance, 20)
-    rows = [attention.relative_bias(table, row, 20) for row in distance]
+    made = positions.relative_bias_of_rows(table, distance, 20)
+    rows = [positions.relative_bias(table, row, 20) for row in distance]
     np.testing.assert_array_equal(made, tf.stack(rows))
 
 
@@ -406,12 +410,14 @@ class BlocksTest(parameterized.TestCase):
     distance = tf.range(length)[:, tf.newaxis] - tf.range(length)
 
     def of_all():
-      bias = attention.relative_bias(table, distance, far)
+      bias = positions.relative_bias(table, distance, far)
       return attention.attend(q, k, v, mask, bias, 0.0, cap)
 
     def in_blocks():
-      bias = attention.near_bias(table, length, far)
-      return attention.attend_to_earlier(q, k, v, mask, bias, 0.0, cap, list)
+      bias = positions.near_bias(
+        table, attention.block_size(length), length, far
+      )
+      return attention.attend_in_blocks(q, k, v, mask, bias, 0.0, cap, list)
 
     found = []
     with mock.patch.object(attention, "_BLOCK", 4):

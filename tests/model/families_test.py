@@ -12,7 +12,8 @@ from absl.testing import absltest, parameterized
 from flan_tf import config
 from flan_tf.inference import language_model
 from flan_tf.mesh import ops
-from flan_tf.model import attention, decoder, dims
+from flan_tf.model import attention, decoder, dims, positions
+from flan_tf.model.weights import layer_names
 from flan_tf.training.step import TrainStep
 from tests.helpers import toys
 
@@ -66,8 +67,7 @@ class FamiliesTest(parameterized.TestCase):
 
   def test_names_of_weights(self):
     names = {
-      family: decoder.layer_names(model)
-      for family, model in toys.FAMILIES.items()
+      family: layer_names(model) for family, model in toys.FAMILIES.items()
     }
     self.assertContainsSubset(
       ["attention/norm_bias", "attention/o_bias", "mlp/in_bias"], names["gpt2"]
@@ -81,9 +81,9 @@ class FamiliesTest(parameterized.TestCase):
 
   def test_windows(self):
     model = dataclasses.replace(toys.FAMILIES["gemma2"], layers=4)
-    self.assertEqual(decoder.windows(model), [5, 0, 5, 0])
+    self.assertEqual(attention.windows(model), [5, 0, 5, 0])
     model = dataclasses.replace(toys.FAMILIES["mistral"], layers=3)
-    self.assertEqual(decoder.windows(model), [5, 5, 5])
+    self.assertEqual(attention.windows(model), [5, 5, 5])
 
   def test_a_window_hides_what_is_further_back(self):
     segments = np.array([[1, 1, 1, 1, 2, 2]], np.int32)
@@ -120,10 +120,10 @@ class FamiliesTest(parameterized.TestCase):
       rotary_factor=8.0,
       rotary_original_length=8192,
     )
-    plain = attention.frequencies(
+    plain = positions.rotary_frequencies(
       dataclasses.replace(model, rotary_scaling="none")
     )
-    made = attention.frequencies(model)
+    made = positions.rotary_frequencies(model)
     turns = 8192 * plain / (2 * np.pi)
     np.testing.assert_allclose(made[turns > 4], plain[turns > 4])
     np.testing.assert_allclose(made[turns < 1], plain[turns < 1] / 8)
@@ -133,12 +133,14 @@ class FamiliesTest(parameterized.TestCase):
     self.assertTrue(np.all(made[between] > plain[between] / 8))
 
   def test_kv_heads_must_divide(self):
-    with self.assertRaisesRegex(ValueError, "4 heads cannot share 3 evenly"):
+    with self.assertRaisesRegex(
+      ValueError, "4 query heads .* do not divide evenly among 3 key and"
+    ):
       config.ModelConfig(kv_heads=3)
 
   def test_head_of_a_model(self):
     model = toys.FAMILIES["gemma2"]
-    self.assertEqual(decoder.head_of(model), ops.Head(0, 3.0))
+    self.assertEqual(decoder.output_head(model), ops.Head(0, 3.0))
     self.assertEqual(dims.dims_for(model).kv_heads.size, 2)
 
 

@@ -9,7 +9,7 @@ from absl.testing import absltest, parameterized
 from flan_tf import sampling
 from flan_tf.inference import language_model
 from flan_tf.mesh import program
-from flan_tf.model import decoder, dims
+from flan_tf.model import dims
 from tests.helpers import toys
 
 MODELS = {
@@ -26,7 +26,7 @@ MODELS = {
 MAX_NEW = 12
 LENGTH = 48
 VOCAB = toys.MODEL.vocab
-START = program.Program.start
+DISPATCH = program.Program.dispatch
 
 
 def setUpModule():
@@ -45,10 +45,8 @@ class Naive:
     self._table, self._tokens = model.weights.gather(table), d.tokens
 
     def step(core, *features):
-      tokens = decoder.PackedTokens(*(core.feed(x, d.tokens) for x in features))
-      hidden = decoder.hidden_states(
-        config, d, core.read(model.weights), tokens
-      )
+      tokens = [core.feed(x, d.tokens) for x in features]
+      hidden = toys.hidden_states(config, d, core.read(model.weights), *tokens)
       core.lower()
       return core.value(hidden)
 
@@ -73,7 +71,7 @@ class Naive:
     segments = np.int32(np.arange(LENGTH) < size)[np.newaxis]
     positions = np.arange(LENGTH, dtype=np.int32)[np.newaxis]
     feeds = [
-      self._program.split(x, self._tokens)
+      self._program.shard(x, self._tokens)
       for x in (inputs, segments, positions)
     ]
     hidden = np.asarray(self._program(*feeds)[0])[0, size - 1]
@@ -149,11 +147,13 @@ class DecodeTest(parameterized.TestCase):
     rows, _ = self.generate("t5", eos_id=-1)
     model, _ = self.model("t5")
     model.vocabulary = dataclasses.replace(model.vocabulary, eos_id=rows[0][0])
-    with mock.patch.object(program.Program, "start", autospec=True) as start:
-      start.side_effect = START
+    with mock.patch.object(
+      program.Program, "dispatch", autospec=True
+    ) as dispatch:
+      dispatch.side_effect = DISPATCH
       (made,) = model.generate(prompts()[:1], MAX_NEW)
     self.assertEmpty(made)
-    self.assertEqual(start.call_count, 1)  # The prompts alone.
+    self.assertEqual(dispatch.call_count, 1)  # The prompts alone.
 
   def test_beams_find_what_trying_everything_finds(self):
     """As many beams as there are texts of two tokens lose none of them."""

@@ -10,7 +10,8 @@ from absl.testing import absltest, parameterized
 
 from flan_tf import config
 from flan_tf.mesh import state
-from flan_tf.model import adapters, decoder, dims
+from flan_tf.model import adapters, dims
+from flan_tf.model.weights import weight_specs
 from tests.helpers import tiny, toys
 
 TINY = tiny.Tiny()
@@ -75,8 +76,8 @@ class TrainingTest(parameterized.TestCase):
       def elements(specs):
         return sum(spec.shape.size for spec in specs.values())
 
-      whole = decoder.weight_specs(model, d)
-      small = adapters.specs(model, adapter, d)
+      whole = weight_specs(model, d)
+      small = adapters.adapter_specs(model, adapter, d)
       slots = elements(adafactor.slot_specs(small))
       # The gradients are as large as what trains.
       of_lora = slots + elements(small)
@@ -135,7 +136,7 @@ class EvaluationTest(absltest.TestCase):
         a, b = (
           adapted.adapters.gather(f"{name}/{x}") for x in ("lora_a", "lora_b")
         )
-        values[name] = adapters.merged(adapter, values[name], a, b)
+        values[name] = adapters.merge_lora(adapter, values[name], a, b)
     toys.assign(plain.weights, values)
     np.testing.assert_allclose(plain.score(examples), unmerged, rtol=1e-5)
     prompts = [example.ids for example in examples]
@@ -145,12 +146,12 @@ class EvaluationTest(absltest.TestCase):
       np.testing.assert_array_equal(one, other)
 
   def test_data_names_the_model_below(self):
-    from flan_tf.checkpoints import store
+    from flan_tf.checkpoints import checkpoint_dirs
 
     workdir = self.create_tempdir().full_path
     TINY.train(lora_run(train__steps=1), workdir)
-    path = store.find(workdir)
-    base = json.loads(store.read_file(path, "data.json"))["base"]
+    path = checkpoint_dirs.find(workdir)
+    base = json.loads(checkpoint_dirs.read_file(path, "data.json"))["base"]
     self.assertStartsWith(base, str(TINY.base))
 
   def assertStartsWith(self, text: str, start: str):
@@ -193,7 +194,7 @@ class MeshTest(parameterized.TestCase):
         step.frozen = state.State(devices, layout, step.frozen.specs, dtype)
       for weights in (step.frozen, step.weights, step.slots):
         weights.initialize(seed=3)
-      (_, variables), *_ = step.frozen.slices("embedding")
+      (_, variables), *_ = step.frozen.shards("embedding")
       self.assertEqual(variables[0].dtype, dtype or tf.bfloat16)
       losses.append(
         [step(toys.batch(8, 16, seed=i), i, 3e-2).loss for i in range(1, 4)]

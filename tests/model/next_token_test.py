@@ -36,11 +36,11 @@ def on_mesh(mesh, build, logits, *more):
 
   run = program.Program(*toys.mesh(mesh), step)
   feeds = [
-    run.split(np.asarray(x), shape)
+    run.shard(np.asarray(x), shape)
     for x, shape in zip((logits, *more), shapes, strict=True)
   ]
   found = zip(*run(*feeds), strict=True)
-  return [run.join(x, shape) for x, shape in zip(found, out, strict=True)]
+  return [run.assemble(x, shape) for x, shape in zip(found, out, strict=True)]
 
 
 def logits_of(seed: int, rows: int = ROWS) -> np.ndarray:
@@ -86,7 +86,9 @@ class ChooseTest(parameterized.TestCase):
   )
   def test_probabilities_are_those_of_the_definition(self, mesh, how):
     logits = logits_of(1)
-    (mass,) = on_mesh(mesh, lambda d, x: [next_token.masses(d, x, how)], logits)
+    (mass,) = on_mesh(
+      mesh, lambda d, x: [next_token.probability_masses(d, x, how)], logits
+    )
     found = mass / mass.sum(1, keepdims=True)
     np.testing.assert_allclose(found, expected(logits, how), atol=1e-6)
 
@@ -95,7 +97,7 @@ class ChooseTest(parameterized.TestCase):
     logits[:, :2], logits[:, 10:14] = 3.0, 2.0
     how = Sampling(temperature=1.0, top_k=3)
     (mass,) = on_mesh(
-      "model:4", lambda d, x: [next_token.masses(d, x, how)], logits
+      "model:4", lambda d, x: [next_token.probability_masses(d, x, how)], logits
     )
     self.assertEqual((mass > 0).sum(1).tolist(), [6] * ROWS)
 
@@ -138,7 +140,9 @@ class ChooseTest(parameterized.TestCase):
   def test_the_best_are_sorted_with_their_log_probabilities(self, mesh):
     logits = logits_of(6)
     logits[0, [40, 20]] = 9.0  # Equals: the lower one first.
-    values, ids = on_mesh(mesh, lambda d, x: next_token.best(d, x, 6), logits)
+    values, ids = on_mesh(
+      mesh, lambda d, x: next_token.most_likely(d, x, 6), logits
+    )
     order = np.argsort(-logits, axis=1, kind="stable")[:, :6]
     np.testing.assert_array_equal(ids, order)
     exact = logits - np.log(np.exp(logits).sum(1, keepdims=True))
@@ -154,7 +158,10 @@ class SamplingTest(parameterized.TestCase):
     ({"temperature": 1, "top_p": 1.5}, "top_p is 1.5; expected above 0"),
     ({"beams": 0}, r"beams is 0; expected 1 \(no search\) or more"),
     ({"seed": -1}, "seed is -1; expected 0 or more"),
-    ({"beams": 2, "temperature": 0.5}, "Choose one of them"),
+    (
+      {"beams": 2, "temperature": 0.5},
+      "draws texts at random. Set only one of the two",
+    ),
     ({"top_k": 5}, "temperature is 0, which draws nothing"),
     ({"top_p": 0.5}, "temperature is 0, which draws nothing"),
   )

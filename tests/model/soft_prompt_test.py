@@ -28,16 +28,16 @@ def soft_run(**changes) -> config.RunConfig:
 
 
 class TableTest(absltest.TestCase):
-  def test_every_example_stands_behind_its_prompt(self):
+  def test_every_example_stands_after_its_prompt(self):
     writer = example_table.TableWriter()
-    writer.add(np.int32([5, 6, 1]), 2, row=0)
-    writer.add(np.int32([7, 1]), 1, row=4)
-    table = writer.table().behind(2, filler=0)
+    writer.add(np.int32([5, 6, 1]), 2, row_index=0)
+    writer.add(np.int32([7, 1]), 1, row_index=4)
+    table = writer.table().prepend(2, token_id=0)
     self.assertEqual(table.ids.tolist(), [0, 0, 5, 6, 1, 0, 0, 7, 1])
     self.assertEqual(table.offsets.tolist(), [0, 5, 9])
     self.assertEqual(table.prompt_lengths.tolist(), [4, 3])
-    self.assertEqual(table.rows.tolist(), [0, 4])
-    same = table.behind(0, filler=0)
+    self.assertEqual(table.row_indices.tolist(), [0, 4])
+    same = table.prepend(0, token_id=0)
     np.testing.assert_array_equal(same.ids, table.ids)
 
 
@@ -140,21 +140,21 @@ class EvaluationTest(absltest.TestCase):
 
   def test_evaluates(self):
     import tasks
-    from flan_tf.eval import protocol
-    from flan_tf.inference import language_model, predictions
+    from flan_tf.eval import evaluation_config, protocol
+    from flan_tf.inference import language_model
     from flan_tf.task import registry
 
     workdir = self.create_tempdir().full_path
     TINY.train(soft_run(train__steps=2), workdir)
     model = language_model.LanguageModel.load(workdir, batch=4)
-    self.assertEqual(predictions.limits_of(model).row_length, 77)
+    self.assertEqual(model.prompt_format.example_length, 77)
     found = protocol.evaluate(
       model,
       "soft",
       workdir,
       [registry.TaskRegistry(tasks.ALL).get("rte")],
       TINY.data_dir,
-      protocol.EvaluationConfig(max_examples=2, templates=(0,)),
+      evaluation_config.EvaluationConfig(max_examples=2, templates=(0,)),
     )
     self.assertLen(found.tasks, 1)
 

@@ -1,4 +1,4 @@
-"""Preparing goes past what fails, goes on after a kill, and writes it down."""
+"""Preparing survives failures, resumes after a kill, and writes a manifest."""
 
 import contextlib
 import hashlib
@@ -13,13 +13,19 @@ from unittest import mock
 from absl.testing import absltest
 
 import tasks
-from flan_tf.data import row_ranges, rows, shipped_rows
-from flan_tf.prepare import manifest, runner, work_list, worker
+from flan_tf.data import prepared_dataset, row_ranges, rows, shipped_rows
+from flan_tf.prepare import (
+  dataset_preparer,
+  download_plan,
+  manifest,
+  runner,
+  worker,
+)
 from flan_tf.task.registry import TaskRegistry
 from flan_tf.task.schema import Source
 from tests.helpers import binaries, tiny, toy_datasets
 
-IMPORTS = ("toy_datasets",)
+IMPORTS = ("tests.helpers.toy_datasets",)
 ROWS = Source("toy_rows", "1.0.0", pinned="0.9.0")
 FAILS = Source("toy_fails", "1.1.0", broken="Known. Take the mirror.")
 KILLED = Source("toy_killed", "1.1.0")
@@ -35,7 +41,7 @@ ALL = (ROWS, FAILS, KILLED, MANUAL, PERSON, HUB, ROWS)
 
 
 class Folder:
-  """A data directory, and the file in which toys say that they started."""
+  """A data directory, and the file to which toy data sets append their name."""
 
   def __init__(self, add_cleanup):
     stack = contextlib.ExitStack()
@@ -47,8 +53,10 @@ class Folder:
     add_cleanup(stack.close)
 
   def prepare(self, *sources, **options):
-    """Prepares toys; returns outcomes by name."""
-    done = runner.prepare(sources, str(self.data), imports=IMPORTS, **options)
+    """Prepares toy data sets; returns outcomes by name."""
+    done = runner.prepare_datasets(
+      sources, str(self.data), imports=IMPORTS, **options
+    )
     return {outcome.entry.source: outcome for outcome in done}
 
   def names(self):
@@ -56,7 +64,7 @@ class Folder:
 
 
 class PrepareTest(absltest.TestCase):
-  """One run of everything, and what it left."""
+  """One run of all toy data sets, and its results."""
 
   @classmethod
   def setUpClass(cls):
@@ -66,7 +74,7 @@ class PrepareTest(absltest.TestCase):
     cls.outcomes = cls.folder.prepare(
       *ALL, on_done=lambda *call: cls.calls.append(call)
     )
-    cls.entries = manifest.read(str(cls.folder.data))
+    cls.entries = manifest.read_manifest(str(cls.folder.data))
 
   def entry(self, source):
     return self.entries[source.name]
@@ -104,7 +112,7 @@ class PrepareTest(absltest.TestCase):
         "splits": {"train": toy_datasets.ROWS},
         "files": files,
         "bytes": size,
-        # TFDS reads 1.0.0 but makes the current version only.
+        # TFDS can read 1.0.0, but makes only the current version.
         "detail": "version 1.1.0 is read, the task was written against 1.0.0",
         "log": "logs/toy_rows.log",
       },
@@ -124,7 +132,7 @@ class PrepareTest(absltest.TestCase):
   def test_a_killed_process(self):
     entry = self.entry(KILLED)
     self.assertEqual(entry.status, manifest.Status.FAILED)
-    self.assertStartsWith(entry.detail, "Its process was ended by SIGKILL.")
+    self.assertStartsWith(entry.detail, "The process was killed by SIGKILL.")
     self.assertTrue((self.folder.data / entry.log).exists())
 
   def test_what_needs_a_person(self):
@@ -150,7 +158,7 @@ class PrepareTest(absltest.TestCase):
       "it comes from the Hugging Face hub's Someone/Toy-Hub; version 1.2.0 is"
       " read, the task was written against 1.0.0",
     )
-    dataset = rows.open_dataset(HUB, str(self.folder.data))
+    dataset = prepared_dataset.open_dataset(HUB, str(self.folder.data))
     part = row_ranges.RowRange("train", 0, 3)
     read = rows.read_rows(dataset, part).as_numpy_iterator()
     self.assertCountEqual(
@@ -158,7 +166,7 @@ class PrepareTest(absltest.TestCase):
     )
 
   def test_what_comes_next(self):
-    """A second run does the rest; a check names a changed file."""
+    """A second run prepares the rest; `verify_datasets` finds changed files."""
     left = self.folder.data / "toy_killed/incomplete.ABCDEF_1.1.0"
     self.assertLen(list(left.parent.glob("incomplete.*")), 1)
     left.mkdir()
@@ -168,7 +176,7 @@ class PrepareTest(absltest.TestCase):
     before = len(self.folder.names())
     with mock.patch.dict(os.environ, TOY_SURVIVES="yes"):
       outcomes = self.folder.prepare(
-        *(ROWS, KILLED, MANUAL, HUB), manual_dir=str(manual_dir)
+        ROWS, KILLED, MANUAL, HUB, manual_dir=str(manual_dir)
       )
     self.assertCountEqual(
       self.folder.names()[before:], ["toy_killed", "toy_manual"]
@@ -183,17 +191,21 @@ class PrepareTest(absltest.TestCase):
     self.assertEqual([p.name for p in left.parent.iterdir()], ["1.1.0"])
 
     data = str(self.folder.data)
-    entries = manifest.read(data)
+    entries = manifest.read_manifest(data)
     self.assertCountEqual(entries, self.entries)
     self.assertEqual(entries["toy_fails"], self.entry(FAILS))
     names = ["toy_rows", "toy_hub", "toy_killed", "toy_manual"]
-    self.assertEqual(runner.verify(data), {name: [] for name in sorted(names)})
+    self.assertEqual(
+      runner.verify_datasets(data), {name: [] for name in sorted(names)}
+    )
     folder = self.folder.data / "toy_killed/1.1.0"
     shard = folder / "toy_killed-train.tfrecord-00000-of-00001"
     shard.write_bytes(shard.read_bytes()[:-1] + b"?")
     (folder / "features.json").unlink()
     (folder / "new").touch()
-    found = runner.verify(data, ["toy_killed", "toy_rows", "toy_fails"])
+    found = runner.verify_datasets(
+      data, ["toy_killed", "toy_rows", "toy_fails"]
+    )
     self.assertEqual(found.pop("toy_rows"), [])
     (lines,) = found.values()
     self.assertLen(lines, 3)
@@ -206,13 +218,14 @@ class InterruptedTest(absltest.TestCase):
   def test_a_killed_run_goes_on(self):
     folder = Folder(self.addCleanup)
     command = (
-      "import sys; sys.path.insert(0, 'tests'); import prepare_test as t;"
-      "t.run_lib.prepare([t.ROWS, t.SLOW], sys.argv[1], imports=t.IMPORTS)"
+      "import sys; from tests.prepare import prepare_test as t;"
+      "t.runner.prepare_datasets("
+      "[t.ROWS, t.SLOW], sys.argv[1], imports=t.IMPORTS)"
     )
     run = tiny.start("-c", command, str(folder.data), TOY_SLEEP="600")
     try:
       self.wait_for(lambda: "toy_slow" in folder.names(), run)
-      self.wait_for(lambda: manifest.read(str(folder.data)), run)
+      self.wait_for(lambda: manifest.read_manifest(str(folder.data)), run)
       with self.assertRaisesRegex(runner.BusyError, "Another run prepares"):
         folder.prepare(ROWS)
     finally:
@@ -220,7 +233,9 @@ class InterruptedTest(absltest.TestCase):
       run.communicate()
     process = dict(toy_datasets.started())["toy_slow"]
     self.wait_for(lambda: not _is_alive(int(process)))
-    self.assertCountEqual(manifest.read(str(folder.data)), ["toy_rows"])
+    self.assertCountEqual(
+      manifest.read_manifest(str(folder.data)), ["toy_rows"]
+    )
     outcomes = folder.prepare(ROWS, SLOW, jobs=1)
     self.assertTrue(outcomes["toy_rows"].skipped)
     self.assertEqual(outcomes["toy_slow"].entry.rows, toy_datasets.ROWS)
@@ -240,7 +255,7 @@ class InterruptedTest(absltest.TestCase):
 
 
 class PartsTest(absltest.TestCase):
-  """What needs no process."""
+  """Functions that start no process."""
 
   def setUp(self):
     super().setUp()
@@ -248,7 +263,7 @@ class PartsTest(absltest.TestCase):
 
   def test_plan(self):
     broken = Source("toy_fails", "1.0.0", broken="The checksum is wrong.")
-    planned = work_list.plan(
+    planned = download_plan.plan_downloads(
       [ROWS, PERSON, broken, HUB, ROWS], str(self.folder.data)
     )
     self.assertEqual(
@@ -268,17 +283,17 @@ class PartsTest(absltest.TestCase):
     folder = self.folder.data / "toy_rows/1.0.0"
     folder.mkdir(parents=True)
     (folder / "dataset_info.json").write_text("{")
-    (planned,) = work_list.plan([ROWS], str(self.folder.data))
+    (planned,) = download_plan.plan_downloads([ROWS], str(self.folder.data))
     self.assertEqual(planned.status, "broken")
-    self.assertStartsWith(planned.detail, "What is there cannot be read: ")
+    self.assertStartsWith(planned.detail, "The data set cannot be read: ")
     prepared = {"status": "prepared", "detail": ""}
     with mock.patch.object(
-      runner.processes.WorkerProcesses, "answer", return_value=prepared
+      dataset_preparer.WorkerProcesses, "run", return_value=prepared
     ):
       outcomes = self.folder.prepare(ROWS, PERSON)
     entry = outcomes["toy_rows"].entry
     self.assertEqual(entry.status, manifest.Status.FAILED)
-    self.assertStartsWith(entry.detail, "What is there cannot be read. Remove")
+    self.assertStartsWith(entry.detail, "The data set cannot be read. Remove")
     self.assertEqual(outcomes["toy_person"].entry.status, "manual")
 
   def test_configs_of_one_data_set_do_not_run_together(self):
@@ -298,7 +313,9 @@ class PartsTest(absltest.TestCase):
     self_test = self
     names = ["wmt14_translate/fr-en", "anli/r1", "anli/r2", "gem/a", "anli/r3"]
     names += ["wmt16_translate/de-en", "gem/b"]
-    planned = [work_list.Planned(Source(n, "1.0.0"), "") for n in names]
+    planned = [
+      download_plan.PlannedDownload(Source(n, "1.0.0"), "") for n in names
+    ]
     with mock.patch.object(runner, "_group", wraps=runner._group) as group:
       done = list(runner._in_parallel(Workers(), planned, jobs=3))
     self.assertEqual(group.call_count, len(names))
@@ -308,14 +325,14 @@ class PartsTest(absltest.TestCase):
 
   def test_versions_of_a_builder(self):
     for asked in ("1.1.0", "1.0.0", "7.0.0", ""):
-      builder = worker.own_builder("toy_rows", asked, str(self.folder.data))
+      builder = worker.find_builder("toy_rows", asked, str(self.folder.data))
       self.assertEqual(str(builder.version), "1.1.0")
-    builder = worker.own_builder("toy_configs/b", "", "nowhere")
+    builder = worker.find_builder("toy_configs/b", "", "nowhere")
     self.assertEqual(builder.builder_config.name, "b")
 
   def test_the_folder_of_the_hub(self):
-    """As TFDS writes it, whoever wrote it."""
-    name = rows.hub_folder("EdinburghNLP/xsum")
+    """A data set of the hub is found in the folder that TFDS gives it."""
+    name = prepared_dataset.hub_folder("EdinburghNLP/xsum")
     self.assertEqual(name, "edinburghnlp__xsum")
     features = toy_datasets.ToyRows(data_dir="nowhere").info.features
     for version in ("1.2.0", "1.10.0"):
@@ -326,28 +343,34 @@ class PartsTest(absltest.TestCase):
         folder, name, features, version, {"train": texts}
       )
     source = Source("xsum", "1.1.0", hub="EdinburghNLP/xsum")
-    dataset = rows.open_dataset(source, str(self.folder.data))
+    dataset = prepared_dataset.open_dataset(source, str(self.folder.data))
     self.assertEqual(dataset.version, "1.10.0")
     self.assertEqual(dataset.counts, {"train": 1})
     self.assertLen(dataset.notes, 2)
     part = row_ranges.RowRange("train", 0, 1)
     (row,) = rows.read_rows(dataset, part).as_numpy_iterator()
     self.assertEqual(row["text"], b"1.10.0")
-    with self.assertRaises(rows.NotPreparedError):
-      rows.open_dataset(Source("xsum", "1.1.0"), str(self.folder.data))
+    with self.assertRaises(prepared_dataset.NotPreparedError):
+      prepared_dataset.open_dataset(
+        Source("xsum", "1.1.0"), str(self.folder.data)
+      )
 
   def test_refusals(self):
     with self.assertRaisesRegex(ValueError, "jobs is 0"):
       self.folder.prepare(ROWS, jobs=0)
     with self.assertRaisesRegex(ValueError, "no module 'toy_datsets' to"):
-      runner.prepare([ROWS], str(self.folder.data), imports=["toy_datsets"])
-    with self.assertRaisesRegex(FileNotFoundError, "nothing to compare with"):
-      runner.verify(str(self.folder.data))
+      runner.prepare_datasets(
+        [ROWS], str(self.folder.data), imports=["toy_datsets"]
+      )
+    with self.assertRaisesRegex(
+      FileNotFoundError, "there is nothing to compare with"
+    ):
+      runner.verify_datasets(str(self.folder.data))
     self.folder.data.mkdir()
     for text in ("{", "[]", '{"data_sets": {"a": {"status": "odd"}}}'):
       (self.folder.data / manifest.FILE).write_text(text)
       with self.assertRaisesRegex(ValueError, "is not a manifest that"):
-        manifest.read(str(self.folder.data))
+        manifest.read_manifest(str(self.folder.data))
 
 
 class BinaryTest(absltest.TestCase):
@@ -356,10 +379,10 @@ class BinaryTest(absltest.TestCase):
     self.folder = Folder(self.addCleanup)
     task = TaskRegistry(tasks.ALL).get("rte")
     shipped = pathlib.Path(tasks.__file__).parent / "rows"
-    shipped_rows.prepare_sample_rows([task], shipped, self.folder.data)
+    shipped_rows.prepare_shipped_rows([task], shipped, self.folder.data)
 
   def call(self, *arguments):
-    """Runs launch.prepare here; returns its status, stdout and stderr."""
+    """Runs launch.prepare in this process: (status, stdout, stderr)."""
     from launch import prepare as binary
 
     data_dir = f"--tfds_data_dir={self.folder.data}/"
@@ -368,11 +391,15 @@ class BinaryTest(absltest.TestCase):
   def test_what_was_there(self):
     status, out, _ = self.call("--tasks=rte")
     self.assertEqual(status, 0)
-    self.assertStartsWith(out, f"1 data sets go to {self.folder.data}. What")
-    self.assertRegex(
-      out, r"\n\[1/1\] super_glue/rte 1.0.2: was there, \d+ rows"
+    self.assertStartsWith(
+      out, f"1 data sets to prepare in {self.folder.data}. T"
     )
-    self.assertIn("1 data sets: 0 prepared, 1 were there, 0 need a person", out)
+    self.assertRegex(
+      out, r"\n\[1/1\] super_glue/rte 1.0.2: already prepared, \d+ rows"
+    )
+    self.assertIn(
+      "1 data sets: 0 prepared now, 1 already prepared, 0 need manual", out
+    )
     self.assertEndsWith(out, f"Manifest: {self.folder.data}/{manifest.FILE}\n")
     status, out, err = self.call("--tasks=rte", "--json")
     (entry,) = json.loads(out)["data_sets"]
@@ -384,7 +411,7 @@ class BinaryTest(absltest.TestCase):
   def test_verify(self):
     status, _, err = self.call("--verify")
     self.assertEqual(status, 1)
-    self.assertIn("so nothing to compare with", err)
+    self.assertIn("so that there is nothing to compare with", err)
     self.call("--tasks=rte")
     self.assertEqual(self.call("--verify")[:2], (0, "1 data sets compared.\n"))
     path = self.folder.data / "super_glue/rte/1.0.2/dataset_info.json"
@@ -413,7 +440,9 @@ class BinaryTest(absltest.TestCase):
     from launch import prepare as binary
 
     outcomes = [
-      runner.Outcome(manifest.new_entry(source, status, detail, **values))
+      dataset_preparer.PreparationOutcome(
+        manifest.new_entry(source, status, detail, **values)
+      )
       for source, status, detail, values in (
         (ROWS, manifest.Status.PREPARED, "", {"version": "1.1.0"}),
         (FAILS, manifest.Status.FAILED, "why\nso", {"log": "logs/f.log"}),
@@ -422,11 +451,12 @@ class BinaryTest(absltest.TestCase):
     ]
     self.assertEqual(
       binary._summary(outcomes, "DIR"),
-      "3 data sets: 1 prepared, 0 were there, 1 need a person, 1 failed.\n"
+      "3 data sets: 1 prepared now, 0 already prepared, 1 need manual steps, 1"
+      " failed.\n"
       "Note: toy_rows: version 1.1.0 (FLAN read 0.9.0).\n"
-      "Needs a person: toy_person\n  Get it.\n"
+      "Needs manual steps: toy_person\n  Get it.\n"
       "Failed: toy_fails\n  why\n  so\n  log: DIR/logs/f.log\n"
-      "Start again to try those that failed once more.\n"
+      "Start the same command again to retry those that failed.\n"
       "Manifest: DIR/flan_manifest.json",
     )
 

@@ -25,11 +25,16 @@ _SKIPPED_FOLDERS = re.compile(
 def violations(path: pathlib.Path):
   """Yields what each import of a module does against the layers."""
   layer = layers.layer_of(update_build.module_name(path))
+  relative = set(update_build.relative_imports(path))
   for line, module in update_build.imports(path):
-    if module.startswith("."):
-      yield f"{path}:{line} imports {module}: name it from the root."
+    if layer != "tasks" and line in relative:
+      yield f"{path}:{line} imports {module} relatively: name it from the root."
       continue
     target = layers.layer_of(module)
+    if layer == target == "tasks" and line not in relative:
+      # `import tasks` could find a file of the user's.
+      yield f"{path}:{line} imports {module}: inside tasks/, import relatively."
+      continue
     if target in (None, layer, *layers.BELOW[layer]):
       continue
     allowed = ", ".join(layers.BELOW[layer]) or "nothing of the project"

@@ -62,12 +62,13 @@ class BazelTest(parameterized.TestCase):
       directory, _, name = own.removeprefix("//").partition(":")
       name = name or directory.rpartition("/")[2]
       rule = _rules(directory).get(name, "")
+      allowed = (*layers.BELOW[layer], *layers.LOADED_BY.get(layer, ()))
       for dep in re.findall(r'"(//[^"]+)"', rule):
         self.assertIn(
           labels[dep],
-          layers.BELOW[layer],
+          allowed,
           f"{directory}/BUILD: {name} depends on {dep}. Layer {layer} may"
-          f" depend on: {', '.join(layers.BELOW[layer]) or 'nothing'}.",
+          f" depend on: {', '.join(allowed) or 'nothing'}.",
         )
 
   def test_the_module_has_the_version_of_the_package(self):
@@ -99,6 +100,12 @@ class PipTest(absltest.TestCase):
           any(fnmatch.fnmatch(name, pattern) for pattern in patterns),
           f"{path} is not in PACKAGE_DATA of setup.py: {patterns}.",
         )
+
+  def test_every_pattern_of_installed_files_matches(self):
+    for package, patterns in self.setup_py["PACKAGE_DATA"].items():
+      for pattern in patterns:
+        found = list((ROOT / package).glob(pattern))
+        self.assertNotEmpty(found, f"{package}: {pattern} matches nothing.")
 
   def test_every_requirement_is_pinned(self):
     constraints = ROOT / "tools/python/constraints.txt"

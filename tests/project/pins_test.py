@@ -25,7 +25,7 @@ def setUpModule():
 class PinsTest(parameterized.TestCase):
   @parameterized.parameters(*pins.PINS)
   def test_nothing_has_changed(self, name):
-    if name == "tpu_programs" and not compiler_process.is_made():
+    if name == "tpu_programs" and not compiler_process.is_installed():
       self.skipTest("The TPU tools are not here: environment.sh tpu.")
     before = {name: pins.read(pins.GOLDEN)[name]}
     found = list(pins.differences(before, pins.measure([name]), exact=False))

@@ -1,4 +1,4 @@
-"""Scores as CSV: read back with the standard library."""
+"""Scores as CSV, read back with the csv module of Python."""
 
 import csv
 import io
@@ -7,38 +7,40 @@ import math
 
 from absl.testing import absltest
 
-from flan_tf.eval import results
+from flan_tf.eval import results, task_result
 from flan_tf.report import csv_file
+from flan_tf.report.comparison import Comparison
 from flan_tf.task import schema
 
-_RTE = results.TaskResult(
+_RTE = task_result.TaskResult(
   task="rte",
   dataset="rte",
   cluster="nli",
   kind=schema.TaskKind.CLASSIFICATION,
   metric="macro_f1",
   templates=(
-    results.TemplateScore(0, 50.0, 40.0, {"accuracy": 61.0}, (45.0, 55.0)),
-    results.TemplateScore(3, 1 / 3, 70.0, {"accuracy": 59.0}),
+    task_result.TemplateScore(0, 50.0, 40.0, {"accuracy": 61.0}, (45.0, 55.0)),
+    task_result.TemplateScore(3, 1 / 3, 70.0, {"accuracy": 59.0}),
   ),
   examples=100,
   dev_examples=20,
   majority=50.0,
   interval=(20.0, 30.0),
 )
-_STSB = results.TaskResult(
+_STSB = task_result.TaskResult(
   task="stsb",
   dataset="stsb",
   cluster="paraphrase",
   kind=schema.TaskKind.GENERATION,
   metric="pearson",
-  templates=(results.TemplateScore(0, math.nan),),
+  templates=(task_result.TemplateScore(0, math.nan),),
   examples=4,
 )
 
 
 def rows_of(*evaluations) -> list[dict[str, str]]:
-  return list(csv.DictReader(io.StringIO(csv_file.text(evaluations))))
+  text = csv_file.text(Comparison.load(evaluations))
+  return list(csv.DictReader(io.StringIO(text)))
 
 
 class CsvFileTest(absltest.TestCase):
@@ -58,7 +60,7 @@ class CsvFileTest(absltest.TestCase):
     )
     return row[column]
 
-  def test_every_score_is_there_as_it_is(self):
+  def test_every_score_is_written_unrounded(self):
     self.assertEqual(self.cell("0", "test"), "50.0")
     self.assertEqual(self.cell("0", "low"), "45.0")
     self.assertEqual(float(self.cell("3", "test")), 1 / 3)
@@ -73,7 +75,7 @@ class CsvFileTest(absltest.TestCase):
     majority = float(self.cell("majority", "high", metric="accuracy"))
     self.assertAlmostEqual(majority, 59.8, places=2)
 
-  def test_every_row_says_what_it_is_of(self):
+  def test_every_row_names_label_and_settings(self):
     for row in self.rows:
       self.assertEqual(tuple(row), csv_file.COLUMNS)
       self.assertEqual(row["label"], "tuned")
@@ -90,11 +92,12 @@ class CsvFileTest(absltest.TestCase):
     rows = rows_of(self.evaluation, self.evaluation)
     self.assertEqual({row["label"] for row in rows}, {"tuned 1", "tuned 2"})
 
-  def test_the_file(self):
+  def test_write(self):
     path = self.create_tempdir().full_path + "/scores.csv"
-    csv_file.write(path, [self.evaluation])
+    compared = Comparison.load([self.evaluation])
+    csv_file.write(path, compared)
     with open(path, newline="") as file:
-      self.assertEqual(file.read(), csv_file.text([self.evaluation]))
+      self.assertEqual(file.read(), csv_file.text(compared))
 
 
 if __name__ == "__main__":

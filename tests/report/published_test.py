@@ -1,40 +1,42 @@
-"""What the paper reached: its cells give the averages that it prints."""
+"""Published scores give the averages that the paper prints."""
 
 import dataclasses
 
 from absl.testing import absltest, parameterized
 
 import tasks
-from flan_tf.eval import results
+from flan_tf.eval import results, task_result
 from flan_tf.report import cells, paper_averages, published, tables
+from flan_tf.report.comparison import Comparison
 from flan_tf.task import registry
 
-_KNOWN = registry.TaskRegistry(tasks.ALL)
-# Figure 9's few-shot mean of closed-book QA rests on cells that are not sure.
+_TASKS = registry.TaskRegistry(tasks.ALL)
+# Figure 9's few-shot mean of closed-book QA depends on scores that could not be
+# checked.
 _NOT_REPRODUCED = {
-  ("all four of closed-book QA (Figure 9)", published.FLAN_FEW)
+  ("all four closed-book QA tasks (Figure 9)", published.FLAN_FEW)
 }
 
 
 def _result(name, value, metric="", **others):
-  task = _KNOWN.get(name)
-  return results.TaskResult(
+  task = _TASKS.get(name)
+  return task_result.TaskResult(
     task=name,
     dataset=task.dataset,
     cluster=task.cluster,
     kind=task.kind,
     metric=metric or published.PUBLISHED[name].metric,
-    templates=(results.TemplateScore(0, test=value, others=others),),
+    templates=(task_result.TemplateScore(0, test=value, others=others),),
     examples=1000,
   )
 
 
 def _as_results(system, wiki):
-  """The published cells of a system, as if we had measured them."""
-  cells = dict(published.PUBLISHED)
+  """Returns a system's published scores as if they were our results."""
+  scores = dict(published.PUBLISHED)
   if wiki:
-    cells["trivia_qa"] = published.TRIVIA_QA_WIKI
-  values = {name: cell.mean(system) for name, cell in cells.items()}
+    scores["trivia_qa"] = published.TRIVIA_QA_WIKI
+  values = {name: score.mean(system) for name, score in scores.items()}
   return results.EvaluationResults(
     checkpoint="the paper",
     label=system,
@@ -44,6 +46,14 @@ def _as_results(system, wiki):
       if value is not None
     ),
   )
+
+
+def _averages(evaluation):
+  """Returns name -> our mean, for each average that shares a task."""
+  return {
+    average.named.name: average.own[0]
+    for average in paper_averages.compared_averages([evaluation])
+  }
 
 
 class NamedAveragesTest(parameterized.TestCase):
@@ -56,28 +66,27 @@ class NamedAveragesTest(parameterized.TestCase):
   def test_published_cells_give_the_printed_mean(
     self, average, system, printed
   ):
-    found = _as_results(system, wiki="Figure 1" in average.name)
-    ours = dict(
-      (a.name, mean) for a, mean in paper_averages.named_averages(found)
-    )[average.name]
-    self.assertAlmostEqual(ours.value, printed, delta=0.0501)
-    self.assertEmpty(ours.missing + ours.other_metric)
+    evaluation = _as_results(system, wiki="Figure 1" in average.name)
+    own = _averages(evaluation)[average.name]
+    self.assertAlmostEqual(own.value, printed, delta=0.0501)
+    self.assertEmpty(own.missing + own.other_metric)
 
-  def test_the_figures_of_the_issue(self):
-    found = _as_results(published.FLAN_ZERO, wiki=True)
+  def test_flan_zero_shot_averages_of_figure_1(self):
+    evaluation = _as_results(published.FLAN_ZERO, wiki=True)
     texts = [
-      paper_averages.written(ours)
-      for average, ours in paper_averages.named_averages(found)
-      if "Figure 1" in average.name
+      paper_averages.format_average(own)
+      for name, own in _averages(evaluation).items()
+      if "Figure 1" in name
     ]
     self.assertEqual(texts, ["56.2", "77.4", "56.6"])
 
   def test_the_mean_of_all_tasks_of_a_cluster_is_another(self):
-    found = _as_results(published.FLAN_ZERO, wiki=False)
-    self.assertAlmostEqual(found.clusters["nli"], 54.7, delta=0.05)
-    self.assertAlmostEqual(found.clusters["closed_book_qa"], 53.7, delta=0.05)
-    heads, *rows = tables.named_averages([found])
-    self.assertEqual(heads[1:], [found.label, *published.SYSTEMS])
+    evaluation = _as_results(published.FLAN_ZERO, wiki=False)
+    clusters = evaluation.clusters
+    self.assertAlmostEqual(clusters["nli"], 54.7, delta=0.05)
+    self.assertAlmostEqual(clusters["closed_book_qa"], 53.7, delta=0.05)
+    headings, *rows = tables.averages(Comparison.load([evaluation]))
+    self.assertEqual(headings[1:], [evaluation.label, *published.SYSTEMS])
     self.assertIn(
       [
         "ANLI R1 to R3, CB, RTE (Figure 1)",
@@ -91,48 +100,48 @@ class NamedAveragesTest(parameterized.TestCase):
     )
 
   def test_a_missing_task_is_named(self):
-    found = _as_results(published.FLAN_ZERO, wiki=True)
-    some = [r for r in found.tasks if r.task in ("anli_r1", "cb")]
-    found = dataclasses.replace(found, tasks=tuple(some))
-    nli, all_of_nli = paper_averages.named_averages(found)
-    self.assertIsNone(nli[1].value)
-    self.assertEqual(nli[1].missing, ("anli_r2", "anli_r3", "rte"))
+    every = _as_results(published.FLAN_ZERO, wiki=True)
+    some = [r for r in every.tasks if r.task in ("anli_r1", "cb")]
+    evaluation = dataclasses.replace(every, tasks=tuple(some))
+    nli, all_of_nli = _averages(evaluation).values()
+    self.assertIsNone(nli.value)
+    self.assertEqual(nli.missing, ("anli_r2", "anli_r3", "rte"))
     self.assertEqual(
-      paper_averages.written(nli[1]), "without anli_r2, anli_r3, rte"
+      paper_averages.format_average(nli), "missing: anli_r2, anli_r3, rte"
     )
-    self.assertLen(all_of_nli[1].missing, 8)
-    self.assertLen(tables.named_averages([found]), 1)
+    self.assertLen(all_of_nli.missing, 8)
+    self.assertLen(tables.averages(Comparison.load([evaluation])), 1)
 
   def test_the_metric_is_the_paper_s_where_we_have_it(self):
     (average,) = [
       a for a in paper_averages.AVERAGES if a.name.startswith("ANLI")
     ]
-    found = _as_results(published.FLAN_ZERO, wiki=True)
-    others = [r for r in found.tasks if r.task != "cb"]
-    as_other = _result("cb", 1.0, "macro_f1", accuracy=64.1)
-    ours = paper_averages.ours(
-      dataclasses.replace(found, tasks=(*others, as_other)), average
-    )
-    self.assertAlmostEqual(ours.value, 56.2)
-    without = _result("cb", 64.1, "macro_f1")
-    ours = paper_averages.ours(
-      dataclasses.replace(found, tasks=(*others, without)), average
-    )
-    self.assertEqual(ours.other_metric, ("cb",))
-    self.assertEqual(paper_averages.written(ours), "56.2†")
+    evaluation = _as_results(published.FLAN_ZERO, wiki=True)
+    others = [r for r in evaluation.tasks if r.task != "cb"]
+
+    def own_average(cb):
+      return paper_averages.own_average(
+        dataclasses.replace(evaluation, tasks=(*others, cb)), average
+      )
+
+    with_accuracy = _result("cb", 1.0, "macro_f1", accuracy=64.1)
+    self.assertAlmostEqual(own_average(with_accuracy).value, 56.2)
+    own = own_average(_result("cb", 64.1, "macro_f1"))
+    self.assertEqual(own.other_metric, ("cb",))
+    self.assertEqual(paper_averages.format_average(own), "56.2†")
 
 
 class PublishedTest(absltest.TestCase):
-  def test_every_cell_counts_what_a_task_of_ours_counts(self):
-    for name, found in published.PUBLISHED.items():
-      self.assertIn(found.metric, _KNOWN.get(name).metrics)
-      self.assertTrue(found.source)
-      self.assertContainsSubset(found.cells, published.SYSTEMS)
-      for cell in found.cells.values():
-        for value in (cell.mean, cell.best_dev):
+  def test_every_metric_is_one_of_our_task(self):
+    for name, scores in published.PUBLISHED.items():
+      self.assertIn(scores.metric, _TASKS.get(name).metrics)
+      self.assertTrue(scores.source)
+      self.assertContainsSubset(scores.by_system, published.SYSTEMS)
+      for score in scores.by_system.values():
+        for value in (score.mean, score.best_dev):
           self.assertBetween(50.0 if value is None else value, 1, 100)
 
-  def test_what_is_not_sure_has_no_cell(self):
+  def test_unverified_scores_are_left_out(self):
     for name in ("drop", "squad_v1", "imdb_reviews", "wsc273", "cosmos_qa"):
       self.assertNotIn(name, published.PUBLISHED)
     copa = published.PUBLISHED["copa"]
@@ -141,15 +150,16 @@ class PublishedTest(absltest.TestCase):
     self.assertIn("No figure of LaMDA-PT", published.ABOUT)
 
   def test_another_metric_is_marked(self):
-    ours = _result("multirc", 50.0)
-    self.assertEqual(cells.of_paper(ours, published.FLAN_ZERO), "74.5")
-    ours = dataclasses.replace(ours, metric="accuracy")
-    self.assertEqual(cells.of_paper(ours, published.FLAN_ZERO), "74.5†")
-    ours = _result("bool_q", 50.0)
+    zero_shot = published.FLAN_ZERO
+    result = _result("multirc", 50.0)
+    self.assertEqual(cells.published_mean(result, zero_shot), "74.5")
+    result = dataclasses.replace(result, metric="accuracy")
+    self.assertEqual(cells.published_mean(result, zero_shot), "74.5†")
+    result = _result("bool_q", 50.0)
+    self.assertEqual(cells.published_best_dev(result, zero_shot), "82.9")
     self.assertEqual(
-      cells.of_paper(ours, published.FLAN_ZERO, best=True), "82.9"
+      cells.published_mean(result, published.FLAN_FEW), cells.ABSENT
     )
-    self.assertEqual(cells.of_paper(ours, published.FLAN_FEW), cells.ABSENT)
 
 
 if __name__ == "__main__":

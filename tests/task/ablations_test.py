@@ -1,17 +1,17 @@
-"""Held-out clusters and the ablations' subsets: nothing evaluated trains."""
+"""Held-out clusters and ablations: no evaluated task trains."""
 
 from absl.testing import absltest, parameterized
 
 import tasks
-from flan_tf import config
+from flan_tf import config, name_lists
 from flan_tf.task import ablations, catalog, holdout, registry, schema
 from launch.configs import ablation, sizes
 
 REGISTRY = registry.TaskRegistry(tasks.ALL)
 
 
-def published_rate(held_out: str) -> tuple[int, int]:
-  """(tasks, sum of rates) of the published mixture."""
+def published_rate(held_out: tuple[str, ...]) -> tuple[int, int]:
+  """Returns (tasks, sum of rates) of the published mixture."""
   chosen = holdout.training_tasks(REGISTRY, held_out)
   sizes_of = {task.name: task.published_rows for task in chosen}
   found = catalog.mixture(chosen, sizes_of)
@@ -33,7 +33,8 @@ class PublishedMixtureTest(parameterized.TestCase):
     ("struct_to_text", 65, 176_330),
   )
   def test_total_rates(self, held_out, count, total):
-    self.assertEqual(published_rate(held_out), (count, total))
+    names = name_lists.split_names(held_out)
+    self.assertEqual(published_rate(names), (count, total))
 
   def test_probabilities_sum_to_one(self):
     sizes_of = {task.name: task.published_rows for task in REGISTRY}
@@ -43,7 +44,7 @@ class PublishedMixtureTest(parameterized.TestCase):
 
 
 class HeldOutTest(parameterized.TestCase):
-  """Section 2.2 of the paper: a held-out cluster takes its kin with it."""
+  """Section 2.2 of the paper: clusters that are excluded together."""
 
   @parameterized.parameters(
     ("", ()),
@@ -66,20 +67,23 @@ class HeldOutTest(parameterized.TestCase):
     ("translation", ("translation",)),
   )
   def test_excluded_clusters(self, held_out, expected):
-    self.assertCountEqual(holdout.excluded_clusters(held_out), expected)
+    names = name_lists.split_names(held_out)
+    self.assertCountEqual(holdout.excluded_clusters(names), expected)
 
-  def assert_nothing_leaks(self, held_out: str, trained) -> None:
-    """No evaluated task, data set, wording or rows file trains."""
+  def assert_nothing_leaks(self, held_out: tuple[str, ...], trained) -> None:
+    """Asserts that no evaluated task, data set, template or row trains."""
     evaluated = holdout.held_out_tasks(REGISTRY, held_out)
     self.assertNotEmpty(evaluated)
     self.assertNotEmpty(trained)
-    for of in (
+    for identity in (
       lambda task: task.name,
       lambda task: task.dataset,
-      # Tasks that share a training split have a stretch of it each.
+      # Tasks that share a training split have a range of rows each.
       lambda task: (task.source.name, task.source.splits.part),
     ):
-      self.assertEmpty(set(map(of, trained)) & set(map(of, evaluated)))
+      self.assertEmpty(
+        set(map(identity, trained)) & set(map(identity, evaluated))
+      )
     wordings = [{t.inputs for t in task.templates} for task in evaluated]
     for task in trained:
       own = {template.inputs for template in task.templates}
@@ -87,7 +91,8 @@ class HeldOutTest(parameterized.TestCase):
       self.assertTrue(task.trains, task.name)
 
   @parameterized.parameters(*schema.CLUSTERS)
-  def test_clusters(self, held_out):
+  def test_clusters(self, cluster):
+    held_out = (cluster,)
     trained = holdout.training_tasks(REGISTRY, held_out)
     self.assert_nothing_leaks(held_out, trained)
     clusters = {task.cluster for task in trained}
@@ -101,24 +106,28 @@ class HeldOutTest(parameterized.TestCase):
     self.assertCountEqual(
       holdout.excluded_clusters(held_out),
       (
-        *held_out.split(","),
+        "nli",
+        "closed_book_qa",
+        "commonsense",
         "paraphrase",
         "reading_comprehension_commonsense",
       ),
     )
 
   def test_a_task_takes_its_data_set_with_it(self):
-    held_out = holdout.expand(REGISTRY, "anli_r1, cb")
-    self.assertEqual(held_out, "anli_r1,anli_r2,anli_r3,cb")
+    held_out = holdout.expand(REGISTRY, ("anli_r1", "cb"))
+    self.assertEqual(held_out, ("anli_r1", "anli_r2", "anli_r3", "cb"))
     trained = {t.name for t in holdout.training_tasks(REGISTRY, held_out)}
     self.assertIn("rte", trained)
-    self.assertEmpty(trained & set(held_out.split(",")))
+    self.assertEmpty(trained & set(held_out))
     self.assertTrue(holdout.forbids(held_out, "anli_r2", "nli"))
     self.assertFalse(holdout.forbids(held_out, "rte", "nli"))
 
   def test_tasks_that_are_only_evaluated_do_not_train(self):
-    with self.assertRaisesRegex(ValueError, "wsc273: only evaluated"):
-      holdout.chosen_training_tasks(REGISTRY, "", ("wsc273", "rte"))
+    with self.assertRaisesRegex(
+      ValueError, "wsc273: these tasks are only evaluated"
+    ):
+      holdout.chosen_training_tasks(REGISTRY, (), ("wsc273", "rte"))
     chosen = holdout.chosen_training_tasks(REGISTRY, clusters=("coreference",))
     self.assertNotIn("wsc273", [task.name for task in chosen])
 
@@ -130,10 +139,21 @@ class HeldOutTest(parameterized.TestCase):
 
   def test_misspelt(self):
     with self.assertRaisesRegex(ValueError, "Did you mean 'wnli'"):
-      holdout.expand(REGISTRY, "wnly")
+      holdout.expand(REGISTRY, ("wnly",))
+
+  def test_a_text_is_not_taken_for_a_list_of_names(self):
+    for function in (
+      lambda: holdout.expand(REGISTRY, "nli"),
+      lambda: holdout.forbids("nli", "rte", "nli"),
+      lambda: holdout.excluded_clusters("nli"),
+    ):
+      with self.assertRaisesRegex(
+        TypeError, "expected a tuple of names, got the text 'nli'"
+      ):
+        function()
 
   def chosen(self, subset: ablations.Subset):
-    """The tasks, as a run would choose them: it refuses what may not train."""
+    """Returns the tasks of a subset in the way in which a run chooses them."""
     return holdout.chosen_training_tasks(
       REGISTRY, holdout.expand(REGISTRY, subset.held_out), subset.tasks
     )
@@ -142,8 +162,8 @@ class HeldOutTest(parameterized.TestCase):
   def test_cluster_counts(self, count):
     subset = ablations.cluster_count(REGISTRY, count)
     self.assert_nothing_leaks(subset.held_out, self.chosen(subset))
-    # As the published code counts the tasks (the paper's figure, from the
-    # second point on, has one more: it names nine translation sets).
+    # The counts of the published code. The paper's figure has one task more
+    # from the second point on, since it counts nine translation data sets.
     expected = (11, 19, 25, 29, 33, 36, 38)[count - 1]
     self.assertLen(subset.tasks, expected)
 
@@ -167,7 +187,7 @@ class HeldOutTest(parameterized.TestCase):
     subset = ablations.superglue(REGISTRY, count)
     trained = self.chosen(subset)
     self.assert_nothing_leaks(subset.held_out, trained)
-    self.assertContainsSubset(ablations.SUPERGLUE, subset.held_out.split(","))
+    self.assertContainsSubset(ablations.SUPERGLUE, subset.held_out)
     if count:
       self.assertLen(subset.tasks, count)
       more = ablations.superglue(REGISTRY, count + 1)
@@ -179,7 +199,7 @@ class HeldOutTest(parameterized.TestCase):
       subset = ablations.intra_cluster(REGISTRY, split)
       trained = self.chosen(subset)
       self.assert_nothing_leaks(subset.held_out, trained)
-      for name in subset.held_out.split(","):
+      for name in subset.held_out:
         task = REGISTRY.get(name)
         seen.setdefault(ablations.small_cluster(task), set()).add(name)
         # The rest of its cluster trains.
@@ -198,7 +218,7 @@ class HeldOutTest(parameterized.TestCase):
 
 
 class RunTest(parameterized.TestCase):
-  """launch/configs/ablation.py: a study is a list of such texts."""
+  """The run file launch/configs/ablation.py and its settings."""
 
   @parameterized.parameters(
     "",
@@ -212,15 +232,13 @@ class RunTest(parameterized.TestCase):
   def test_is_a_run_that_holds_out_what_it_says(self, settings):
     run = config.from_mapping(ablation.get_config(settings).to_dict())
     held_out = holdout.expand(REGISTRY, run.held_out)
-    chosen = holdout.chosen_training_tasks(
-      REGISTRY, held_out, run.data.task_names
-    )
+    chosen = holdout.chosen_training_tasks(REGISTRY, held_out, run.data.tasks)
     self.assertNotEmpty(chosen)
     self.assertNotEmpty(holdout.held_out_tasks(REGISTRY, held_out))
 
   def test_settings_arrive(self):
     run = ablation.run("clusters=2,size=2b,wording=dataset_name,templates=4")
-    self.assertLen(run.data.task_names, 19)
+    self.assertLen(run.data.tasks, 19)
     self.assertEqual(run.model.d_model, 2560)
     self.assertEqual(run.data.wording, "dataset_name")
     self.assertEqual(run.data.templates, 4)

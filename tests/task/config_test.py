@@ -1,12 +1,13 @@
-"""Runs as values: what is refused, and what the shipped run files say."""
+"""Run configurations: invalid values, run.json, and the shipped run files."""
 
+import json
 import pathlib
 import runpy
 
 from absl.testing import absltest, parameterized
 
 import tasks
-from flan_tf import config
+from flan_tf import config, name_lists
 from flan_tf.task import holdout, registry
 
 ROOT = pathlib.Path(__file__).absolute().parents[2]
@@ -18,7 +19,7 @@ RUN_FILES = sorted(
 
 
 def build(where: str, value) -> config.RunConfig:
-  """The default run with one dotted key changed."""
+  """Returns the default run with one dotted key changed."""
   for name in reversed(where.split(".")):
     value = {name: value}
   return config.from_mapping(value)
@@ -87,10 +88,44 @@ class RunConfigTest(parameterized.TestCase):
     ):
       config.check_key("train")
 
-  def test_lists_of_names(self):
-    data = config.DataConfig(tasks=" rte,cb ,", clusters="")
-    self.assertEqual(data.task_names, ("rte", "cb"))
-    self.assertEqual(data.cluster_names, ())
+  @parameterized.parameters(
+    (" rte,cb ,",), (("rte", "cb"),), (["rte", " cb"],), ("rte,cb",)
+  )
+  def test_lists_of_names(self, names):
+    data = config.DataConfig(tasks=names, clusters="")
+    self.assertEqual(data.tasks, ("rte", "cb"))
+    self.assertEqual(data.clusters, ())
+    self.assertEqual(build("data.tasks", names).data, data)
+
+  def test_lists_of_names_are_one_string_in_run_json_and_for_flags(self):
+    run = config.RunConfig(
+      held_out=("nli", "misc"),
+      data=config.DataConfig(tasks=("rte", "cb"), files=("a.jsonl",)),
+    )
+    weights = (
+      "attention/q,attention/k,attention/v,attention/o,mlp/gate,mlp/in,mlp/out"
+    )
+    for values in (
+      config.to_dict(run),
+      json.loads(config.to_json(run)),
+      config.to_config_dict(run).to_dict(),
+    ):
+      self.assertEqual(values["held_out"], "nli,misc")
+      self.assertEqual(values["data"]["tasks"], "rte,cb")
+      self.assertEqual(values["data"]["clusters"], "")
+      self.assertEqual(values["data"]["files"], "a.jsonl")
+      self.assertEqual(values["adapter"]["lora_weights"], weights)
+      self.assertEqual(config.from_mapping(values), run)
+
+  @parameterized.parameters(
+    ("data.tasks", 7, "data.tasks: expected names, as a tuple of .*, got 7"),
+    ("held_out", [1], r"held_out: expected names, .*, got \[1\]"),
+    ("data.files", ["a,b"], "data.files: .* without commas, got 'a,b'"),
+    ("adapter.lora_weights", "mlp/up", "Unknown value 'mlp/up'"),
+  )
+  def test_lists_of_names_that_are_none(self, where, value, message):
+    with self.assertRaisesRegex(ValueError, message):
+      build(where, value)
 
 
 class RunFileTest(parameterized.TestCase):
@@ -103,8 +138,8 @@ class RunFileTest(parameterized.TestCase):
     chosen = holdout.chosen_training_tasks(
       registry.TaskRegistry(tasks.ALL),
       run.held_out,
-      run.data.task_names,
-      run.data.cluster_names,
+      run.data.tasks,
+      run.data.clusters,
     )
     self.assertNotEmpty(chosen)
     longest = run.data.input_length + run.data.target_length
@@ -121,8 +156,10 @@ class ChosenTasksTest(parameterized.TestCase):
     super().setUpClass()
     cls.registry = registry.TaskRegistry(tasks.ALL)
 
-  def chosen(self, *arguments) -> set[str]:
-    found = holdout.chosen_training_tasks(self.registry, *arguments)
+  def chosen(self, held_out="", *arguments) -> set[str]:
+    found = holdout.chosen_training_tasks(
+      self.registry, name_lists.split_names(held_out), *arguments
+    )
     return {task.name for task in found}
 
   def test_all(self):

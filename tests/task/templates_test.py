@@ -1,4 +1,4 @@
-"""The task table: clean templates, and errors that help."""
+"""The task table: correct templates, and helpful errors."""
 
 import collections
 import dataclasses
@@ -16,7 +16,7 @@ from flan_tf.task import registry, schema
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
-# Rounds of one corpus, and two test splits of one corpus, share their wordings.
+# Tasks of one data set that share their templates.
 SHARED = (
   {"anli_r1", "anli_r2", "anli_r3"},
   {"mnli_matched", "mnli_mismatched"},
@@ -28,7 +28,7 @@ SLOT = re.compile(r"\{(\w*)\}")
 
 
 def key(text: str) -> str:
-  """What is left of a template without its case, punctuation and blanks.
+  """Returns a template in lower case, without punctuation and blanks.
 
   >>> key("Is it so that {hypothesis}?\\n{options_}")
   'is it so that hypothesis options_'
@@ -48,7 +48,7 @@ def for_every_task(test):
 
 
 class LintTest(parameterized.TestCase):
-  """Templates are data, and are checked as code is."""
+  """Checks of all templates."""
 
   @for_every_task
   def test_ten_wordings_at_most_three_turned_around(self, task):
@@ -136,7 +136,7 @@ class LintTest(parameterized.TestCase):
 
 
 class SchemaErrorTest(absltest.TestCase):
-  """A task that does not fit together says what would."""
+  """Errors of invalid tasks."""
 
   def task(self, **changes) -> schema.Task:
     return dataclasses.replace(tasks.ALL[0], **changes)
@@ -161,7 +161,9 @@ class SchemaErrorTest(absltest.TestCase):
 
   def test_equal_templates(self):
     template = tasks.ALL[0].templates[0]
-    with self.assertRaisesRegex(ValueError, "two of its templates are equal"):
+    with self.assertRaisesRegex(
+      ValueError, "two of its templates are equal, 0 and 1"
+    ):
       self.task(templates=(template, template))
 
   def test_lost_backslash(self):
@@ -172,7 +174,9 @@ class SchemaErrorTest(absltest.TestCase):
 
   def test_blanks_at_an_end(self):
     template = schema.Template("Is it so?\n{options_} ")
-    with self.assertRaisesRegex(ValueError, "template 0: blanks at an end of"):
+    with self.assertRaisesRegex(
+      ValueError, "template 0: the pattern begins or ends with white"
+    ):
       self.task(templates=(template,))
 
   def test_empty_target(self):

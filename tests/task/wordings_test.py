@@ -1,4 +1,4 @@
-"""Other wordings of a task, and what stands around prompts."""
+"""Wordings of a task, and markers around prompts."""
 
 import dataclasses
 
@@ -49,7 +49,7 @@ class RewordTest(parameterized.TestCase):
     )
 
   def test_bare_texts(self):
-    """The title stands in one template of three, so it is no bare text."""
+    """Only one of three templates uses the title, so it is left out."""
     self.assertEqual(self.inputs("no_template"), ["{premise}\n{hypothesis}"])
     self.assertEqual(
       self.inputs("dataset_name"), ["[nli: toy] {premise}\n{hypothesis}"]

@@ -1,7 +1,7 @@
-"""Every task, every template, every row: nothing unfilled, nothing empty.
+"""Every template is rendered with every row: no slot is left, no text empty.
 
-On the rows that ship, and on a prepared directory of genuine rows where there
-is one ($FLAN_TFDS_DATA).
+The tests use the shipped rows, and the genuine rows of a prepared directory if
+there is one ($FLAN_TFDS_DATA).
 """
 
 import functools
@@ -13,9 +13,9 @@ import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 import tasks
-from flan_tf.data import availability, pipeline, prompts, row_ranges, rows
+from flan_tf.api.cache import data_dir
+from flan_tf.data import availability, opened_tasks, prompts, row_ranges, rows
 from flan_tf.task import holdout, registry, schema
-from launch import own_rows
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 GENUINE = os.environ.get("FLAN_TFDS_DATA") or str(
@@ -29,7 +29,7 @@ def setUpModule():
   global _OWN
   cache = absltest.get_default_test_tmpdir()
   os.environ.setdefault("FLAN_CACHE", os.path.join(cache, "every_row"))
-  _OWN = own_rows.data_dir("")
+  _OWN = data_dir()
 
 
 def need_genuine(test: absltest.TestCase) -> None:
@@ -39,14 +39,14 @@ def need_genuine(test: absltest.TestCase) -> None:
 
 @functools.cache
 def planned(data_dir: str):
-  """(task -> planned task, task -> why it is missing)."""
-  found, missing = pipeline.plan_tasks(REGISTRY, data_dir)
+  """Returns (opened task by name, reason by name of each missing task)."""
+  found, missing = opened_tasks.open_tasks(REGISTRY, data_dir)
   return {item.task.name: item for item in found}, missing
 
 
 class EveryRowTest(parameterized.TestCase):
-  def assert_renders(self, item: pipeline.PlannedTask) -> int:
-    """Checks all rows of all splits; returns how many could be used."""
+  def assert_renders(self, item: opened_tasks.OpenedTask) -> int:
+    """Checks all rows of all splits; returns the number of usable rows."""
     task, used = item.task, 0
     for split, count in item.dataset.counts.items():
       numbered = rows.read_rows(
@@ -66,7 +66,7 @@ class EveryRowTest(parameterized.TestCase):
     return used
 
   def assert_answers(self, task, batch) -> None:
-    """The right option is the answer, and it is among the OPTIONS shown."""
+    """Asserts that the answer is the right one of the listed options."""
     answer = batch[schema.ANSWER_SLOT].numpy()
     self.assertNotIn(b"", answer, task.name)
     right = zip(answer, batch["references_"].numpy(), strict=True)
@@ -115,9 +115,10 @@ class EveryRowTest(parameterized.TestCase):
 
 
 class NothingLeaksTest(parameterized.TestCase):
-  """No row that is evaluated is in a training mixture, whatever is held out."""
+  """Evaluated rows are in no training mixture, whatever cluster is held out."""
 
-  def assert_no_row_leaks(self, held_out: str, data_dir: str) -> None:
+  def assert_no_row_leaks(self, cluster: str, data_dir: str) -> None:
+    held_out = (cluster,)
     found, _ = planned(data_dir)
     trained: dict[tuple[str, str], set[int]] = {}
     for task in holdout.training_tasks(REGISTRY, held_out):
@@ -130,16 +131,16 @@ class NothingLeaksTest(parameterized.TestCase):
     self.assertNotEmpty(trained)
     self.assertNotEmpty(evaluated)
     for key, numbers in evaluated.items():
-      self.assertEmpty(trained.get(key, set()) & numbers, f"{held_out}: {key}")
+      self.assertEmpty(trained.get(key, set()) & numbers, f"{cluster}: {key}")
 
   @parameterized.parameters(*schema.CLUSTERS)
-  def test_own_rows(self, held_out):
-    self.assert_no_row_leaks(held_out, _OWN)
+  def test_own_rows(self, cluster):
+    self.assert_no_row_leaks(cluster, _OWN)
 
   @parameterized.parameters(*schema.CLUSTERS)
-  def test_genuine_rows(self, held_out):
+  def test_genuine_rows(self, cluster):
     need_genuine(self)
-    self.assert_no_row_leaks(held_out, GENUINE)
+    self.assert_no_row_leaks(cluster, GENUINE)
 
   def test_no_task_trains_on_dev_or_test_rows(self):
     found, _ = planned(_OWN)
@@ -155,18 +156,20 @@ class NothingLeaksTest(parameterized.TestCase):
 
 
 class CheckTest(absltest.TestCase):
-  """What `inspect_tasks --check` says of a directory."""
+  """The report of `inspect_tasks --check` on a directory."""
 
   def test_own_rows_are_all_there(self):
-    found = availability.check(REGISTRY, _OWN)
+    found = availability.check_tasks(REGISTRY, _OWN)
     self.assertEqual(found["datasets"]["prepared"], 62)
     self.assertEqual({task["status"] for task in found["tasks"]}, {"prepared"})
-    self.assertIn("62 data sets: 62 prepared", availability.text(found))
-    self.assertIn("test rows only", availability.text(found))
+    self.assertIn(
+      "62 data sets: 62 prepared", availability.format_availability(found)
+    )
+    self.assertIn("test rows only", availability.format_availability(found))
 
   def test_an_empty_directory(self):
     empty = self.create_tempdir().full_path
-    found = availability.check(REGISTRY, empty)
+    found = availability.check_tasks(REGISTRY, empty)
     by_name = {task["name"]: task for task in found["tasks"]}
     self.assertEqual(by_name["rte"]["status"], "downloadable")
     self.assertEqual(by_name["samsum"]["status"], "manual")
@@ -181,7 +184,7 @@ class CheckTest(absltest.TestCase):
 
   def test_genuine_rows(self):
     need_genuine(self)
-    found = availability.check(REGISTRY, GENUINE)
+    found = availability.check_tasks(REGISTRY, GENUINE)
     by_name = {task["name"]: task for task in found["tasks"]}
     self.assertEqual(found["datasets"]["prepared"], 54)
     missing = {n for n, t in by_name.items() if t["status"] != "prepared"}
@@ -208,15 +211,15 @@ class CheckTest(absltest.TestCase):
 
 
 def _scalars(slots):
-  """Slots that can be batched: lists as one text."""
+  """Returns slots that can be batched: lists become one text."""
   joined = tf.strings.reduce_join(slots[prompts.REFERENCES], separator="\0")
   left = {k: v for k, v in slots.items() if v.shape.rank == 0}
   return {**left, "references_": joined}
 
 
-def _add(numbers, item: pipeline.PlannedTask, parts) -> None:
+def _add(numbers, item: opened_tasks.OpenedTask, parts) -> None:
   for part in parts:
-    rows_of = getattr(item.plan, part)
+    rows_of = getattr(item.ranges, part)
     key = (item.task.source.name, rows_of.split)
     numbers.setdefault(key, set()).update(range(rows_of.start, rows_of.stop))
 

@@ -1,8 +1,8 @@
-"""Every template as a model sees it, in files that people can read.
+"""Prompts as a model sees them, compared with files that people can read.
 
-`golden/prompts/<cluster>.txt` shows the first training row that ships for each
-data set in all ten wordings and, where there is one, as the baseline has it. A
-changed template is a readable difference. To accept it:
+`golden/prompts/<cluster>.txt` shows the first shipped training row of each data
+set in all ten templates and, if there is one, in the baseline prompt. A changed
+template shows up as a readable difference. To accept it:
 
   python -m tests.tasks.golden_prompts_test --update_golden
   UPDATE_GOLDEN=1 pytest tests/tasks/golden_prompts_test.py
@@ -34,28 +34,28 @@ CLUSTERS = tuple(dict.fromkeys(task.cluster for task in tasks.ALL))
 
 
 def updating() -> bool:
-  """Whether to rewrite; pytest does not parse flags, so it has the default."""
+  """Returns whether to rewrite the files; pytest does not parse flags."""
   return _UPDATE.value if flags.FLAGS.is_parsed() else _UPDATE.default
 
 
 def first_row(task: schema.Task) -> dict:
-  """The first training row of ours, encoded as TFDS would yield it.
+  """Returns the first shipped training row, encoded as TFDS yields it.
 
-  Of a data set that is only evaluated, the first test row.
+  For a data set that is only evaluated, it is the first test row.
   """
-  wanted = task.source.splits.train or task.source.splits.test
+  split = task.source.splits.train or task.source.splits.test
   path = ROWS / (task.source.name.replace("/", "_") + ".jsonl")
   for line in path.read_text(encoding="utf-8").splitlines():
     entry = json.loads(line)
-    if entry["split"] == wanted:
+    if entry["split"] == split:
       with tempfile.TemporaryDirectory() as empty:
         spec = tfds.builder(task.source.name, data_dir=empty).info.features
       return spec.encode_example(entry["row"])
-  raise ValueError(f"{path.name} has no row of {wanted!r}.")
+  raise ValueError(f"{path.name} has no row of {split!r}.")
 
 
 def render(cluster: str) -> str:
-  """The golden text of a cluster."""
+  """Returns the golden text of a cluster."""
   blocks = []
   for task in tasks.ALL:
     if task.cluster != cluster:
@@ -73,7 +73,7 @@ def render(cluster: str) -> str:
 
 
 def difference(name: str, golden: str, rendered: str) -> str:
-  """A unified diff with the command that accepts it; empty if equal."""
+  """Returns a unified diff and the command that accepts it; empty if equal."""
   lines = difflib.unified_diff(
     golden.splitlines(),
     rendered.splitlines(),
@@ -91,7 +91,7 @@ def difference(name: str, golden: str, rendered: str) -> str:
 
 
 def rewrite() -> None:
-  """Makes the golden files what they should be, and removes the others."""
+  """Writes all golden files, and removes the others."""
   GOLDEN.mkdir(parents=True, exist_ok=True)
   for path in GOLDEN.glob("*.txt"):
     path.unlink()

@@ -1,6 +1,6 @@
 """The NLI cluster: options in the label order of TFDS, and field functions.
 
-What holds for the tasks of every cluster is in templates_test and rows_test.
+templates_test and own_rows_test check the tasks of all clusters.
 """
 
 import json
@@ -13,7 +13,7 @@ from absl.testing import absltest, parameterized
 
 from tasks import nli
 
-# What each class of TFDS means, in the words of the data set's options.
+# The option of each TFDS class.
 _ANSWERS = {
   "anli": {"e": "Yes", "n": "It's impossible to say", "c": "No"},
   "cb": {
@@ -40,7 +40,7 @@ _TASKS = [(task.name, task) for task in nli.TASKS]
 
 
 def _rows_by_label(task):
-  """{class name: the first training row with it}, as written on disk."""
+  """Returns the first training row of each class, as it is stored."""
   name = task.source.name.replace("/", "_")
   path = pathlib.Path(nli.__file__).parent / "rows" / f"{name}.jsonl"
   rows = {}
@@ -57,7 +57,7 @@ class NliTasksTest(parameterized.TestCase):
     return tfds.builder(str(task.source), data_dir=empty).info.features
 
   def eager_and_mapped(self, task, row):
-    """The slots of one row, computed both ways, as NumPy values."""
+    """Yields the slots of a row, computed eagerly and in tf.data."""
     features = self.features(task)
     tensors = {
       name: tf.constant(value, features[name].dtype)

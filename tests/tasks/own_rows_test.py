@@ -1,4 +1,4 @@
-"""The rows that ship with the project: real features, fair labels, no leaks."""
+"""The shipped rows: TFDS features, balanced labels, no text in two splits."""
 
 import collections
 import functools
@@ -19,13 +19,13 @@ REGISTRY = registry.TaskRegistry(tasks.ALL)
 
 
 def file_name(source: str) -> str:
-  """The file of a data set: "super_glue/rte" -> "super_glue_rte.jsonl"."""
+  """Returns the file of a data set: "super_glue_rte.jsonl"."""
   return source.replace("/", "_") + ".jsonl"
 
 
 @functools.cache
 def read(source: str) -> dict[str, list[dict]]:
-  """The rows of a data set by split, as they are written."""
+  """Returns the rows of a data set by split, as they are stored."""
   by_split = collections.defaultdict(list)
   text = (ROWS / file_name(source)).read_text(encoding="utf-8")
   for line in text.splitlines():
@@ -36,18 +36,18 @@ def read(source: str) -> dict[str, list[dict]]:
 
 @functools.cache
 def features(source: str) -> tfds.features.FeaturesDict:
-  """The features that TFDS gives the data set; nothing is downloaded."""
+  """Returns the TFDS features of a data set; downloads nothing."""
   with tempfile.TemporaryDirectory() as empty:
     return tfds.builder(source, data_dir=empty).info.features
 
 
 @functools.cache
 def slots(task: schema.Task) -> dict[str, list[dict]]:
-  """What the task's field function makes of each row, by split."""
+  """Returns the slots of each row by split."""
 
   def make(row):
     encoded = features(task.source.name).encode_example(row)
-    made = task.fields(prompts.tensors(encoded))
+    made = task.fields(prompts.row_as_tensors(encoded))
     return {k: v.numpy() for k, v in made.items()}
 
   by_split = read(task.source.name)
@@ -55,7 +55,7 @@ def slots(task: schema.Task) -> dict[str, list[dict]]:
 
 
 def texts(row) -> set[str]:
-  """The values of a row that are running text: more than three words."""
+  """Returns the texts of a row that have more than three words."""
   values = row.values() if isinstance(row, dict) else row
   found = set()
   for value in values:
@@ -141,7 +141,7 @@ class RowsTest(parameterized.TestCase):
 
   @for_every_task
   def test_templates_do_not_double_a_text_s_punctuation(self, task):
-    """ "{question}?" is wrong where the question brings its own mark."""
+    """ "{question}?" is wrong if the question ends with a question mark."""
     rows = sum(slots(task).values(), [])
     for template in task.templates:
       for slot in re.findall(r"\{(\w+)\}[.?!,;:]", template.inputs):

@@ -1,4 +1,4 @@
-"""Sentiment and paraphrase: label orders, and what rows become."""
+"""Sentiment and paraphrase: label orders, and field functions."""
 
 import collections
 import functools
@@ -17,7 +17,7 @@ _TASKS = {task.name: task for task in (*sentiment.TASKS, *paraphrase.TASKS)}
 _NAMED = tuple((name, task) for name, task in _TASKS.items())
 _ROWS = pathlib.Path(__file__).resolve().parents[2] / "tasks" / "rows"
 
-# What each class of TFDS is called in the prompts, in TFDS's order.
+# (TFDS class, option) of each task, in the order of TFDS.
 _OPTION_OF_CLASS = {
   "sst2": (("negative", "negative"), ("positive", "positive")),
   "imdb_reviews": (("neg", "negative"), ("pos", "positive")),
@@ -27,7 +27,7 @@ _OPTION_OF_CLASS = {
   "paws_wiki": (("different_meaning", "no"), ("paraphrase", "yes")),
 }
 
-# task -> a row as TFDS gives it, and the slots that it becomes.
+# For each task, a row as TFDS yields it, and the expected slots.
 _ROW_AND_SLOTS = {
   "sst2": (
     {"idx": np.int32(0), "label": np.int64(1), "sentence": "a fine film . "},
@@ -112,7 +112,7 @@ _ROW_AND_SLOTS = {
 
 
 def _plain(slots):
-  """Tensors or arrays as Python values, bytes as text."""
+  """Converts tensors or arrays to Python values, bytes to text."""
   values = {name: np.asarray(value).item() for name, value in slots.items()}
   return {
     name: value.decode() if isinstance(value, bytes) else value
@@ -121,7 +121,7 @@ def _plain(slots):
 
 
 def _eager_and_mapped(task, row):
-  """What a task's fields make of a row: called directly, and in tf.data."""
+  """Yields the slots of a row, computed eagerly and in tf.data."""
   row = {name: tf.constant(value) for name, value in row.items()}
   yield _plain(task.fields(row))
   dataset = tf.data.Dataset.from_tensors(row).map(task.fields)
@@ -130,7 +130,7 @@ def _eager_and_mapped(task, row):
 
 @functools.cache
 def _features(task):
-  """The features that TFDS gives the data set; nothing is downloaded."""
+  """Returns the TFDS features of a data set; downloads nothing."""
   with tempfile.TemporaryDirectory() as empty:
     return tfds.builder(task.source.name, data_dir=empty).info.features
 
@@ -211,7 +211,7 @@ class FieldsTest(parameterized.TestCase):
 
 
 class ShippedReviewsTest(parameterized.TestCase):
-  """SST-2 and IMDB ship enough reviews to learn a little from."""
+  """The shipped rows of SST-2 and IMDB are enough for a small training."""
 
   @parameterized.parameters(("sst2", 1, 40), ("imdb_reviews", 40, 90))
   def test_forty_reviews_of_fair_length(self, name, least, most):

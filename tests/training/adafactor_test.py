@@ -1,4 +1,4 @@
-"""Adafactor against NumPy written from the paper, and learning rates."""
+"""Adafactor agrees with a NumPy version of the paper; learning rates."""
 
 import numpy as np
 from absl.testing import absltest, parameterized
@@ -9,7 +9,7 @@ from flan_tf.mesh.compat import mtf
 from flan_tf.training import adafactor, schedule
 from tests.helpers import toys
 
-# Name -> dimensions, and which of them are the rows and the columns, if any.
+# Name -> (dimensions, indices of rows and columns if it is factored).
 WEIGHTS = {
   "matrix": (dict(d_model=32, d_ff=48), (1, 0)),
   "square": (dict(d_model=32, d_out=32), (0, 1)),
@@ -38,7 +38,7 @@ def specs() -> dict[str, state.StateSpec]:
 
 
 def arrays(seed: int, scale: float = 1.0) -> dict[str, np.ndarray]:
-  """Some of each kind are near zero, so that clips and floors are met."""
+  """Draws arrays of very different sizes, so that clips and floors apply."""
   rng = np.random.default_rng(seed)
   made = {}
   for name, (sizes, _) in WEIGHTS.items():
@@ -81,9 +81,9 @@ class Reference:
 
 class AdafactorTest(parameterized.TestCase):
   def update(self, parameter_scale, weight_decay):
-    """A function of arrays: one update on one device.
+    """Returns a function of arrays that does one update on one device.
 
-    Gradients are given as some number of tokens times what they are.
+    The gradients are multiplied by a number of tokens, and scaled back.
     """
     weights, slots = specs(), adafactor.slot_specs(specs())
 
@@ -91,7 +91,7 @@ class AdafactorTest(parameterized.TestCase):
       def build(*tensors):
         found = iter(tensors)
         parts = [{n: next(found) for n in part} for part in (w, s, g)]
-        means = adafactor.moments(parts[-1])
+        means = adafactor.squared_means(parts[-1])
         new_w, new_s = adafactor.update(
           *parts, means, *found, parameter_scale, weight_decay
         )
@@ -114,7 +114,7 @@ class AdafactorTest(parameterized.TestCase):
     return apply
 
   @parameterized.product(parameter_scale=(True, False), weight_decay=(0.0, 0.2))
-  def test_against_numpy(self, parameter_scale, weight_decay):
+  def test_update_agrees_with_numpy(self, parameter_scale, weight_decay):
     update = self.update(parameter_scale, weight_decay)
     weights = arrays(seed=0)
     slots = {
@@ -149,7 +149,7 @@ class AdafactorTest(parameterized.TestCase):
             )
 
   def test_a_gradient_of_zero(self):
-    """A token that never comes up must not turn its weights into NaN."""
+    """The weights of a token that never occurs must not become NaN."""
     update = self.update(True, 0.0)
     weights = arrays(seed=0)
     zeros = {name: np.zeros_like(x) for name, x in weights.items()}
@@ -169,9 +169,9 @@ class AdafactorTest(parameterized.TestCase):
     self.assertEqual(
       slots,
       {
-        "matrix/row": dict(d_ff=48),  # The larger one is the row.
+        "matrix/row": dict(d_ff=48),  # The larger dimension is the row.
         "matrix/column": dict(d_model=32),
-        "square/row": dict(d_model=32),  # Of equals, the first.
+        "square/row": dict(d_model=32),  # Of equal sizes, the first dimension.
         "square/column": dict(d_out=32),
         "wide/row": dict(vocab=96),
         "wide/column": dict(d_model=32),
@@ -200,7 +200,7 @@ class ScheduleTest(parameterized.TestCase):
     ("rsqrt", {1: 0.632456, 10: 0.632456, 40: 0.316228, 100: 0.2}),
     ("constant", {1: 0.2, 5: 1, 10: 2, 11: 2, 60: 2, 110: 2, 500: 2}),
     ("linear", {1: 0.2, 5: 1, 10: 2, 35: 1.5, 60: 1, 110: 0, 500: 0}),
-    # A quarter of the way down, 1 + cos(pi / 4).
+    # After a quarter of the decay: 1 + cos(pi / 4).
     ("cosine", {1: 0.2, 5: 1, 10: 2, 35: 1.707107, 60: 1, 110: 0, 500: 0}),
   )
   def test_values(self, name, rates):

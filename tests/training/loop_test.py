@@ -1,4 +1,4 @@
-"""The loop around the steps: groups, profiles, checkpoints, lost devices."""
+"""The training loop: groups of steps, profiles, checkpoints, lost devices."""
 
 import glob
 import logging
@@ -25,6 +25,7 @@ tearDownModule = TINY.close
 
 
 def metrics(workdir) -> list[dict]:
+  """Returns the metrics of a workdir, except the speed."""
   lines = json_lines.read_jsonl(os.path.join(workdir, "metrics.jsonl"))
   for line in lines:
     del line["tokens_per_second"]
@@ -37,7 +38,7 @@ class ConfigTest(parameterized.TestCase):
   )
   def test_profile_steps(self, text, steps):
     train = config.TrainConfig(profile_steps=text)
-    self.assertEqual(train.profiled(), steps)
+    self.assertEqual(train.profiled_steps(), steps)
 
   @parameterized.parameters(
     (
@@ -49,7 +50,7 @@ class ConfigTest(parameterized.TestCase):
     ("5-3", "expected FIRST-LAST with 1 <= FIRST <= LAST, got '5-3'"),
     ("0-3", "expected FIRST-LAST with 1 <= FIRST <= LAST, got '0-3'"),
   )
-  def test_profile_steps_that_cannot_be(self, text, message):
+  def test_invalid_profile_steps(self, text, message):
     with self.assertRaisesRegex(ValueError, message):
       config.TrainConfig(profile_steps=text)
 
@@ -57,31 +58,32 @@ class ConfigTest(parameterized.TestCase):
     (dict(save_every=10, steps_per_loop=4), "save_every to 8 or 12"),
     (dict(save_every=8, log_every=3, steps_per_loop=4), "log_every to 4,"),
   )
-  def test_groups_end_where_python_looks(self, settings, fits):
+  def test_intervals_are_multiples_of_groups(self, settings, fits):
     with self.assertRaisesRegex(
       ValueError,
-      rf"train\.\w+: \d+ is no multiple of train.steps_per_loop \(4\).*{fits}",
+      r"train\.\w+: \d+ is not a multiple of train.steps_per_loop \(4\)"
+      rf".*{fits}",
     ):
       config.TrainConfig(**settings)
 
   def test_a_tpu_for_another_platform(self):
     with self.assertRaisesRegex(
-      ValueError, "mesh.tpu: 'x' is named, but mesh.platform is 'auto'. Set"
+      ValueError, "mesh.tpu names 'x', but mesh.platform is 'auto'. Set"
     ):
       config.MeshConfig(tpu="x")
 
 
 class GroupsTest(absltest.TestCase):
-  """Several steps until Python looks again."""
+  """Several steps before control returns to Python."""
 
-  def test_the_same_training(self):
+  def test_groups_do_not_change_training(self):
     one, groups = (self.create_tempdir().full_path for _ in range(2))
     every = {"train__steps": 7, "train__save_every": 4, "train__log_every": 2}
     TINY.train(TINY.run(**every), one)
     opened = TINY.open_run(TINY.run(train__steps_per_loop=2, **every), groups)
-    asked = mock.Mock(side_effect=lambda value=0.0: value)
-    opened.agree = asked
-    from flan_tf.checkpoints import store
+    sum_over_hosts = mock.Mock(side_effect=lambda value=0.0: value)
+    opened.sum_over_hosts = sum_over_hosts
+    from flan_tf.checkpoints import checkpoint_dirs
     from flan_tf.training import loop
 
     self.assertTrue(loop.train(opened, groups))
@@ -90,11 +92,11 @@ class GroupsTest(absltest.TestCase):
       for name, value in want.items():
         self.assertAlmostEqual(line[name], value, delta=1e-5 * abs(value))
     self.assertEqual([line["step"] for line in metrics(one)], [2, 4, 6, 7])
-    self.assertEqual(store.steps(groups), [4, 7])
-    # Once for each group of 2 2 2 1, twice for each of two checkpoints.
-    self.assertEqual(asked.call_count, 4 + 4)
+    self.assertEqual(checkpoint_dirs.completed_steps(groups), [4, 7])
+    # Once for each of the groups 2 2 2 1, twice for each of two checkpoints.
+    self.assertEqual(sum_over_hosts.call_count, 4 + 4)
 
-  def test_a_run_that_stopped_within_a_group(self):
+  def test_a_run_that_stopped_in_the_middle_of_a_group(self):
     workdir = self.create_tempdir().full_path
     TINY.train(TINY.run(train__steps=3), workdir)
     every = {"train__steps_per_loop": 4, "train__save_every": 4}
@@ -105,12 +107,12 @@ class GroupsTest(absltest.TestCase):
 
 
 class ProfileTest(parameterized.TestCase):
-  def test_tensorboard_finds_it(self):
+  def test_tensorboard_finds_the_profile(self):
     workdir = self.create_tempdir().full_path
     TINY.train(TINY.run(train__profile_steps="2-3", train__steps=4), workdir)
     (found,) = glob.glob(f"{workdir}/tensorboard/plugins/profile/*/*.xplane.pb")
     content = pathlib.Path(found).read_bytes()
-    # The steps are marked by the name that the plugin looks for.
+    # The plugin looks for this name of the steps.
     self.assertIn(b"train", content)
     self.assertIn(b"step_num", content)
 
@@ -127,35 +129,35 @@ class ProfileTest(parameterized.TestCase):
 
     from flan_tf.training import profiling
 
-    said = []
-    here = types.SimpleNamespace(first=0, last=0)
+    calls = []
+    group = types.SimpleNamespace(first=0, last=0)
     folder = self.create_tempdir().full_path
     with (
       mock.patch.object(
         tf.profiler.experimental,
         "start",
-        lambda logdir: said.append(f"start {here.first}"),
+        lambda logdir: calls.append(f"start {group.first}"),
       ),
       mock.patch.object(
         tf.profiler.experimental,
         "stop",
-        lambda: said.append(f"stop {here.last}".removesuffix(" 0")),
+        lambda: calls.append(f"stop {group.last}".removesuffix(" 0")),
       ),
     ):
       with profiling.Profile(folder, steps) as profile:
-        for here.first in range(1, 13, each):
-          here.last = here.first + each - 1
-          with profile.around(here.first, each):
+        for group.first in range(1, 13, each):
+          group.last = group.first + each - 1
+          with profile.around(group.first, each):
             pass
-        here.last = 0
-    self.assertEqual(said, expected)
+        group.last = 0
+    self.assertEqual(calls, expected)
 
 
 class BackgroundTest(absltest.TestCase):
-  def test_training_goes_on_while_a_checkpoint_is_written(self):
+  def test_training_continues_while_a_checkpoint_is_written(self):
     import tensorflow as tf
 
-    from flan_tf.checkpoints import store
+    from flan_tf.checkpoints import checkpoint_dirs
     from flan_tf.training import loop
 
     workdir = self.create_tempdir().full_path
@@ -170,8 +172,8 @@ class BackgroundTest(absltest.TestCase):
       return save(**kwargs)
 
     def count(features, number, rate):
-      if number == 5:  # It is taken although the third is being written yet.
-        self.assertEqual(store.steps(workdir), [])
+      if number == 5:  # The checkpoint of step 3 is still being written.
+        self.assertEqual(checkpoint_dirs.completed_steps(workdir), [])
         written.set()
       return step(features, number, rate)
 
@@ -179,12 +181,12 @@ class BackgroundTest(absltest.TestCase):
       mock.patch.object(tf.raw_ops, "SaveV2", slow_save),
       mock.patch.object(
         opened.train_step,
-        "many",
+        "run_steps",
         lambda batches, first, rates: [count(batches[0], first, rates[0])],
       ),
     ):
       loop.train(opened, workdir)
-    self.assertEqual(store.steps(workdir), [3, 5])
+    self.assertEqual(checkpoint_dirs.completed_steps(workdir), [3, 5])
 
 
 class LostDevicesTest(parameterized.TestCase):
@@ -198,19 +200,19 @@ class LostDevicesTest(parameterized.TestCase):
     run = TINY.run(train__steps=9, train__save_every=save_every)
     opened = TINY.open_run(run, workdir)
     error = getattr(tf.errors, kind)(None, None, "Socket closed\nand more")
-    many = opened.train_step.many
+    run_steps = opened.train_step.run_steps
 
-    def steps(batches, first, rates):
+    def failing_steps(batches, first, rates):
       if first == 8:
         raise error
-      return many(batches, first, rates)
+      return run_steps(batches, first, rates)
 
     with (
-      mock.patch.object(opened.train_step, "many", steps),
+      mock.patch.object(opened.train_step, "run_steps", failing_steps),
       self.assertRaisesRegex(
         loop.PreemptedError,
-        r"went away after step 7 \(Socket closed\). Start the same command"
-        rf" again; it goes on from step {saved}\.",
+        r"were lost after step 7 \(Socket closed\). Start the same command"
+        rf" again; it continues from step {saved}\.",
       ),
     ):
       loop.train(opened, workdir)
@@ -223,7 +225,7 @@ class LostDevicesTest(parameterized.TestCase):
 
 class BinaryTest(absltest.TestCase):
   def main(self, tpu: str | None, **changes):
-    """Calls the binary's main; returns what it trains, and its exit status."""
+    """Calls the binary's main; returns the trained run and its exit status."""
     from launch import train
 
     def flag(value):
@@ -236,7 +238,7 @@ class BinaryTest(absltest.TestCase):
       ),
       mock.patch.object(train, "_TPU", flag(tpu)),
       mock.patch.object(train.cli, "resolve", return_value=run),
-      mock.patch.object(train.jobs, "train") as job,
+      mock.patch.object(train.cli, "train_and_print") as job,
       mock.patch.object(os, "_exit") as leave,
     ):
       job.side_effect = self.error
@@ -255,7 +257,7 @@ class BinaryTest(absltest.TestCase):
     trained, _ = self.main(None)
     self.assertEqual(trained.mesh.platform, "cpu")
 
-  def test_a_run_that_may_be_started_again_exits_with_75(self):
+  def test_a_preempted_run_exits_with_status_75(self):
     from flan_tf.training import loop
 
     self.error = loop.PreemptedError("Start the same command again")
@@ -264,15 +266,17 @@ class BinaryTest(absltest.TestCase):
 
   def test_plain_tensorflow_has_no_tpu(self):
     train = tiny.start(
-      *("-m", "launch.train", "--tpu=local"),
+      "-m",
+      "launch.train",
+      "--tpu=local",
       f"--config={TINY.run_file()}",
       f"--workdir={self.create_tempdir().full_path}",
     )
-    _, said = train.communicate(timeout=120)
-    self.assertEqual(train.returncode, 1, said)
-    self.assertIn("No TPU found: 'local' cannot be used.", said)
-    self.assertIn("TensorFlow of this environment has no TPU kernels.", said)
-    self.assertNotIn("Traceback", said)
+    _, stderr = train.communicate(timeout=120)
+    self.assertEqual(train.returncode, 1, stderr)
+    self.assertIn("No TPU found: 'local' cannot be used.", stderr)
+    self.assertIn("TensorFlow of this environment has no TPU kernels.", stderr)
+    self.assertNotIn("Traceback", stderr)
 
 
 if __name__ == "__main__":

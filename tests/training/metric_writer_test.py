@@ -1,4 +1,4 @@
-"""Metrics on disk: what is written, and what a resumed run finds there."""
+"""Metrics on disk: their format, and what a resumed run keeps of them."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from flan_tf.training import metric_writer
 
 
 def tensors(folder: str, tag: str) -> list[tuple[int, object]]:
-  """(step, value) of every point that TensorBoard shows of a tag."""
+  """Returns (step, value) of every point that TensorBoard has for a tag."""
   events = event_accumulator.EventAccumulator(
     folder, size_guidance={"tensors": 0}
   )
@@ -46,13 +46,13 @@ class MetricWriterTest(absltest.TestCase):
       '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 1.0}\n',
     )
 
-  def test_lines_are_there_at_once(self):
+  def test_lines_are_written_immediately(self):
     writer = metric_writer.MetricWriter(self.workdir)
     writer.scalars(1, {"loss": 2.0})
     self.assertEqual(self.steps(), [1])
     writer.close()
 
-  def test_a_resumed_run_drops_what_comes_again(self):
+  def test_a_resumed_run_drops_later_lines(self):
     self.write(1, 2, 3, 4)
     self.write(3, after=2)
     self.assertEqual(self.steps(), [1, 2, 3])
@@ -76,7 +76,7 @@ class MetricWriterTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, "metrics.jsonl, line 1: "):
       self.write(after=1)
 
-  def test_values_survive_to_the_last_bit(self):
+  def test_values_are_exact(self):
     value = 0.1 + 0.2
     writer = metric_writer.MetricWriter(self.workdir)
     writer.scalars(1, {"loss": value})
@@ -91,7 +91,7 @@ class MetricWriterTest(absltest.TestCase):
     writer.close()
     folder = os.path.join(self.workdir, "tensorboard")
     self.assertEqual(tensors(folder, "share/rte"), [(5, 0.25)])
-    # Indented by four: Markdown shows it as it is.
+    # Markdown shows text that is indented by four verbatim.
     self.assertEqual(tensors(folder, "prompts"), [(0, b"    one\n      # two")])
 
   def test_a_host_that_does_not_write(self):

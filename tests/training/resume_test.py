@@ -1,6 +1,6 @@
-"""A run that is stopped, in whatever way, ends as if it had not been.
+"""A run that is stopped or killed ends like one that was not.
 
-The stopped runs are processes of their own: one of them is killed.
+The stopped runs are separate processes, since one of them is killed.
 """
 
 import os
@@ -20,7 +20,7 @@ TINY = tiny.Tiny()
 setUpModule, tearDownModule = TINY.open, TINY.close
 
 _STEPS = 120
-_PATIENCE = 120  # Seconds; a start takes some ten on a busy machine.
+_TIMEOUT = 120  # Seconds; a start takes about ten on a busy machine.
 
 
 class ResumeTest(absltest.TestCase):
@@ -31,7 +31,8 @@ class ResumeTest(absltest.TestCase):
 
   def start(self, workdir: pathlib.Path) -> subprocess.Popen:
     process = tiny.start(
-      *("-m", "launch.train"),
+      "-m",
+      "launch.train",
       f"--config={self.run_file}",
       f"--workdir={workdir}",
     )
@@ -44,23 +45,23 @@ class ResumeTest(absltest.TestCase):
   ) -> None:
     """Sends a signal once the run has logged a step."""
     path = workdir / "metrics.jsonl"
-    end = time.monotonic() + _PATIENCE
+    end = time.monotonic() + _TIMEOUT
     while not path.exists() or path.read_text().count("\n") < step:
       self.assertIsNone(process.poll(), "The run ended before it was stopped.")
-      self.assertLess(time.monotonic(), end, "The run logs nothing.")
+      self.assertLess(time.monotonic(), end, "The run does not log.")
       time.sleep(0.002)
     process.send_signal(number)
 
   def finish(self, process: subprocess.Popen) -> str:
-    out, err = process.communicate(timeout=_PATIENCE)
+    out, err = process.communicate(timeout=_TIMEOUT)
     self.assertEqual(process.returncode, 0, err)
     return out
 
-  def test_stopped_runs_end_like_one_that_never_was(self):
+  def test_a_stopped_run_ends_like_one_that_was_not(self):
     whole, stopped = self.folder / "whole", self.folder / "stopped"
     TINY.train(TINY.run(train__steps=_STEPS), whole)
 
-    # Killed, amidst anything.
+    # Killed at an arbitrary point.
     process = self.start(stopped)
     self.stop_after(process, stopped, 8, signal.SIGKILL)
     process.communicate()
@@ -69,7 +70,7 @@ class ResumeTest(absltest.TestCase):
     self.assertNotEmpty(before)
     self.assertLess(before[-1], _STEPS)
 
-    # A checkpoint that was being written, and a metrics line.
+    # An incomplete checkpoint and an incomplete line of metrics.
     half = stopped / "checkpoints" / f"step_{before[-1] + 3:08d}"
     shutil.rmtree(half, ignore_errors=True)
     shutil.copytree(half.parent / f"step_{before[-1]:08d}", half)
@@ -78,7 +79,7 @@ class ResumeTest(absltest.TestCase):
     with (stopped / "metrics.jsonl").open("a") as file:
       file.write('{"step": 900, "lo')
 
-    # Asked to stop: it saves, and says so with status 0.
+    # Stopped by a signal: it saves, and exits with status 0.
     process = self.start(stopped)
     self.stop_after(process, stopped, before[-1] + 20, signal.SIGTERM)
     self.assertIn("Stopped at step", self.finish(process))
@@ -97,13 +98,13 @@ class ResumeTest(absltest.TestCase):
 
 
 def checkpoints(workdir: pathlib.Path) -> list[int]:
-  from flan_tf.checkpoints import store
+  from flan_tf.checkpoints import checkpoint_dirs
 
-  return store.steps(str(workdir))
+  return checkpoint_dirs.completed_steps(str(workdir))
 
 
 def measured(workdir: pathlib.Path) -> list[dict]:
-  """The metrics, apart from how fast it went."""
+  """Returns the metrics of a workdir, except the speed."""
   lines = json_lines.read_jsonl(os.path.join(workdir, "metrics.jsonl"))
   for line in lines:
     del line["tokens_per_second"]
@@ -111,12 +112,12 @@ def measured(workdir: pathlib.Path) -> list[dict]:
 
 
 def tensors(workdir: pathlib.Path) -> dict[str, np.ndarray]:
-  """Weights and optimizer of the newest checkpoint."""
+  """Returns the tensors of the newest checkpoint: weights and slots."""
   import tensorflow as tf
 
-  from flan_tf.checkpoints import store
+  from flan_tf.checkpoints import checkpoint_dirs
 
-  path = os.path.join(store.find(str(workdir)), "state")
+  path = os.path.join(checkpoint_dirs.find(str(workdir)), "state")
   reader = tf.train.load_checkpoint(path)
   names = reader.get_variable_to_shape_map()
   return {name: reader.get_tensor(name) for name in names}

@@ -1,4 +1,4 @@
-"""Training in this process: the loop, what it writes, and how it goes on."""
+"""Training in this process: metrics, checkpoints, resuming, refusals."""
 
 import glob
 import json
@@ -29,9 +29,9 @@ def tearDownModule():
 
 
 def resolve(run: config.RunConfig, workdir):
-  from flan_tf.training import session
+  from flan_tf.training import starting_point
 
-  return session.resolve(run, str(workdir))
+  return starting_point.resolve_run(run, str(workdir))
 
 
 def weights_of(opened) -> dict[str, np.ndarray]:
@@ -96,19 +96,21 @@ class TrainedTest(absltest.TestCase):
     self.assertRegex(text, r"\n    >>> (yes|no|positive|negative)\n")
 
   def test_checkpoints(self):
-    from flan_tf.checkpoints import store
-    from flan_tf.training import session
+    from flan_tf.checkpoints import checkpoint_dirs
+    from flan_tf.checkpoints.bundle import Bundle
 
-    self.assertEqual(store.steps(str(self.workdir)), [9, 12])
-    path = store.find(str(self.workdir))
-    saved = session.saved_config(path)
+    self.assertEqual(
+      checkpoint_dirs.completed_steps(str(self.workdir)), [9, 12]
+    )
+    path = checkpoint_dirs.find(str(self.workdir))
+    saved = Bundle.open(path).run
     self.assertEqual(saved, self.opened.config)
     self.assertEqual(saved.model.vocab, 384)
-    data = json.loads(store.read_file(path, "data.json"))
+    data = json.loads(checkpoint_dirs.read_file(path, "data.json"))
     self.assertEqual(data["step"], 12)
     self.assertEqual(set(data["examples"]), set(tiny.TASKS))
 
-  def test_the_same_workdir_goes_on(self):
+  def test_the_same_workdir_resumes(self):
     workdir = self.copy()
     opened = TINY.open_run(TINY.run(train__steps=14, name="longer"), workdir)
     self.assertEqual(opened.step, 12)
@@ -156,12 +158,10 @@ class TrainedTest(absltest.TestCase):
       resolve(run, self.workdir)
 
   def test_another_vocabulary_is_refused(self):
-    from flan_tf.vocab import vocabulary
+    from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 
     path = str(TINY.folder / "other.model")
-    vocabulary.SentencePieceVocabulary.train(
-      ["some other words, so few"], 280, path
-    )
+    SentencePieceVocabulary.train(["some other words, so few"], 280, path)
     with self.assertRaisesRegex(
       ValueError, "other.model .* is not the vocabulary of the checkpoint"
     ):
@@ -195,10 +195,12 @@ class TrainedTest(absltest.TestCase):
     for name in opened.train_step.slots.specs:
       self.assertFalse(opened.train_step.slots.gather(name).any(), name)
 
-  def test_weights_that_saw_the_held_out_cluster_are_refused(self):
-    # A run of its own that sees no NLI, from a base that did.
+  def test_weights_that_have_seen_the_held_out_cluster_are_refused(self):
+    # The run itself does not train on NLI, but its initial weights did.
     run = self.started_from_base(held_out="nli", data__tasks="sst2")
-    with self.assertRaisesRegex(ValueError, "'nli' is to be held out, but"):
+    with self.assertRaisesRegex(
+      ValueError, "'nli' is held out, but .*has seen rte"
+    ):
       TINY.open_run(run, TINY.folder / "leak", ("sst2",))
 
   def test_init_from_refuses_another_model(self):
@@ -209,23 +211,23 @@ class TrainedTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, "No complete checkpoint at 'none'"):
       resolve(TINY.run(train__init_from="none"), "nowhere")
 
-  def test_weights_that_are_no_numbers(self):
-    from flan_tf.checkpoints import store
+  def test_weights_that_are_nan(self):
+    from flan_tf.checkpoints import checkpoint_dirs
     from flan_tf.training import loop
 
     workdir = self.copy()
     opened = TINY.open_run(TINY.run(train__steps=15), workdir)
     weights = opened.train_step.weights
     name = min(weights.specs)
-    for _, variables in weights.slices(name):
+    for _, variables in weights.shards(name):
       for variable in variables:
         variable.assign(variable * math.nan)
     with self.assertRaisesRegex(
       loop.DivergedError, "Step 13 gave loss nan.*weights after step 12 are"
     ):
       loop.train(opened, str(workdir))
-    self.assertEqual(store.steps(str(workdir)), [9, 12])
-    # What the disk holds is good, and the run goes on from it.
+    self.assertEqual(checkpoint_dirs.completed_steps(str(workdir)), [9, 12])
+    # The checkpoint on disk is good, and the run continues from it.
     self.assertEqual(TINY.train(TINY.run(train__steps=13), workdir).step, 13)
 
   def test_diverging(self):
@@ -235,8 +237,8 @@ class TrainedTest(absltest.TestCase):
     run = TINY.run(train__learning_rate=1e30)
     with self.assertRaisesRegex(
       loop.DivergedError,
-      r"Step 2 gave .* norm (nan|inf): .*after step 1 are no good. There is no"
-      r" checkpoint yet.*lower train.learning_rate \(1e\+30",
+      r"Step 2 gave .* norm (nan|inf): .*after step 1 are not usable. There is"
+      r" no checkpoint yet.*lower train.learning_rate \(1e\+30",
     ):
       TINY.train(run, workdir)
     with self.assertRaisesRegex(
@@ -246,13 +248,17 @@ class TrainedTest(absltest.TestCase):
       TINY.train(run, self.create_tempdir().full_path)
 
   def test_files_are_few(self):
-    """Nothing is left of the parts that a checkpoint is merged from."""
+    """The files that a checkpoint was merged from are removed."""
     found = glob.glob(f"{self.workdir}/checkpoints/step_00000012/*")
     self.assertCountEqual(
       [os.path.basename(path) for path in found],
       [
-        *("COMPLETE", "data.json", "run.json", "state.data-00000-of-00001"),
-        *("state.index", "vocabulary.model"),
+        "COMPLETE",
+        "data.json",
+        "run.json",
+        "state.data-00000-of-00001",
+        "state.index",
+        "vocabulary.model",
       ],
     )
 
@@ -280,13 +286,13 @@ class StepTest(absltest.TestCase):
       )
 
   def test_shuffled_labels(self):
-    from flan_tf.training import session
+    from flan_tf.training import training_data
 
     chosen = registry.TaskRegistry(tasks.ALL).select(["rte"])
     answers = []
     for shuffle in (False, True):
       run = TINY.run(data__shuffle_labels=shuffle, data__overflow="end")
-      tables, _ = session.load_tables(
+      tables, _ = training_data.load_tables(
         resolve(run, "nowhere"), chosen, TINY.data_dir
       )
       table = tables["rte"]

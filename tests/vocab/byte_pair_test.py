@@ -1,6 +1,7 @@
-"""Byte pairs: the graph, `tokenizers` and the text agree; nothing is special.
+"""Byte pairs: the graph and `tokenizers` give equal ids, and keep each text.
 
-Also on genuine rows, where there is a prepared directory ($FLAN_TFDS_DATA).
+The tests also read genuine rows, if there is a prepared directory
+($FLAN_TFDS_DATA).
 """
 
 import json
@@ -16,9 +17,13 @@ from absl.testing import absltest, parameterized
 from tokenizers import models, pre_tokenizers, processors
 
 import tasks
-from flan_tf.data import packing, pipeline
+from flan_tf.data import language_model, packing
 from flan_tf.task import registry
-from flan_tf.vocab import byte_pair, pretokenize, vocabulary
+from flan_tf.vocab import byte_characters, byte_pair, pretokenize
+from flan_tf.vocab.base import VocabularyError
+from flan_tf.vocab.hugging_face_tokenizer import load_hugging_face_tokenizer
+from flan_tf.vocab.load import load_vocabulary, vocabulary_from_bytes
+from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 from tests.helpers import byte_pairs, tiny
 
 TINY = tiny.Tiny()
@@ -52,7 +57,7 @@ TEXTS = (
 def setUpModule():
   TINY.open()
   chosen = registry.TaskRegistry(tasks.ALL).select(tiny.TASKS)
-  texts = list(pipeline.training_texts(chosen, TINY.data_dir))
+  texts = list(language_model.read_training_texts(chosen, TINY.data_dir))
   for pattern in PATTERNS:
     VOCABULARIES[pattern] = byte_pairs.train(
       texts,
@@ -68,7 +73,7 @@ tearDownModule = TINY.close
 
 
 def random_texts(count: int, seed: int) -> list[str]:
-  """Short texts of the characters at which patterns part."""
+  """Returns short texts of characters that the patterns treat differently."""
   rng = np.random.default_rng(seed)
   characters = [
     *"aZé漢1२½'sStTlLreVEmd.,-😀",
@@ -100,8 +105,10 @@ class BytePairTest(parameterized.TestCase):
 
   @parameterized.parameters(*PATTERNS)
   def test_on_the_shipped_rows(self, pattern):
-    # Every third: four patterns would take a minute on all of them.
-    texts = list(pipeline.training_texts(tasks.ALL, TINY.data_dir))[::3]
+    # Every third text: all of them would take a minute with four patterns.
+    texts = list(language_model.read_training_texts(tasks.ALL, TINY.data_dir))[
+      ::3
+    ]
     self.assertGreater(len(texts), 100)
     self.assert_agree(VOCABULARIES[pattern], texts)
 
@@ -122,15 +129,15 @@ class BytePairTest(parameterized.TestCase):
 
   @parameterized.parameters("gpt2", "smollm")
   def test_every_character_is_cut_alike(self, pattern):
-    """RE2 and `tokenizers` know other versions of Unicode."""
+    """RE2 and `tokenizers` implement different versions of Unicode."""
     characters = [chr(c) for c in range(0x33480) if not 0xD800 <= c < 0xE000]
     texts = [
       "".join(f"a{c} {c}1" for c in characters[start : start + 500])
       for start in range(0, len(characters), 500)
     ]
-    cut = pretokenize.split(tf.constant(texts), pattern).to_list()
-    outside = pretokenize.pre_tokenizer(pattern)
-    spelt = dict(zip(range(256), byte_pair._CHARACTERS, strict=True))
+    cut = pretokenize.split_words(tf.constant(texts), pattern).to_list()
+    outside = pretokenize.build_pre_tokenizer(pattern)
+    spelt = dict(zip(range(256), byte_characters.CHARACTERS, strict=True))
     for text, words in zip(texts, cut, strict=True):
       expected = [word for word, _ in outside.pre_tokenize_str(text)]
       got = ["".join(spelt[b] for b in word) for word in words]
@@ -172,16 +179,18 @@ class BytePairTest(parameterized.TestCase):
       (["b a", "a b"], ["a", "ba"]),
       (["a b", "ab a"], ["aba"]),
     ):
-      made = byte_pair.BytePairVocabulary.make(tokens, merges, "gpt2", special)
+      made = byte_pair.BytePairVocabulary.from_parts(
+        tokens, merges, "gpt2", special
+      )
       (ids,) = made.encode(["aba"])
       self.assertEqual(made.pieces(ids), pieces)
-      # Bytes without a piece are left out.
+      # Bytes without a piece are left out, such as "x" here.
       self.assert_agree(made, ["aba", "abab abba", "aaa", "xaxb", "x", ""])
 
   def test_a_word_that_is_a_piece(self):
     tokens = ["<e>", "a", "b", "aba"]
     for ignore, pieces in ((True, ["aba"]), (False, ["a", "b", "a"])):
-      made = byte_pair.BytePairVocabulary.make(
+      made = byte_pair.BytePairVocabulary.from_parts(
         tokens, [], "gpt2", {"eos": 0}, ignore_merges=ignore
       )
       (ids,) = made.encode(["aba"])
@@ -196,7 +205,7 @@ class BytePairTest(parameterized.TestCase):
     made = VOCABULARIES["llama3"]
     self.assertEqual((made.bos_id, made.eos_id, made.pad_id), (1, 0, 2))
     self.assertEqual(made.start_id, 1)
-    # Without a start piece, texts start with nothing.
+    # Without a start piece, nothing comes before a text.
     made = VOCABULARIES["gpt2"]
     self.assertEqual((made.bos_id, made.eos_id, made.pad_id), (0, 0, 2))
     self.assertIsNone(made.start_id)
@@ -206,15 +215,15 @@ class BytePairTest(parameterized.TestCase):
     with tempfile.TemporaryDirectory() as folder:
       path = os.path.join(folder, "toy.model")
       made.save(path)
-      loaded = vocabulary.load_vocabulary(path)
+      loaded = load_vocabulary(path)
     self.assertIsInstance(loaded, byte_pair.BytePairVocabulary)
     self.assertEqual(loaded.fingerprint, made.fingerprint)
     self.assertEqual(
       loaded.encode(TEXTS)[4].tolist(), made.encode(TEXTS)[4].tolist()
     )
     self.assertIsInstance(
-      vocabulary.load_vocabulary(TINY.vocabulary),
-      vocabulary.SentencePieceVocabulary,
+      load_vocabulary(TINY.vocabulary),
+      SentencePieceVocabulary,
     )
 
   @parameterized.parameters(
@@ -223,8 +232,8 @@ class BytePairTest(parameterized.TestCase):
     (b'{"kind": "byte_pair"}', "KeyError: 'tokens'"),
   )
   def test_other_bytes(self, model, message):
-    with self.assertRaisesRegex(vocabulary.VocabularyError, message):
-      vocabulary.vocabulary_from_bytes(model)
+    with self.assertRaisesRegex(VocabularyError, message):
+      vocabulary_from_bytes(model)
 
   @parameterized.parameters(
     ({"pattern": "gpt4"}, "Unknown pattern 'gpt4'. Did you mean 'gpt2'"),
@@ -243,8 +252,8 @@ class BytePairTest(parameterized.TestCase):
       "pattern": "gpt2",
       "special": {"eos": 0},
     }
-    with self.assertRaisesRegex(vocabulary.VocabularyError, message):
-      byte_pair.BytePairVocabulary.make(**(parts | changes))
+    with self.assertRaisesRegex(VocabularyError, message):
+      byte_pair.BytePairVocabulary.from_parts(**(parts | changes))
 
 
 class HuggingFaceTest(parameterized.TestCase):
@@ -253,7 +262,7 @@ class HuggingFaceTest(parameterized.TestCase):
     self.folder = pathlib.Path(self.create_tempdir().full_path)
 
   def write(self, made, **files):
-    """A tokenizer.json as `tokenizers` writes it, and its configuration."""
+    """Writes a tokenizer.json, as `tokenizers` does, and its configuration."""
     tokenizer = tokenizers.Tokenizer(
       models.BPE(
         {t: i for i, t in enumerate(made.tokens)},
@@ -261,7 +270,7 @@ class HuggingFaceTest(parameterized.TestCase):
         ignore_merges=made.ignore_merges,
       )
     )
-    tokenizer.pre_tokenizer = pretokenize.pre_tokenizer(made.pattern)
+    tokenizer.pre_tokenizer = pretokenize.build_pre_tokenizer(made.pattern)
     if made.normalizer:
       tokenizer.normalizer = tokenizers.normalizers.NFC()
     tokenizer.add_special_tokens(list(byte_pairs.SPECIAL))
@@ -283,10 +292,18 @@ class HuggingFaceTest(parameterized.TestCase):
   def test_tokenizer_json(self, pattern):
     made = VOCABULARIES[pattern]
     self.write(made)
-    found = byte_pair.from_hugging_face(self.folder)
+    found = load_hugging_face_tokenizer(self.folder)
     for name in (
-      *("pattern", "normalizer", "ignore_merges", "has_start", "size"),
-      *("tokens", "merges", "bos_id", "eos_id", "pad_id"),
+      "pattern",
+      "normalizer",
+      "ignore_merges",
+      "has_start",
+      "size",
+      "tokens",
+      "merges",
+      "bos_id",
+      "eos_id",
+      "pad_id",
     ):
       self.assertEqual(getattr(found, name), getattr(made, name), name)
     theirs = tokenizers.Tokenizer.from_file(str(self.folder / "tokenizer.json"))
@@ -296,7 +313,7 @@ class HuggingFaceTest(parameterized.TestCase):
       self.assertEqual(row.ids, ids.tolist())
 
   def test_byte_level_with_its_own_pattern(self):
-    """As GPT-2's and SmolLM2's tokenizer.json say it."""
+    """The pre-tokenizers in the tokenizer.json of GPT-2 and SmolLM2."""
     digits = pre_tokenizers.Digits(individual_digits=True)
     level = pre_tokenizers.ByteLevel(add_prefix_space=False)
     for spec, name in (
@@ -306,7 +323,7 @@ class HuggingFaceTest(parameterized.TestCase):
       tokenizer = tokenizers.Tokenizer(models.BPE())
       tokenizer.pre_tokenizer = spec
       values = json.loads(tokenizer.to_str())["pre_tokenizer"]
-      self.assertEqual(pretokenize.name_of(values), name)
+      self.assertEqual(pretokenize.find_pattern(values), name)
 
   def test_gpt2_files(self):
     made = VOCABULARIES["gpt2"]
@@ -314,45 +331,48 @@ class HuggingFaceTest(parameterized.TestCase):
     (self.folder / "vocab.json").write_text(json.dumps(vocab))
     lines = ["#version: 0.2", *made.merges, ""]
     (self.folder / "merges.txt").write_text("\n".join(lines))
-    found = byte_pair.from_hugging_face(self.folder)
+    found = load_hugging_face_tokenizer(self.folder)
     self.assertEqual(found.pattern, "gpt2")
     self.assertEqual((found.eos_id, found.pad_id, found.start_id), (0, 0, None))
     name = self.folder / "tokenizer_config.json"
     name.write_text('{"tokenizer_class": "Qwen2Tokenizer"}')
     with self.assertRaisesRegex(
-      vocabulary.VocabularyError, "how a Qwen2Tokenizer cuts texts"
+      VocabularyError, "how a Qwen2Tokenizer splits texts"
     ):
-      byte_pair.from_hugging_face(self.folder)
+      load_hugging_face_tokenizer(self.folder)
 
   def test_sentencepiece(self):
     model = pathlib.Path(TINY.vocabulary).read_bytes()
     (self.folder / "tokenizer.model").write_bytes(model)
-    found = byte_pair.from_hugging_face(self.folder)
-    self.assertIsInstance(found, vocabulary.SentencePieceVocabulary)
+    found = load_hugging_face_tokenizer(self.folder)
+    self.assertIsInstance(found, SentencePieceVocabulary)
 
   def test_what_is_not_known(self):
-    with self.assertRaisesRegex(vocabulary.VocabularyError, "no tokenizer"):
-      byte_pair.from_hugging_face(self.folder)
+    with self.assertRaisesRegex(VocabularyError, "no tokenizer"):
+      load_hugging_face_tokenizer(self.folder)
     self.write(VOCABULARIES["gpt2"])
     path = self.folder / "tokenizer.json"
     for change, message in (
-      ({"pre_tokenizer": {"type": "Whitespace"}}, "Whitespace.*Known:.* gpt2"),
+      (
+        {"pre_tokenizer": {"type": "Whitespace"}},
+        "Whitespace.*Supported:.* gpt2",
+      ),
       ({"normalizer": {"type": "NFKC"}}, "NFKC"),
     ):
       values = json.loads(path.read_text()) | change
       changed = self.folder / "changed"
       changed.mkdir(exist_ok=True)
       (changed / "tokenizer.json").write_text(json.dumps(values))
-      with self.assertRaisesRegex(vocabulary.VocabularyError, message):
-        byte_pair.from_hugging_face(changed)
+      with self.assertRaisesRegex(VocabularyError, message):
+        load_hugging_face_tokenizer(changed)
     path.write_text("{")
-    with self.assertRaisesRegex(vocabulary.VocabularyError, "is no JSON"):
-      byte_pair.from_hugging_face(self.folder)
+    with self.assertRaisesRegex(VocabularyError, "is no JSON"):
+      load_hugging_face_tokenizer(self.folder)
 
 
 class WithoutStartTest(absltest.TestCase):
   def test_packed_rows(self):
-    """Of [5 6 1] and [7 1], the first tokens are read, not predicted."""
+    """The first tokens of [5 6 1] and [7 1] are read, but not predicted."""
 
     class Table:
       prompt_lengths = [1, 1]
@@ -360,7 +380,7 @@ class WithoutStartTest(absltest.TestCase):
       def example(self, i):
         return np.array(([5, 6, 1], [7, 1])[i])
 
-    row = packing.fill_rows(
+    row = packing.fill_packed_rows(
       [[0, 1]], [Table()], np.zeros(2, int), np.arange(2), 6, None, 9
     )
     for name, values in {
@@ -373,9 +393,8 @@ class WithoutStartTest(absltest.TestCase):
     self.assertEqual(row["positions"][0, [1, 2, 4]].tolist(), [0, 1, 0])
 
   def test_train_and_evaluate(self):
-    from flan_tf.checkpoints import store
+    from flan_tf.checkpoints.bundle import Bundle
     from flan_tf.inference import language_model
-    from flan_tf.training import session
 
     path = str(TINY.folder / "bytes.model")
     VOCABULARIES["smollm"].save(path)
@@ -388,8 +407,8 @@ class WithoutStartTest(absltest.TestCase):
     )
     opened = TINY.train(run, workdir)
     self.assertEqual(opened.config.model.vocab, 768)
-    saved = session.saved_vocabulary(store.find(workdir))
-    self.assertEqual(saved.model, VOCABULARIES["smollm"].model)
+    saved = Bundle.open(workdir).vocabulary
+    self.assertEqual(saved.serialized, VOCABULARIES["smollm"].serialized)
     model = language_model.LanguageModel.load(workdir, batch=2)
     made = model.vocabulary
     self.assertIsInstance(made, byte_pair.BytePairVocabulary)
@@ -398,13 +417,13 @@ class WithoutStartTest(absltest.TestCase):
     whole = np.concatenate([prompt, answer])
     Example = language_model.ScoredExample
     together = Example(whole, len(answer))
-    # One token after the other gives the same, whatever shares the row.
+    # Scoring token by token gives the same sum, in whatever packed row.
     single = [
       Example(whole[: len(prompt) + i + 1], 1) for i in range(len(answer))
     ]
     scores = model.score([together, *single])
     self.assertAlmostEqual(scores[0], scores[1:].sum(), places=4)
-    # A text that is scored from its first token on needs something before it.
+    # To score the first token of a text, the model needs a token before it.
     started, rest, first = model.score(
       [
         Example(whole, len(whole)),
@@ -414,7 +433,7 @@ class WithoutStartTest(absltest.TestCase):
     )
     self.assertAlmostEqual(started, rest, places=4)
     self.assertLess(first, 0)
-    # The most likely next tokens are those that score best.
+    # Greedy decoding takes the token with the best score.
     (reply,) = model.generate([prompt], 3)
     if len(reply):
       found = Example(np.append(prompt, reply[0]), 1)

@@ -1,4 +1,4 @@
-"""Vocabularies: no text is lost, and the same texts train the same model."""
+"""SentencePiece: no text is lost, and equal texts train equal models."""
 
 import pathlib
 import tempfile
@@ -6,7 +6,8 @@ import tempfile
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
-from flan_tf.vocab import vocabulary
+from flan_tf.vocab.base import VocabularyError
+from flan_tf.vocab.sentence_piece import UNK, SentencePieceVocabulary
 
 TEXTS = (
   "The lighthouse keeper counted the ships at dawn.",
@@ -20,7 +21,7 @@ class VocabularyTest(parameterized.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls.vocabulary = vocabulary.SentencePieceVocabulary.train(TEXTS, 340)
+    cls.vocabulary = SentencePieceVocabulary.train(TEXTS, 340)
 
   @parameterized.parameters(
     "a\nb",
@@ -37,7 +38,7 @@ class VocabularyTest(parameterized.TestCase):
     self.assertEqual(self.vocabulary.decode(ids), text)
     graph = self.vocabulary.tokenize(tf.constant([text]))
     self.assertEqual(graph[0].numpy().tolist(), ids.tolist())
-    self.assertNotIn(vocabulary.UNK, ids.tolist())
+    self.assertNotIn(UNK, ids.tolist())
 
   def test_eager_and_mapped_agree(self):
     texts = tf.constant(TEXTS[:4])
@@ -64,21 +65,19 @@ class VocabularyTest(parameterized.TestCase):
   @parameterized.parameters("bpe", "unigram")
   def test_training_is_deterministic(self, kind):
     first, again = (
-      vocabulary.SentencePieceVocabulary.train(iter(TEXTS), 320, kind=kind)
+      SentencePieceVocabulary.train(iter(TEXTS), 320, kind=kind)
       for _ in range(2)
     )
     self.assertEqual(first.fingerprint, again.fingerprint)
 
   def test_a_small_corpus_lowers_the_size_and_says_so(self):
     with self.assertLogs(level="WARNING") as logs:
-      made = vocabulary.SentencePieceVocabulary.train(TEXTS, 5_000)
+      made = SentencePieceVocabulary.train(TEXTS, 5_000)
     self.assertBetween(made.size, 300, 4_999)
     self.assertIn(f"give {made.size} pieces", logs.output[0])
 
   def test_long_lines_are_read(self):
-    made = vocabulary.SentencePieceVocabulary.train(
-      ["zebra quartz " * 2_000], 290
-    )
+    made = SentencePieceVocabulary.train(["zebra quartz " * 2_000], 290)
     (ids,) = made.encode(["zebra quartz"])
     self.assertLess(len(ids), 8)
 
@@ -89,13 +88,13 @@ class VocabularyTest(parameterized.TestCase):
   )
   def test_bad_training(self, kwargs, message):
     with self.assertRaisesRegex(ValueError, message):
-      vocabulary.SentencePieceVocabulary.train(**kwargs)
+      SentencePieceVocabulary.train(**kwargs)
 
   def test_save_and_load(self):
     with tempfile.TemporaryDirectory() as folder:
       path = pathlib.Path(folder, "deep", "toy.model")
       self.vocabulary.save(path)
-      loaded = vocabulary.SentencePieceVocabulary.load(path)
+      loaded = SentencePieceVocabulary.load(path)
       self.assertEqual(loaded.fingerprint, self.vocabulary.fingerprint)
       self.assertEqual([p.name for p in path.parent.iterdir()], ["toy.model"])
 
@@ -103,15 +102,15 @@ class VocabularyTest(parameterized.TestCase):
     with tempfile.TemporaryDirectory() as folder:
       path = pathlib.Path(folder, "toy.model")
       with self.assertRaisesRegex(
-        vocabulary.VocabularyError, "no vocabulary file .*toy.model"
+        VocabularyError, "no vocabulary file .*toy.model"
       ):
-        vocabulary.SentencePieceVocabulary.load(path)
-      for content in (b"", b"not a model", self.vocabulary.model[:500]):
+        SentencePieceVocabulary.load(path)
+      for content in (b"", b"not a model", self.vocabulary.serialized[:500]):
         path.write_bytes(content)
         with self.assertRaisesRegex(
-          vocabulary.VocabularyError, "toy.model that are none"
+          VocabularyError, "toy.model are not a SentencePiece model"
         ):
-          vocabulary.SentencePieceVocabulary.load(path)
+          SentencePieceVocabulary.load(path)
 
 
 if __name__ == "__main__":

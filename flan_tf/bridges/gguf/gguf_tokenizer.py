@@ -1,24 +1,26 @@
-"""The tokenizer in the metadata of a GGUF file.
+"""Vocabularies from the metadata of a GGUF file.
 
-tokenizer.ggml.model  "gpt2": byte pairs (tokens, merges, and as `pre` the
-                      name of what cuts texts), or "llama": SentencePiece
-                      (tokens, scores, types), of which the model that
-                      SentencePiece reads is built again
-tokens                the pieces by id
-token_type            1 normal, 2 unknown, 3 control, 4 user-defined,
-                      5 unused, 6 a byte: SentencePiece's own numbers
+tokenizer.ggml.model   "gpt2": byte pairs, with tokens, merges, and the name
+                       `pre` of the pre-tokenizer
+                       "llama": SentencePiece, with tokens, scores and types,
+                       from which a SentencePiece model is built
+tokenizer.ggml.tokens  the pieces by id
+....token_type         the pieces' types: 1 normal, 2 unknown, 3 control,
+                       4 user-defined, 5 unused, 6 byte (as in SentencePiece)
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from sentencepiece import sentencepiece_model_pb2
 
 from flan_tf import name_lists
-from flan_tf.vocab import byte_pair, vocabulary
+from flan_tf.vocab.base import Vocabulary, VocabularyError
+from flan_tf.vocab.byte_pair import BytePairVocabulary
+from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 
-# What llama.cpp calls each way to cut texts -> ours.
-_PATTERNS = {
+# Pre-tokenizers by llama.cpp's name -> name in `flan_tf.vocab.pretokenize`.
+_PRE_TOKENIZERS = {
   "gpt-2": "gpt2",
   "gpt2": "gpt2",
   "default": "gpt2",
@@ -32,122 +34,123 @@ _PATTERNS = {
 _NORMAL, _UNKNOWN, _CONTROL, _USER_DEFINED, _BYTE = 1, 2, 3, 4, 6
 _PREFIX = "tokenizer.ggml."
 
+# The module makes its classes when it is imported, where pyright cannot see
+# them.
+_MESSAGES: Any = sentencepiece_model_pb2
 
-def read(metadata: Mapping[str, Any], where: str) -> vocabulary.Vocabulary:
-  """Builds the vocabulary.
+
+class SpecialTokens(NamedTuple):
+  """Special pieces that a chat template may write.
+
+  Attributes:
+    by_role: the pieces "bos_token" and "eos_token", as far as there are any.
+    pieces: all special pieces.
+  """
+
+  by_role: dict[str, str]
+  pieces: list[str]
+
+
+def read(metadata: Mapping[str, Any], path: str) -> Vocabulary:
+  """Builds the vocabulary of a file.
 
   Args:
-    metadata: keys and values of the file.
-    where: for errors.
+    metadata: the file's metadata.
+    path: the file, for messages.
 
   Raises:
-    VocabularyError: there is none, or one that works in another way.
+    VocabularyError: the file has no tokenizer, or one that is not supported.
   """
   values = {
     name.removeprefix(_PREFIX): value
     for name, value in metadata.items()
     if name.startswith(_PREFIX)
   }
-  known = {"gpt2": _byte_pairs, "llama": _sentence_pieces}
+  readers = {"gpt2": _byte_pair_vocabulary, "llama": _sentencepiece_vocabulary}
   kind = values.get("model")
   if kind is None or "tokens" not in values:
-    raise vocabulary.VocabularyError(f"{where} has no tokenizer.")
-  if kind not in known:
-    raise vocabulary.VocabularyError(
-      f"{where}: "
-      + name_lists.unknown_name("tokenizer.ggml.model", str(kind), known)
+    raise VocabularyError(
+      f"{path} has no tokenizer: {_PREFIX}model or {_PREFIX}tokens is missing."
+      " Name another one with --vocabulary."
+    )
+  if kind not in readers:
+    raise VocabularyError(
+      f"{path}: "
+      + name_lists.unknown_name(f"{_PREFIX}model", str(kind), readers)
     )
   count = len(values["tokens"])
   for name in ("token_type", "scores"):
     if len(values.setdefault(name, [_NORMAL] * count)) != count:
-      raise vocabulary.VocabularyError(
-        f"{where} has {count} pieces, but {len(values[name])} entries in"
-        f" tokenizer.ggml.{name}."
+      raise VocabularyError(
+        f"{path} has {count} pieces, but {len(values[name])} entries in"
+        f" {_PREFIX}{name}."
       )
-  return known[kind](values, where)
+  return readers[kind](values, path)
 
 
-def special(metadata: Mapping[str, Any]) -> tuple[dict[str, str], list[str]]:
-  """What a chat template may write.
-
-  Returns:
-    ("bos_token" and "eos_token" by name; all special pieces).
-  """
+def special_tokens(metadata: Mapping[str, Any]) -> SpecialTokens:
+  """Returns the special pieces of a file's tokenizer."""
   tokens = metadata.get(f"{_PREFIX}tokens", [])
-  kinds = metadata.get(f"{_PREFIX}token_type", [])
+  types = metadata.get(f"{_PREFIX}token_type", [])
   ids = {
     f"{role}_token": metadata.get(f"{_PREFIX}{role}_token_id", -1)
     for role in ("bos", "eos")
   }
-  names = {name: tokens[i] for name, i in ids.items() if 0 <= i < len(tokens)}
-  return names, [
-    token
-    for token, kind in zip(tokens, kinds, strict=False)
-    if kind in (_CONTROL, _USER_DEFINED)
-  ]
+  return SpecialTokens(
+    {role: tokens[i] for role, i in ids.items() if 0 <= i < len(tokens)},
+    [
+      token
+      for token, token_type in zip(tokens, types, strict=False)
+      if token_type in (_CONTROL, _USER_DEFINED)
+    ],
+  )
 
 
-def _byte_pairs(values: dict[str, Any], where: str):
-  pre = values.get("pre", "default")
-  if pre not in _PATTERNS:
-    raise vocabulary.VocabularyError(
-      f"{where}: "
-      + name_lists.unknown_name("tokenizer.ggml.pre", str(pre), _PATTERNS)
+def _byte_pair_vocabulary(values: dict[str, Any], path: str) -> Vocabulary:
+  name = values.get("pre", "default")
+  if name not in _PRE_TOKENIZERS:
+    raise VocabularyError(
+      f"{path}: "
+      + name_lists.unknown_name(f"{_PREFIX}pre", str(name), _PRE_TOKENIZERS)
     )
-  pattern = _PATTERNS[pre]
+  pre_tokenizer = _PRE_TOKENIZERS[name]
   bos = values.get("bos_token_id")
-  # As llama.cpp does where the file does not say.
-  adds = values.get("add_bos_token", pattern == "llama3")
-  return byte_pair.BytePairVocabulary.make(
+  # The default of llama.cpp.
+  adds_bos = values.get("add_bos_token", pre_tokenizer == "llama3")
+  return BytePairVocabulary.from_parts(
     values["tokens"],
     values.get("merges", []),
-    pattern,
+    pre_tokenizer,
     {
       "bos": bos,
       "eos": values.get("eos_token_id"),
       "pad": values.get("padding_token_id"),
-      "others": [i for i, t in enumerate(values["token_type"]) if t != _NORMAL],
+      "others": [
+        i
+        for i, token_type in enumerate(values["token_type"])
+        if token_type != _NORMAL
+      ],
     },
-    adds_bos=bool(adds) and bos is not None,
-    # Not in the metadata; these come with these two.
-    ignore_merges=pattern == "llama3",
-    normalizer="nfc" if pattern == "qwen2" else None,
-    where=where,
+    adds_bos=bool(adds_bos) and bos is not None,
+    # The metadata do not say so, but the tokenizers of these families do it.
+    ignore_merges=pre_tokenizer == "llama3",
+    normalizer="nfc" if pre_tokenizer == "qwen2" else None,
+    source=path,
   )
 
 
-def _sentence_pieces(values: dict[str, Any], where: str):
+def _sentencepiece_vocabulary(values: dict[str, Any], path: str) -> Vocabulary:
+  model = _MESSAGES.ModelProto()
   tokens, types = values["tokens"], values["token_type"]
-  protos: Any = sentencepiece_model_pb2
-  model = protos.ModelProto()
-  for token, score, kind in zip(tokens, values["scores"], types, strict=True):
-    model.pieces.add(piece=token, score=float(score), type=int(kind))
-  spec = model.trainer_spec
-  spec.model_type = spec.BPE
-  spec.vocab_size = len(tokens)
-  spec.byte_fallback = _BYTE in types
-  # Files that name none mean those of Llama.
-  llama = "eos_token_id" not in values
-  for role, name, default in (
-    (
-      "unk",
-      "unknown_token_id",
-      types.index(_UNKNOWN) if _UNKNOWN in types else 0,
-    ),
-    ("bos", "bos_token_id", 1 if llama else -1),
-    ("eos", "eos_token_id", 2),
-    ("pad", "padding_token_id", -1),
+  for token, score, token_type in zip(
+    tokens, values["scores"], types, strict=True
   ):
-    number = int(values.get(name, default))
-    if not -1 <= number < len(tokens):
-      raise vocabulary.VocabularyError(
-        f"{where}: tokenizer.ggml.{name} is {number}, of {len(tokens)} pieces."
-      )
-    setattr(spec, f"{role}_id", number)
-    if number >= 0:
-      setattr(spec, f"{role}_piece", tokens[number])
-      # Only control pieces can start, end and fill up.
-      model.pieces[number].type = _UNKNOWN if role == "unk" else _CONTROL
+    model.pieces.add(piece=token, score=float(score), type=int(token_type))
+  trainer = model.trainer_spec
+  trainer.model_type = trainer.BPE
+  trainer.vocab_size = len(tokens)
+  trainer.byte_fallback = _BYTE in types
+  _set_special_pieces(model, values, path)
   normalizer = model.normalizer_spec
   normalizer.name = "identity"
   normalizer.add_dummy_prefix = bool(values.get("add_space_prefix", True))
@@ -155,6 +158,33 @@ def _sentence_pieces(values: dict[str, Any], where: str):
     values.get("remove_extra_whitespaces", False)
   )
   normalizer.escape_whitespaces = True
-  made = vocabulary.SentencePieceVocabulary(model.SerializeToString(), where)
-  # llama.cpp adds it where the file does not say.
-  return made if values.get("add_bos_token", True) else made.without_start()
+  vocabulary = SentencePieceVocabulary(model.SerializeToString(), path)
+  # The default of llama.cpp.
+  if values.get("add_bos_token", True):
+    return vocabulary
+  return vocabulary.without_start()
+
+
+def _set_special_pieces(model: Any, values: dict[str, Any], path: str) -> None:
+  """Sets ids and names of unknown, start, end and padding in a model."""
+  tokens, types = values["tokens"], values["token_type"]
+  # A file without the ids has those of Llama.
+  is_llama = "eos_token_id" not in values
+  unknown = types.index(_UNKNOWN) if _UNKNOWN in types else 0
+  for role, name, default in (
+    ("unk", "unknown_token_id", unknown),
+    ("bos", "bos_token_id", 1 if is_llama else -1),
+    ("eos", "eos_token_id", 2),
+    ("pad", "padding_token_id", -1),
+  ):
+    number = int(values.get(name, default))
+    if not -1 <= number < len(tokens):
+      raise VocabularyError(
+        f"{path}: {_PREFIX}{name} is {number}, but there are {len(tokens)}"
+        " pieces."
+      )
+    setattr(model.trainer_spec, f"{role}_id", number)
+    if number >= 0:
+      setattr(model.trainer_spec, f"{role}_piece", tokens[number])
+      # SentencePiece accepts only control pieces as start, end and padding.
+      model.pieces[number].type = _UNKNOWN if role == "unk" else _CONTROL

@@ -1,66 +1,53 @@
-"""The tensors of a folder of *.safetensors, read one at a time.
+"""Tensors of a folder of *.safetensors, read one at a time.
 
-A file is opened anew for each tensor: an open one keeps every page that was
-read in the process's memory, and the memory of the whole would grow to the size
-of the model.
+A file is opened again for each tensor. An open file keeps every page that was
+read in the memory of the process, which would grow to the size of the model.
 """
 
+import contextlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import ml_dtypes  # noqa: F401  safetensors finds bfloat16 in NumPy by its name.
 import numpy as np
 import safetensors
 
-from flan_tf.bridges import model_source
+from flan_tf.bridges.model_source import Shape, SourceError, group_layers
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
 class SafetensorsReader:
-  """The tensors of a folder; see source.Reader.
+  """Reads the tensors of a folder (see `tensor_mapping.RowReader`).
+
+  Attributes:
+    path: the folder.
 
   Raises:
     SourceError: there are no such files, or one is missing or damaged.
   """
 
   def __init__(self, folder: str):
-    self.where = folder
+    self.path = folder
     self._files: dict[str, str] = {}
-    self._shapes: dict[str, tuple[int, ...]] = {}
-    self._others: dict[str, str] = {}
-    indexed = _index(folder)
-    for path in sorted(set(indexed.values())) if indexed else [_single(folder)]:
-      self._add(path)
-    missing = [
-      name for name in indexed if self._files.get(name) != indexed[name]
-    ]
+    self._shapes: dict[str, Shape] = {}
+    self._unsupported_types: dict[str, str] = {}
+    index = _read_index(folder)
+    files = sorted(set(index.values())) if index else [_single_file(folder)]
+    for file in files:
+      self._add(file)
+    missing = [name for name in index if self._files.get(name) != index[name]]
     if missing:
-      raise model_source.SourceError(
-        f"{folder}: the index names tensors that are not in the file it says: "
-        + "; ".join(model_source.grouped(missing))
+      raise SourceError(
+        f"{folder}: model.safetensors.index.json names a file for these"
+        " tensors, but the file does not have them: "
+        + "; ".join(group_layers(missing))
       )
 
-  def shapes(self) -> Mapping[str, tuple[int, ...]]:
+  def shapes(self) -> Mapping[str, Shape]:
     return self._shapes
-
-  def read_rows(self, name: str, begin: int, end: int) -> np.ndarray:
-    with _opened(self._files[name]) as file:
-      return file.get_slice(name)[begin:end]
-
-  def check_floats(self, ignore: Callable[[str], bool]) -> None:
-    """Raises SourceError if tensors are stored as something else."""
-    others = [
-      f"{name} ({kind})"
-      for name, kind in self._others.items()
-      if not ignore(name)
-    ]
-    if others:
-      raise model_source.SourceError(
-        f"{self.where} stores tensors in a form that is not known here (known:"
-        f" {', '.join(_FLOATS)}): " + "; ".join(model_source.grouped(others))
-      )
 
   def read(
     self, name: str, columns: tuple[int, int] | None = None
@@ -70,41 +57,53 @@ class SafetensorsReader:
         return file.get_tensor(name)
       return file.get_slice(name)[..., slice(*columns)]
 
+  def read_rows(self, name: str, begin: int, end: int) -> np.ndarray:
+    with _opened(self._files[name]) as file:
+      return file.get_slice(name)[begin:end]
+
+  def check_floats(self, ignore: Callable[[str], bool]) -> None:
+    """Raises SourceError if tensors are not floating-point numbers.
+
+    Args:
+      ignore: whether a tensor is no weight, so that its type does not matter.
+    """
+    unsupported = [
+      f"{name} ({dtype})"
+      for name, dtype in self._unsupported_types.items()
+      if not ignore(name)
+    ]
+    if unsupported:
+      raise SourceError(
+        f"{self.path} has tensors of a type that is not supported here"
+        f" (supported: {', '.join(_FLOATS)}): "
+        + "; ".join(group_layers(unsupported))
+      )
+
   def _add(self, path: str) -> None:
     with _opened(path) as file:
       for name in file.keys():
-        part = file.get_slice(name)
+        tensor = file.get_slice(name)
         self._files[name] = path
-        self._shapes[name] = tuple(part.get_shape())
-        if part.get_dtype() not in _FLOATS:
-          self._others[name] = part.get_dtype()
+        self._shapes[name] = tuple(tensor.get_shape())
+        if tensor.get_dtype() not in _FLOATS:
+          self._unsupported_types[name] = tensor.get_dtype()
 
 
-class _opened:
-  """A safetensors file, open for one look; a damaged one is a SourceError."""
-
-  def __init__(self, path: str):
-    self._path = path
-
-  def __enter__(self):
-    try:
-      self._file = safetensors.safe_open(self._path, framework="numpy")
-      return self._file.__enter__()
-    except FileNotFoundError as error:
-      raise model_source.SourceError(
-        f"There is no file {self._path}."
-      ) from error
-    except safetensors.SafetensorError as error:
-      raise model_source.SourceError(
-        f"{self._path} is damaged or cut short: {error}."
-      ) from error
-
-  def __exit__(self, *error):
-    self._file.__exit__(*error)
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[Any]:
+  """Opens a safetensors file; raises SourceError if it is damaged."""
+  try:
+    opened = safetensors.safe_open(path, framework="numpy")
+  except FileNotFoundError as error:
+    raise SourceError(f"There is no file {path}.") from error
+  except safetensors.SafetensorError as error:
+    raise SourceError(f"{path} is damaged or cut short: {error}.") from error
+  with opened as file:
+    yield file
 
 
-def _index(folder: str) -> dict[str, str]:
-  """The file of each tensor, if the folder says so."""
+def _read_index(folder: str) -> dict[str, str]:
+  """Returns the path of the file of each tensor; empty without an index."""
   path = os.path.join(folder, "model.safetensors.index.json")
   try:
     with open(path, encoding="utf-8") as file:
@@ -112,13 +111,12 @@ def _index(folder: str) -> dict[str, str]:
   except FileNotFoundError:
     return {}
   except (KeyError, ValueError) as error:
-    raise model_source.SourceError(
-      f"{path} cannot be read: {error}."
-    ) from error
+    raise SourceError(f"{path} cannot be read: {error}.") from error
   return {name: os.path.join(folder, file) for name, file in files.items()}
 
 
-def _single(folder: str) -> str:
+def _single_file(folder: str) -> str:
+  """Returns the path of the only file of a folder without an index."""
   path = os.path.join(folder, "model.safetensors")
   if os.path.exists(path):
     return path
@@ -127,12 +125,11 @@ def _single(folder: str) -> str:
     for name in os.listdir(folder)
     if name.endswith((".bin", ".pt", ".pth"))
   )
-  raise model_source.SourceError(
-    f"{folder} has no model.safetensors"
-    + (
-      f", only {', '.join(others)}. Save it anew with"
-      " `save_pretrained(..., safe_serialization=True)`."
-      if others
-      else " and no model.safetensors.index.json."
+  if others:
+    raise SourceError(
+      f"{folder} has no model.safetensors, only {', '.join(others)}. Save the"
+      " model again with `save_pretrained(..., safe_serialization=True)`."
     )
+  raise SourceError(
+    f"{folder} has neither model.safetensors nor model.safetensors.index.json."
   )

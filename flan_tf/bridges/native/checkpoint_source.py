@@ -1,54 +1,57 @@
-"""A checkpoint of ours as a source: what goes out again.
+"""Opens a checkpoint of this project as a model to be converted.
 
-A checkpoint that holds LoRA adapters only is given merged with the model below
-them, so that it can be written as a checkpoint of its own, or taken elsewhere:
+A checkpoint that holds LoRA adapters only is merged with the model that they
+were trained on, so that the result needs no other checkpoint:
 
-  W [*inputs, *outputs]  +  alpha / rank  A [*inputs, rank] B [rank, *outputs]
+  W [*inputs, *outputs] + alpha / rank * A [*inputs, rank] B [rank, *outputs]
 
 One tensor is read and merged at a time, or some of its rows.
 """
 
 import dataclasses
-import json
+import functools
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from flan_tf import config
-from flan_tf.bridges import model_source
-from flan_tf.checkpoints import store
-from flan_tf.model import adapters, decoder, dims
-from flan_tf.training import session
-from flan_tf.vocab.vocabulary import Vocabulary
-
-# (name, first row, end) -> these rows.
-ReadRows = Callable[[str, int, int], np.ndarray]
+from flan_tf.bridges.model_source import (
+  ModelSource,
+  Shape,
+  SourceError,
+  SourceTensor,
+)
+from flan_tf.checkpoints import checkpoint_dirs
+from flan_tf.checkpoints.bundle import Bundle, bundle_files
+from flan_tf.model import dims
+from flan_tf.model.adapters import merge_lora
+from flan_tf.model.weights import LORA_A, LORA_B, SOFT_PROMPT, weight_specs
+from flan_tf.vocab.base import Vocabulary
 
 
 @dataclasses.dataclass(frozen=True)
-class NativeSource(model_source.ModelSource):
-  """A checkpoint, and what it says of itself.
+class NativeSource(ModelSource):
+  """A checkpoint of this project; see `ModelSource` for further attributes.
 
   Attributes:
     path: its folder.
-    asked: what it was found by: the folder, or its workdir.
+    requested_path: the path that it was opened by: the folder or its workdir.
     run: the run that wrote it.
-    data: what the run had read by then.
-    soft_prompt: [prompt, d_model], if it has one and that was asked for.
+    data: content of its data.json; see `flan_tf.checkpoints.bundle.Bundle`.
+    soft_prompt: [prompt, d_model]; None if it has none.
   """
 
   path: str = ""
-  asked: str = ""
+  requested_path: str = ""
   run: config.RunConfig = dataclasses.field(default_factory=config.RunConfig)
   data: dict[str, Any] = dataclasses.field(default_factory=dict)
-  soft_prompt: model_source.SourceTensor | None = None
+  soft_prompt: SourceTensor | None = None
 
   @property
-  def run_now(self) -> config.RunConfig:
-    """The run, with what may have been changed on the way."""
+  def changed_run(self) -> config.RunConfig:
+    """The run, with model, chat template and separator of this source."""
     run = config.replace(self.run, "data", separator=self.separator)
     return dataclasses.replace(run, model=self.model, chat=self.chat)
 
@@ -58,160 +61,185 @@ def open_source(
   vocabulary: Vocabulary | None = None,
   soft_prompt: bool = False,
 ) -> NativeSource:
-  """The model of a checkpoint or of a workdir's newest; no tensor is read yet.
+  """Opens the model of a checkpoint; reads none of its tensors.
 
   Args:
-    path: a folder, local or gs://.
-    vocabulary: instead of the checkpoint's.
-    soft_prompt: whether the caller can take a soft prompt with the model.
+    path: a checkpoint, or a workdir for its newest one; local or gs://.
+    vocabulary: used in place of the checkpoint's.
+    soft_prompt: whether the target can hold a soft prompt.
 
   Raises:
-    CheckpointError: there is none, or a file of it is missing or cut short.
-    SourceError: it has a soft prompt and nobody asked for one, the model below
-      its adapters is gone or is another one, or tensors are missing.
+    CheckpointError: there is no checkpoint, or one of its files is missing or
+      cut short.
+    SourceError: it has a soft prompt that the target cannot hold, the model
+      below its adapters is missing or has changed, or tensors are missing.
   """
-  asked = os.path.expanduser(path)
-  path = store.find(asked)
-  run = session.saved_config(path)
-  data = json.loads(store.read_file(path, session.DATA_FILE))
+  requested_path = os.path.expanduser(path)
+  bundle = Bundle.open(requested_path)
+  run = bundle.run
   if run.adapter.soft_prompt and not soft_prompt:
-    raise model_source.SourceError(
-      f"{path} has a soft prompt of {run.adapter.soft_prompt} vectors, which"
-      " are no tokens and cannot be merged into a model's weights. It can be"
-      " evaluated as it is, or become a SavedModel; to take a tuned model"
-      " elsewhere, tune it with adapter.lora_rank or as a whole."
+    raise SourceError(
+      f"{bundle.path} has a soft prompt of {run.adapter.soft_prompt} vectors,"
+      " which are no tokens and cannot be merged into a model's weights. It can"
+      " be evaluated as it is, or become a SavedModel. To convert a tuned model"
+      " to another format, tune it with adapter.lora_rank, or without adapters."
     )
-  note = f"checkpoint {path} (step {data['step']})"
-  tensors = _tensors(path, run.model)
+  origin = f"checkpoint {bundle.path} (step {bundle.step})"
+  tensors = _checkpoint_tensors(bundle)
   prompt = None
   if run.adapter.trains:
-    base = _base(path, run, data)
+    base = _open_base(bundle)
     if run.adapter.soft_prompt:
       shape = run.adapter.soft_prompt, run.model.d_model
-      name = adapters.SOFT_PROMPT
-      prompt = _tensor(os.path.join(path, "state"), name, shape)
-    tensors = _merged(run.adapter, _tensors(base, run.model), tensors)
-    how = "merged into" if run.adapter.lora_rank else "before the tokens of"
-    note += f", its adapters {how} {base}"
+      prompt = _checkpoint_tensor(bundle.tensor_prefix, SOFT_PROMPT, shape)
+    tensors = _merge_adapters(
+      run.adapter, _checkpoint_tensors(base), adapters=tensors
+    )
+    link = "merged into" if run.adapter.lora_rank else "before the tokens of"
+    origin += f", its adapters {link} {base.path}"
   return NativeSource(
     run.model,
-    vocabulary or session.saved_vocabulary(path),
+    vocabulary or bundle.vocabulary,
     tensors,
-    note,
-    context=run.data.length,
-    path=path,
-    asked=asked,
-    separator=run.data.separator,
-    run=run,
-    data=data,
+    origin,
+    context_length=run.data.length,
     chat=run.chat,
+    separator=run.data.separator,
+    path=bundle.path,
+    requested_path=requested_path,
+    run=run,
+    data=dict(bundle.data),
     soft_prompt=prompt,
   )
 
 
 def side_files(source: NativeSource) -> dict[str, bytes]:
-  """What goes with the tensors into a checkpoint of their own.
+  """Returns the small files of a checkpoint with the source's weights.
 
-  It says what the weights saw, as the one that they come from did; it has no
-  adapters and no position in the data.
+  They keep the record of the tasks that the weights have seen. They name no
+  adapters, as these are merged, and no position in the training data.
   """
-  run = dataclasses.replace(source.run_now, adapter=config.AdapterConfig())
+  run = dataclasses.replace(source.changed_run, adapter=config.AdapterConfig())
   data = {k: v for k, v in source.data.items() if k != "next_batch"}
-  data |= {"base": "", "source": source.note}
-  return {
-    session.RUN_FILE: config.to_json(run).encode(),
-    session.DATA_FILE: json.dumps(data, indent=2).encode(),
-    session.VOCABULARY_FILE: source.vocabulary.model,
-  }
+  data |= {"base": "", "source": source.origin}
+  return bundle_files(run, data, source.vocabulary)
 
 
-def _base(path: str, run: config.RunConfig, data: dict[str, Any]) -> str:
-  """The checkpoint that adapters were trained on."""
+def _open_base(bundle: Bundle) -> Bundle:
+  """Opens the checkpoint that adapters were trained on."""
   try:
-    base = store.find(data["base"])
-  except store.CheckpointError as error:
-    raise model_source.SourceError(
-      f"{path} holds adapters only, and the model below them is not where it"
-      f" was: {error} Put it there again."
+    base = bundle.open_base()
+  except checkpoint_dirs.CheckpointError as error:
+    raise SourceError(
+      f"{bundle.path} holds adapters only, and the checkpoint that they were"
+      f" trained on is not where it was: {error} Put it back."
     ) from error
-  if session.saved_config(base).model != run.model:
-    raise model_source.SourceError(
-      f"{path} holds adapters of a model that {base} is no more: its sizes or"
-      " choices differ."
+  if base.run.model != bundle.run.model:
+    raise SourceError(
+      f"{bundle.path} holds adapters, but the model in {base.path} is not the"
+      " one that they were trained on: its sizes or options differ."
     )
   return base
 
 
-def _tensors(
-  path: str, model: config.ModelConfig
-) -> dict[str, model_source.SourceTensor]:
-  """The weights that a checkpoint has, whole model or adapters."""
-  prefix = os.path.join(path, "state")
+def _checkpoint_tensors(bundle: Bundle) -> dict[str, SourceTensor]:
+  """Returns the weights and adapters that a checkpoint has."""
+  model = bundle.run.model
+  prefix = bundle.tensor_prefix
   shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-  specs = decoder.weight_specs(model, dims.dims_for(model))
-  adapted = [f"{name}/{x}" for name in specs for x in (adapters.A, adapters.B)]
+  weights = list(weight_specs(model, dims.dims_for(model)))
+  adapters = [f"{name}/{x}" for name in weights for x in (LORA_A, LORA_B)]
   return {
-    name: _tensor(prefix, name, tuple(shapes[name]))
-    for name in [*specs, *adapted]
-    if name in shapes  # Source says which are missing.
+    name: _checkpoint_tensor(prefix, name, tuple(shapes[name]))
+    for name in [*weights, *adapters]
+    if name in shapes  # ModelSource reports missing weights.
   }
 
 
-def _tensor(prefix: str, name: str, shape: tuple) -> model_source.SourceTensor:
-  def read_rows(begin: int, end: int) -> np.ndarray:
-    return _restore(prefix, name, shape, begin, end)
-
-  return model_source.SourceTensor(
-    shape, lambda: read_rows(0, shape[0]), read_rows
-  )
+def _checkpoint_tensor(prefix: str, name: str, shape: Shape) -> SourceTensor:
+  read_rows = functools.partial(_restore_rows, prefix, name, shape)
+  return SourceTensor(shape, lambda: read_rows(0, shape[0]), read_rows)
 
 
-def _restore(
-  prefix: str, name: str, shape: tuple, begin: int, end: int
+def _restore_rows(
+  prefix: str, name: str, shape: Shape, begin: int, end: int
 ) -> np.ndarray:
+  """Reads the rows begin to end of a tensor of a checkpoint.
+
+  Args:
+    prefix: the checkpoint's files, as TensorFlow names them.
+    name: the tensor.
+    shape: its shape.
+    begin: first row.
+    end: row after the last one.
+  """
   sizes = " ".join(map(str, shape))
-  rest = ["-"] * (len(shape) - 1)
-  place = f"{sizes} {':'.join([f'{begin},{end - begin}', *rest])}"
+  # "begin,size" of the first dimension, "-" for all of each other one.
+  slices = ":".join([f"{begin},{end - begin}", *["-"] * (len(shape) - 1)])
   try:
     with tf.device("/cpu:0"):
       (value,) = tf.raw_ops.RestoreV2(
         prefix=prefix,
         tensor_names=[name],
-        shape_and_slices=[place],
+        shape_and_slices=[f"{sizes} {slices}"],
         dtypes=[tf.float32],
       )
   except tf.errors.OpError as error:
-    raise model_source.SourceError(
-      f"{prefix} cannot be read; a file of it is corrupt:"
+    raise SourceError(
+      f"{prefix} cannot be read; one of its files is damaged:"
       f" {str(error).splitlines()[0]}"
     ) from error
   return value.numpy()
 
 
-def _merged(
-  adapter: config.AdapterConfig,
-  weights: dict[str, model_source.SourceTensor],
-  added: dict[str, model_source.SourceTensor],
-) -> dict[str, model_source.SourceTensor]:
-  """The weights, with what adapters add."""
+def _merge_adapters(
+  adapter_config: config.AdapterConfig,
+  weights: dict[str, SourceTensor],
+  adapters: dict[str, SourceTensor],
+) -> dict[str, SourceTensor]:
+  """Returns the weights, merged with the LoRA adapters that they have."""
+  merged = dict(weights)
+  for name, weight in weights.items():
+    if f"{name}/{LORA_A}" in adapters:
+      merged[name] = _MergedWeight(
+        adapter_config,
+        weight,
+        adapters[f"{name}/{LORA_A}"],
+        adapters[f"{name}/{LORA_B}"],
+      ).source_tensor()
+  return merged
 
-  def merge(
-    name: str, weight: model_source.SourceTensor
-  ) -> model_source.SourceTensor:
-    if f"{name}/{adapters.A}" not in added:
-      return weight
-    a, b = (added[f"{name}/{x}"] for x in (adapters.A, adapters.B))
 
-    # The first dimension is one of the inputs, so it is A's first one too.
-    def read_rows(begin: int, end: int) -> np.ndarray:
-      assert weight.read_rows and a.read_rows
-      rows = weight.read_rows(begin, end)
-      low = a.read_rows(begin, end)
-      return adapters.merged(adapter, rows, low, b.read())
+@dataclasses.dataclass(frozen=True)
+class _MergedWeight:
+  """A weight with a LoRA adapter.
 
-    rows = weight.shape[0]
-    return model_source.SourceTensor(
-      weight.shape, lambda: read_rows(0, rows), read_rows
+  Attributes:
+    adapter: rank and alpha.
+    weight: [*inputs, *outputs].
+    a: [*inputs, rank].
+    b: [rank, *outputs].
+  """
+
+  adapter: config.AdapterConfig
+  weight: SourceTensor
+  a: SourceTensor
+  b: SourceTensor
+
+  def source_tensor(self) -> SourceTensor:
+    """Returns the merged weight."""
+    rows = self.weight.shape[0]
+    return SourceTensor(
+      self.weight.shape, lambda: self._read_rows(0, rows), self._read_rows
     )
 
-  return {name: merge(name, weight) for name, weight in weights.items()}
+  def _read_rows(self, begin: int, end: int) -> np.ndarray:
+    # The weight's first dimension is one of its inputs, so it is also the
+    # first one of A.
+    assert self.weight.read_rows and self.a.read_rows
+    return merge_lora(
+      self.adapter,
+      self.weight.read_rows(begin, end),
+      self.a.read_rows(begin, end),
+      self.b.read(),
+    )

@@ -1,318 +1,315 @@
-"""The programs of an exported model: ids in, ids or log-probabilities out.
+"""Graphs of an exported model from token ids to token ids.
 
-Mesh-TF knows no open sizes. So there is a program for each of a few shapes:
-one row or `ROWS` of them, padded on the left to one of some lengths (64, 256,
-..., the longest that the run allows). A batch of any size is ordered by length
-and taken in parts of so many rows, each at the length that it needs:
-
-  columns   0 1 2 3       ids 5 6 7 and 8 in rows of 4 columns
-            . 5 6 7
-            . . . 8
-
-Padding changes no result. Each program is the transformer of `flan_tf.model`,
-on a mesh of one core, in float32.
+The programs run the model of `flan_tf.model` on a mesh of one core, in float32.
+Each has a fixed number of rows and columns (`padded_rows`); padding does not
+change results.
 """
 
-import functools
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import tensorflow as tf
 
 from flan_tf import config
+from flan_tf.bridges.saved_model.padded_rows import (
+  NONE,
+  map_rows,
+  pad_left,
+  program_columns,
+)
 from flan_tf.mesh import layout, mesh_impl, ops, program, transport
 from flan_tf.mesh.compat import mtf
-from flan_tf.model import decoder, dims, kv_cache, next_token
+from flan_tf.model import dims, kv_cache, next_token
+from flan_tf.model.decoder import Decoder
+from flan_tf.model.packed_attention import PackedAttention, PackedTokens
+from flan_tf.model.weights import SOFT_PROMPT, ModelWeights, weight_specs
 
-# Rows that are run at once where there are several.
-ROWS = 8
-_SHORTEST = 64  # columns of the shortest program
-_NONE = -1  # no target; also what the rows that fill a part up have
-
-_Ragged: Any = tf.RaggedTensor  # Its methods have no type hints.
 _IDS = tf.RaggedTensorSpec([None, None], tf.int32)
 
 
 class RowPrograms(tf.Module):
-  """Weights, with graphs that continue and score rows of ids.
+  """The weights of a model, with graphs that continue and score rows of ids.
 
   Attributes:
-    continuations: (ragged ids, int32 []) -> ragged: the most likely new ids of
-      each row, at most so many, with the one that ended them.
-    log_probs: (ragged ids, ragged ids) -> float32 [n]: the sum over the second
-      ones, behind the first ones.
+    continuations: (ragged int32 prompts [n, None], int32 [] number of new
+      tokens at most) -> ragged int32 [n, None]: the most likely new ids of each
+      row, the one that ends the answer included.
+    log_probs: (ragged prompts, ragged answers) -> float32 [n]: the sum of the
+      log-probabilities of each answer's ids after its prompt.
 
   Args:
     run: the run that trained the weights.
-    weights: by name, float32: see `weight_shapes`.
-    ends: ids that end an answer.
-    prompt: most ids before an answer.
-    answer: most ids of an answer.
-    both: most ids of both.
+    weights: float32 variables by name; see `weight_shapes`.
+    end_ids: ids that end an answer.
+    prompt_length: most ids before an answer.
+    answer_length: most ids of an answer.
+    row_length: most ids of both together.
   """
 
   def __init__(
     self,
     run: config.RunConfig,
     weights: Mapping[str, tf.Variable],
-    ends: Sequence[int],
-    prompt: int,
-    answer: int,
-    both: int,
+    end_ids: Sequence[int],
+    prompt_length: int,
+    answer_length: int,
+    row_length: int,
   ):
     super().__init__(name="rows")
-    self.weights = dict(weights)  # What is named here is saved.
-    self._run, self._end_ids, self._longest = run, tuple(ends), answer
+    self.weights = dict(weights)  # TensorFlow saves what an attribute holds.
+    self.run = run
+    self._end_ids = tuple(end_ids)
+    self.answer_length = answer_length
     self._layout = layout.parse_layout("", run.mesh.layout, dims.SPLITTABLE)
-    self._prompt_columns = _columns(prompt)
-    self._score_columns = _columns(both - 1)  # The last one is no input.
+    self._prompt_columns = program_columns(prompt_length)
+    # The last id of a row is predicted, but no input.
+    self._score_columns = program_columns(row_length - 1)
     # Each is one graph that several signatures share.
     self.continuations = tf.function(
-      self._continue_ids,
+      self._continue_rows,
       input_signature=[_IDS, tf.TensorSpec([], tf.int32)],
       autograph=False,
     )
     self.log_probs = tf.function(
-      self._score_ids, input_signature=[_IDS, _IDS], autograph=False
+      self._score_rows, input_signature=[_IDS, _IDS], autograph=False
     )
 
-  def ends(self, ids: Any) -> Any:
-    """Whether an id ends an answer, of ids of any shape."""
-    ends = tf.constant(self._end_ids, tf.int32)
-    return tf.reduce_any(ids[..., tf.newaxis] == ends, axis=-1)
+  def is_end(self, ids: Any) -> Any:
+    """Returns whether ids end an answer: bool, in the shape of `ids`."""
+    end_ids = tf.constant(self._end_ids, tf.int32)
+    return tf.reduce_any(ids[..., tf.newaxis] == end_ids, axis=-1)
 
-  def _continue_ids(self, asked, most) -> Any:
-    """The new ids behind ragged ids, with what ended them: ragged too."""
-    counts = tf.fill([asked.nrows(tf.int32)], most)
-    made = self._in_parts(
+  def _continue_rows(self, prompts: Any, max_new: Any) -> Any:
+    new_ids = map_rows(
       self._decode,
       self._prompt_columns,
-      asked,
-      counts,
-      [self._longest],
+      prompts,
+      extra=tf.fill([prompts.nrows(tf.int32)], max_new),
+      result_shape=[self.answer_length],
+      result_type=tf.int32,
     )
-    ends = tf.cast(self.ends(made), tf.int32)
+    ends = tf.cast(self.is_end(new_ids), tf.int32)
     kept = tf.cumsum(ends, axis=1, exclusive=True) == 0
-    kept &= tf.range(self._longest) < most
-    return tf.ragged.boolean_mask(made, kept)
+    kept &= tf.range(self.answer_length) < max_new
+    return tf.ragged.boolean_mask(new_ids, kept)
 
-  def _score_ids(self, asked, answers) -> Any:
-    """Sums of log-probabilities of ragged answers behind ragged ids."""
-    whole = tf.concat([asked, answers], axis=1)
-    targets, _ = _on_the_right(answers, self._longest, _NONE)
-    return self._in_parts(
-      self._score, self._score_columns, whole[:, :-1], targets, []
+  def _score_rows(self, prompts: Any, answers: Any) -> Any:
+    rows = tf.concat([prompts, answers], axis=1)
+    targets, _ = pad_left(answers, self.answer_length, NONE)
+    return map_rows(
+      self._score,
+      self._score_columns,
+      rows[:, :-1],
+      extra=targets,
+      result_shape=[],
+      result_type=tf.float32,
     )
 
-  def _in_parts(
-    self,
-    run: Callable[[int, int, Any, Any], Any],
-    columns: Sequence[int],
-    ids: Any,
-    more: Any,
-    shape: Sequence[int],
-  ) -> Any:
-    """Runs rows of ids, those of like length together.
-
-    Args:
-      run: takes a number of rows and of columns, ids of so many rows and what
-        `more` has for them; returns [rows, *shape].
-      columns: the lengths that there are.
-      ids: ragged int32 [n, None].
-      more: int32 [n, ...]; rows that only fill a part up have _NONE.
-      shape: of one row's result.
-
-    Returns:
-      [n, *shape].
-    """
-
-    def several(rows: int) -> Any:
-      count = ids.nrows(tf.int32)
-      parts = -(-count // rows)
-      filler = parts * rows - count
-      order = tf.argsort(ids.row_lengths(), stable=True)
-      ordered = tf.gather(ids, order)
-      lengths = tf.pad(ordered.row_lengths(), [[0, filler]])
-      ordered = _Ragged.from_row_lengths(ordered.values, lengths)
-      rest = [[0, 0]] * (more.shape.rank - 1)
-      ordered_more = tf.pad(
-        tf.gather(more, order), [[0, filler], *rest], constant_values=_NONE
-      )
-
-      def one_part(part):
-        here = slice(part * rows, (part + 1) * rows)
-        ids_here, more_here = ordered[here], ordered_more[here]
-        longest = tf.reduce_max(ids_here.row_lengths())
-        at_length = [
-          functools.partial(_apart(run, rows, size), ids_here, more_here)
-          for size in columns
-        ]
-        shorter = longest > tf.constant(columns, tf.int64)
-        return tf.switch_case(
-          tf.reduce_sum(tf.cast(shorter, tf.int32)), at_length
-        )
-
-      found = tf.map_fn(
-        one_part,
-        tf.range(parts),
-        parallel_iterations=1,
-        fn_output_signature=tf.TensorSpec([rows, *shape], dtype),
-      )
-      found = tf.reshape(found, [parts * rows, *shape])
-      return tf.gather(found, tf.argsort(order))
-
-    dtype = tf.int32 if shape else tf.float32
-    return tf.cond(ids.nrows() == 1, lambda: several(1), lambda: several(ROWS))
-
-  # -- programs: all sizes are known -------------------------------------------
-
-  def _core(self) -> tuple[program.CoreProgram, dict[str, mtf.Tensor]]:
-    """One core, and the weights on it."""
+  def start_core(self) -> tuple[program.CoreProgram, ModelWeights]:
+    """Begins the program of one core; returns it with the weights."""
     core = program.CoreProgram(
       mesh_impl.CoreMeshImpl(self._layout, 0, transport.SingleCoreTransport())
     )
-    weights = {}
-    for name, shape in weight_shapes(self._run).items():
-      weights[name] = core.feed(self.weights[name].read_value(), shape)
-    return core, weights
+    named = {
+      name: core.feed(self.weights[name].read_value(), shape)
+      for name, shape in weight_shapes(self.run).items()
+    }
+    return core, ModelWeights.of(self.run.model, named)
 
-  def _score(self, rows: int, columns: int, ids, targets) -> Any:
-    """float32 [rows]: the sums over the targets of each row.
+  def _score(self, rows: int, columns: int, ids: Any, targets: Any) -> Any:
+    """Sums the log-probabilities of the targets of each row.
 
     Args:
-      rows: how many.
-      columns: that ids are padded to.
-      ids: ragged [rows, None], all inputs.
-      targets: int32 [rows, longest], of the last inputs; _NONE where there is
-        none.
+      rows: number of rows.
+      columns: number of columns.
+      ids: ragged int32 [rows, None], all inputs.
+      targets: int32 [rows, answer_length], the targets of the last inputs;
+        NONE where there is none.
+
+    Returns:
+      float32 [rows].
     """
-    model = self._run.model
-    inputs, at = _on_the_right(ids, columns)
-    last = min(self._longest, columns)
+    model = self.run.model
+    inputs, positions = pad_left(ids, columns)
+    # Only the last columns have targets.
+    last = min(self.answer_length, columns)
     targets = tf.reshape(targets[:, -last:], [rows, last])
     d = dims.dims_for(model, rows, columns)
-    at_end = dims.dims_for(model, rows, last)
-    core, weights = self._core()
-    features = inputs, tf.cast(at >= 0, tf.int32), tf.maximum(at, 0)
-    tokens = decoder.PackedTokens(
-      *(core.feed(tf.reshape(x, [rows, columns]), d.tokens) for x in features)
-    )
-    hidden = ops.local(
-      lambda x: x[:, -last:],
-      [decoder.hidden_states(model, d, weights, tokens)],
-      at_end.hidden,
-      [d.batch],
-      name="last",
-    )
-    fed = core.feed(tf.maximum(targets, 0), at_end.tokens)
-    log_probs = decoder.log_probs(model, at_end, weights, hidden, fed)
-    core.lower()
-    found = tf.where(targets == _NONE, 0.0, core.value(log_probs))
-    return tf.cast(tf.reduce_sum(tf.cast(found, tf.float64), 1), tf.float32)
+    last_d = dims.dims_for(model, rows, last)
+    core, weights = self.start_core()
 
-  def _decode(self, rows: int, columns: int, ids, counts) -> Any:
-    """int32 [rows, longest]: new ids, whatever comes after the end included.
+    def feed(values: Any) -> mtf.Tensor:
+      return core.feed(tf.reshape(values, [rows, columns]), d.tokens)
+
+    tokens = PackedTokens(
+      feed(inputs),
+      feed(tf.cast(positions >= 0, tf.int32)),
+      feed(tf.maximum(positions, 0)),
+    )
+    attention = PackedAttention(model, d, weights, tokens)
+    hidden, _ = Decoder(model, d)(weights, tokens.inputs, attention)
+    hidden = ops.local(
+      lambda x: x[:, -last:], [hidden], last_d.hidden, [d.batch], name="last"
+    )
+    fed_targets = core.feed(tf.maximum(targets, 0), last_d.tokens)
+    log_probs = Decoder(model, last_d).log_probs(weights, hidden, fed_targets)
+    core.lower()
+    values = tf.where(targets == NONE, 0.0, core.value(log_probs))
+    return tf.cast(tf.reduce_sum(tf.cast(values, tf.float64), 1), tf.float32)
+
+  def _decode(self, rows: int, columns: int, ids: Any, max_new: Any) -> Any:
+    """Generates the most likely ids of each row, one after another.
 
     Args:
-      rows: how many.
-      columns: that ids are padded to.
-      ids: ragged [rows, None], the inputs before the first new one.
-      counts: int32 [rows], most new ids.
+      rows: number of rows.
+      columns: number of columns of the prompts.
+      ids: ragged int32 [rows, None], the prompts.
+      max_new: int32 [rows], number of new ids at most; NONE in rows that only
+        complete the group.
+
+    Returns:
+      int32 [rows, answer_length]. Ids after the end of an answer mean nothing.
     """
-    model = self._run.model
-    memory = columns + self._longest
-    d = dims.dims_for(model, rows, columns, memory)
-    one = dims.dims_for(model, rows, 1, memory)
-    inputs, at = _on_the_right(ids, columns)
-    inputs = tf.reshape(inputs, [rows, columns])
-    starts = tf.reshape(columns - 1 - at[:, -1], [rows])
-    row = mtf.Shape([d.batch])
-
-    def values(core, weights, hidden, cache):
-      logits = next_token.logits(model, d, weights, hidden)
-      tokens = next_token.greedy(d, logits)
-      core.lower()
-      return core.value(tokens), [core.value(x) for x in cache]
-
-    core, weights = self._core()
-    fed = core.feed(inputs, d.tokens), core.feed(starts, row)
-    tokens, cache = values(
-      core, weights, *kv_cache.prefill(model, d, weights, *fed)
+    decoding = _Decoding(self, rows, columns)
+    inputs, positions = pad_left(ids, columns)
+    first_column = tf.reshape(columns - 1 - positions[:, -1], [rows])
+    tokens, cache = decoding.prefill(
+      tf.reshape(inputs, [rows, columns]), first_column
     )
+    longest = tf.reduce_max(max_new)
 
-    def more(step, tokens, found, ended, cache):
-      del tokens, found, cache
-      return (step < tf.reduce_max(counts)) & ~tf.reduce_all(ended)
+    def is_unfinished(state: _DecodeState) -> Any:
+      return (state.step < longest) & ~tf.reduce_all(state.ended)
 
-    def take(step, tokens, found, ended):
-      here = tf.range(self._longest) == step
-      found = tf.where(here, tokens[:, tf.newaxis], found)
-      return step + 1, tokens, found, ended | self.ends(tokens)
+    def decode(state: _DecodeState) -> tuple[_DecodeState]:
+      tokens, cache = decoding.decode_step(state, first_column)
+      return (decoding.append(state, tokens, cache),)
 
-    def extend(step, tokens, found, ended, cache):
-      core, weights = self._core()
-      out = kv_cache.extend(
-        model,
-        one,
-        weights,
-        core.feed(tokens[:, tf.newaxis], one.tokens),
-        core.feed(starts, row),
-        core.feed(columns - 1 + step, mtf.Shape([])),
-        [core.feed(x, kv_cache.cache_shape(one)) for x in cache],
-      )
-      tokens, cache = values(core, weights, *out)
-      return *take(step, tokens, found, ended), cache
-
-    found = tf.fill([rows, self._longest], _NONE)
-    ended = tf.reshape(counts == _NONE, [rows])
-    begun = take(tf.constant(0), tokens, found, ended)
-    _, _, found, *_ = tf.while_loop(
-      more, extend, [*begun, cache], parallel_iterations=1
+    state = _DecodeState(
+      step=tf.constant(0),
+      tokens=tokens,
+      new_ids=tf.fill([rows, self.answer_length], NONE),
+      ended=tf.reshape(max_new == NONE, [rows]),
+      cache=cache,
     )
-    return found
+    (state,) = tf.while_loop(
+      is_unfinished,
+      decode,
+      [decoding.append(state, tokens, cache)],
+      parallel_iterations=1,
+    )
+    return state.new_ids
+
+
+class _DecodeState(NamedTuple):
+  """The state of a decode loop.
+
+  Attributes:
+    step: int32 [], number of new ids so far.
+    tokens: int32 [rows], the last new id of each row.
+    new_ids: int32 [rows, answer_length], the new ids; NONE after them.
+    ended: bool [rows], whether the row's answer has ended.
+    cache: keys and values of all layers; see `flan_tf.model.kv_cache`.
+  """
+
+  step: Any
+  tokens: Any
+  new_ids: Any
+  ended: Any
+  cache: list[Any]
+
+
+class _Decoding:
+  """The programs of a decode loop with fixed shapes.
+
+  Args:
+    programs: the model.
+    rows: number of rows.
+    columns: number of columns of the prompts.
+  """
+
+  def __init__(self, programs: RowPrograms, rows: int, columns: int):
+    self._programs = programs
+    self._columns = columns
+    self._answer_length = programs.answer_length
+    self._model = programs.run.model
+    memory = columns + self._answer_length
+    self._dims = dims.dims_for(self._model, rows, columns, memory)
+    self._step_dims = dims.dims_for(self._model, rows, 1, memory)
+    self._rows_shape = mtf.Shape([self._dims.batch])
+
+  def prefill(self, inputs: Any, first_column: Any) -> tuple[Any, list[Any]]:
+    """Runs the prompts; returns the first new ids [rows] and the cache.
+
+    Args:
+      inputs: int32 [rows, columns].
+      first_column: int32 [rows], the column where each prompt starts.
+    """
+    core, weights = self._programs.start_core()
+    hidden, cache = kv_cache.prefill(
+      Decoder(self._model, self._dims),
+      weights,
+      core.feed(inputs, self._dims.tokens),
+      core.feed(first_column, self._rows_shape),
+    )
+    return self._choose(core, weights, hidden, cache)
+
+  def decode_step(
+    self, state: _DecodeState, first_column: Any
+  ) -> tuple[Any, list[Any]]:
+    """Runs one more column; returns the next ids [rows] and the cache."""
+    core, weights = self._programs.start_core()
+    cache_shape = kv_cache.cache_shape(self._step_dims)
+    hidden, cache = kv_cache.decode_step(
+      Decoder(self._model, self._step_dims),
+      weights,
+      core.feed(state.tokens[:, tf.newaxis], self._step_dims.tokens),
+      core.feed(first_column, self._rows_shape),
+      core.feed(self._columns - 1 + state.step, mtf.Shape([])),
+      [core.feed(values, cache_shape) for values in state.cache],
+    )
+    return self._choose(core, weights, hidden, cache)
+
+  def _choose(
+    self,
+    core: program.CoreProgram,
+    weights: ModelWeights,
+    hidden: mtf.Tensor,
+    cache: kv_cache.Cache,
+  ) -> tuple[Any, list[Any]]:
+    """Returns the most likely ids and the cache as TensorFlow tensors."""
+    logits = next_token.next_logits(self._model, self._dims, weights, hidden)
+    tokens = next_token.greedy(self._dims, logits)
+    core.lower()
+    return core.value(tokens), [core.value(values) for values in cache]
+
+  def append(
+    self, state: _DecodeState, tokens: Any, cache: list[Any]
+  ) -> _DecodeState:
+    """Returns the state after a step.
+
+    Args:
+      state: before the step.
+      tokens: int32 [rows], the new ids.
+      cache: the new cache.
+    """
+    is_here = tf.range(self._answer_length) == state.step
+    return _DecodeState(
+      state.step + 1,
+      tokens,
+      tf.where(is_here, tokens[:, tf.newaxis], state.new_ids),
+      state.ended | self._programs.is_end(tokens),
+      cache,
+    )
 
 
 def weight_shapes(run: config.RunConfig) -> dict[str, mtf.Shape]:
-  """What a run's model is made of, with its soft prompt, if it has one."""
+  """Returns the shape of each weight, and of the soft prompt, by name."""
   d = dims.dims_for(run.model)
-  specs = dict(decoder.weight_specs(run.model, d))
-  shapes = {name: spec.shape for name, spec in specs.items()}
+  shapes = {
+    name: spec.shape for name, spec in weight_specs(run.model, d).items()
+  }
   if run.adapter.soft_prompt:
     prompt = mtf.Dimension("prompt", run.adapter.soft_prompt)
-    shapes[decoder.SOFT_PROMPT] = mtf.Shape([prompt, d.d_model])
+    shapes[SOFT_PROMPT] = mtf.Shape([prompt, d.d_model])
   return shapes
-
-
-def _columns(longest: int) -> list[int]:
-  """The lengths that there is a program for: 64, 256, ..., the longest."""
-  found = []
-  size = _SHORTEST
-  while size <= longest // 2:
-    found.append(size)
-    size *= 4
-  return [*found, longest]
-
-
-def _apart(run: Callable, rows: int, columns: int) -> Callable:
-  """A program as a function that TensorFlow does not put into its callers.
-
-  It would prepare all of them at the first call, though one is to run.
-  """
-  return tf.function(
-    functools.partial(run, rows, columns),
-    autograph=False,
-    experimental_attributes={"_noinline": True},
-  )
-
-
-def _on_the_right(ids: Any, columns: int, filler: int = 0) -> tuple[Any, Any]:
-  """Rows [[5 6 7] [8]] in 4 columns, and the place of each in its row.
-
-  0 5 6 7     -1  0  1  2
-  0 0 0 8     -3 -2 -1  0
-  """
-  lengths = tf.cast(ids.row_lengths(), tf.int32)
-  at = tf.range(columns) - columns + lengths[:, tf.newaxis]
-  left = ids.to_tensor(shape=[None, columns])
-  found = tf.gather(left, tf.maximum(at, 0), batch_dims=1)
-  return tf.where(at >= 0, found, filler), at

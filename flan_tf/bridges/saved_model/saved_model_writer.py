@@ -1,43 +1,48 @@
-"""Writes a source as a TensorFlow SavedModel: texts in, texts out.
+"""Writes a model as a TensorFlow SavedModel: texts in, texts out.
 
   FOLDER/saved_model.pb, variables/*, fingerprint.pb
   FOLDER/README.md                                     the model card
 
-It needs nothing of this project: TensorFlow and tensorflow-text load it, and so
-does TensorFlow Serving, which wants a number as the folder's name. Its
-signatures take strings [n], and give values [n]:
+The folder needs nothing of this project. TensorFlow with tensorflow-text loads
+it, and so does TensorFlow Serving, which expects a number as the folder's name.
+The signatures take and return arrays with one element per prompt, [n]:
 
+  signature         inputs            outputs
   serving_default   prompt            answer, log_prob, tokens, ended, trimmed
-  generate          prompt, max_new   the same; max_new is an int32 [], and 0
+  generate          prompt, max_new   the same; max_new is one int32, and 0
                                       means the run's target length
   score             prompt, answer    log_prob, tokens, trimmed
 
-They give the answers and numbers of `flan_tf.inference.prompt_answers` and of an
-evaluation, by the same model code (`flan_tf.bridges.saved_model.text_model`).
+Answers and log-probabilities are those of `launch.generate` and of an
+evaluation, since the same code of the model computes them. Separator, chat
+template, markers, soft prompt and lengths are those of the run. TensorFlow
+Serving can batch requests to `serving_default` and `score`, because all of
+their inputs are [n].
 
-What stands around a prompt (separator, chat, markers, soft prompt) and all
-lengths are those of the run. TensorFlow Serving can batch requests to
-`serving_default` and `score`, as all of their inputs are [n].
-
-The weights are variables, assigned one tensor after another, as TensorFlow's
-saver wants all of them at once. So this takes memory for the model in float32,
-and some 3 GB for the graphs of 30 layers: there is a program for each of six
-shapes (`flan_tf.bridges.saved_model.row_programs`). Whoever loads the folder waits for
-these, too, and at the first request; ask it once before it serves.
+Memory and time: TensorFlow's saver needs all weights at once as variables, in
+float32, and the graphs of 30 layers take some 3 GB more, since there is one
+program for each of six shapes (`flan_tf.bridges.saved_model.row_programs`).
+Loading the folder builds these programs, too, and the first request prepares
+them; send one request before the model serves.
 """
 
-import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
 from flan_tf import config
-from flan_tf.bridges import model_card, model_source
-from flan_tf.bridges.native import checkpoint_source, checkpoint_writer
-from flan_tf.bridges.saved_model import row_programs, text_model
+from flan_tf.bridges import model_card
+from flan_tf.bridges.model_source import ModelSource, SourceTensor, check_value
+from flan_tf.bridges.native.checkpoint_source import NativeSource
+from flan_tf.bridges.native.checkpoint_writer import converted_run
+from flan_tf.bridges.saved_model.row_programs import weight_shapes
+from flan_tf.bridges.saved_model.text_model import TextModel
+from flan_tf.bridges.target_folder import check_is_free, renamed_when_complete
+from flan_tf.bridges.write_progress import WriteProgress, no_progress
+from flan_tf.data.prompt_format import PromptFormat
+from flan_tf.model.weights import SOFT_PROMPT
 
 _CODE = """\
 ```python
@@ -61,77 +66,69 @@ _NOTES = (
 
 
 def write(
-  source: model_source.ModelSource,
+  source: ModelSource,
   target: str,
-  progress: Callable[[str, int, int], object] = lambda name, done, all: None,
+  progress: WriteProgress = no_progress,
 ) -> None:
   """Writes a SavedModel.
 
   Args:
     source: the model.
-    target: a folder that does not exist, or is empty; may be a `gs://` path.
-    progress: called with each tensor's name, and the bytes done and in all.
+    target: a folder that does not exist, or is empty; may be a gs:// path.
+    progress: called after each tensor.
 
   Raises:
     SourceError: there is something at `target`, or a tensor cannot be read.
       Nothing remains of what was written.
+    ValueError: the separator is "chat", but there is no chat template, or it
+      leaves no room for a prompt.
   """
   target = os.path.expanduser(target).rstrip("/")
-  model_source.check_free(target)
-  run = run_of(source)
-  # What is refused is refused before anything is read.
-  text_model.limits_of(run).wrapper(source.vocabulary)
-  module = text_model.TextModel(
-    run, source.vocabulary, _variables(source, run, progress)
+  check_is_free(target)
+  run = exported_run(source)
+  # Checked before any tensor is read.
+  PromptFormat.from_run(run, source.vocabulary).check()
+  module = TextModel(
+    run, source.vocabulary, _read_variables(source, run, progress)
   )
-  card = model_card.text(
+  card = model_card.card_text(
     source,
     f"{run.name}: a SavedModel",
     _CODE.format(target=target),
     _NOTES,
   )
-  with _renamed_at_the_end(target) as part:
-    tf.saved_model.save(module, part, module.signatures())
-    with tf.io.gfile.GFile(os.path.join(part, model_card.FILE), "w") as file:
+  with renamed_when_complete(target) as folder:
+    tf.saved_model.save(module, folder, module.signatures())
+    with tf.io.gfile.GFile(os.path.join(folder, model_card.FILE), "w") as file:
       file.write(card)
 
 
-def run_of(source: model_source.ModelSource) -> config.RunConfig:
-  """The run of a checkpoint; of other models, what a checkpoint would say."""
-  if isinstance(source, checkpoint_source.NativeSource):
-    return source.run_now
-  return checkpoint_writer.run_of(source)
+def exported_run(source: ModelSource) -> config.RunConfig:
+  """Returns a checkpoint's run; for other models, that of their checkpoint."""
+  if isinstance(source, NativeSource):
+    return source.changed_run
+  return converted_run(source)
 
 
-def _variables(
-  source: model_source.ModelSource,
-  run: config.RunConfig,
-  progress: Callable[[str, int, int], object],
+def _read_variables(
+  source: ModelSource, run: config.RunConfig, progress: WriteProgress
 ) -> dict[str, tf.Variable]:
-  tensors = dict(source.tensors)
-  if isinstance(source, checkpoint_source.NativeSource) and source.soft_prompt:
-    tensors["soft_prompt"] = source.soft_prompt
-  sizes = {name: 4 * math.prod(t.shape) for name, t in tensors.items()}
-  done, made = 0, {}
-  for name in row_programs.weight_shapes(run):
-    value: Any = tensors[name].read()
-    what = f"{source.note}: {name}"
-    model_source.check_value(what, value, tensors[name].shape)
+  """Reads all weights, and the soft prompt if there is one."""
+  tensors: dict[str, SourceTensor] = dict(source.tensors)
+  if isinstance(source, NativeSource) and source.soft_prompt:
+    tensors[SOFT_PROMPT] = source.soft_prompt
+  total = sum(_bytes(tensor) for tensor in tensors.values())
+  done, variables = 0, {}
+  for name in weight_shapes(run):
+    tensor = tensors[name]
+    value: Any = tensor.read()
+    check_value(f"{source.origin}: {name}", value, tensor.shape)
     with tf.device("/cpu:0"):
-      made[name] = tf.Variable(value, trainable=False, name=name)
-    done += sizes[name]
-    progress(name, done, sum(sizes.values()))
-  return made
+      variables[name] = tf.Variable(value, trainable=False, name=name)
+    done += _bytes(tensor)
+    progress(name, done, total)
+  return variables
 
 
-@contextlib.contextmanager
-def _renamed_at_the_end(target: str) -> Iterator[str]:
-  """A folder beside the target, which takes its name once all is written."""
-  part = f"{target}.part{os.getpid()}"
-  try:
-    yield part
-    tf.io.gfile.rename(part, target, overwrite=True)
-  except BaseException:  # An interrupt, too, must leave nothing half-written.
-    with contextlib.suppress(tf.errors.NotFoundError):
-      tf.io.gfile.rmtree(part)
-    raise
+def _bytes(tensor: SourceTensor) -> int:
+  return 4 * math.prod(tensor.shape)

@@ -1,16 +1,16 @@
-"""A strategy that runs nothing.
+"""Devices that hold no values and run nothing, for tracing programs.
 
-`Program` hands a function to `strategy.run`, and `State` keeps a variable for
-each slice. Here `run` calls that very function, once, with a core number that
-is not known, while a graph is traced; and a slice has a shape, but a value only
-while that goes on. So a program of 137 billion parameters can be lowered where
-no core and no weight exists:
+`Program` passes a function to `strategy.run`, and `State` creates a variable
+for each shard of a tensor. Here, `run` calls that function once, while a graph
+is traced, with a symbolic core number. A shard has a shape, and has a value
+only during tracing. This way a program of 137 billion parameters can be lowered
+on a machine that has neither its cores nor its weights:
 
-  devices = abstract.devices(128)
-  step = TrainStep(devices, layout, run)          # no memory is taken
-  with devices.strategy.tracing(core, values):    # tensors, as arguments
-    out = step.program.run_all(*feeds)
-    new = devices.strategy.changed()
+  devices = open_abstract_devices(128)
+  step = TrainStep(devices, layout, run)                # allocates no weights
+  with devices.strategy.tracing(core_number, values):   # symbolic tensors
+    out = step.program.run_replicas(*inputs)
+    new_values = devices.strategy.assigned()
 """
 
 import contextlib
@@ -23,36 +23,50 @@ from flan_tf.mesh.devices import Devices
 
 
 class AbstractVariable:
-  """Stands for the variable with a core's slice of a tensor."""
+  """Takes the place of the variable that holds a core's shard of a tensor.
+
+  Attributes:
+    name: name of the variable.
+    spec: shape and type of the shard.
+    value: the symbolic value during tracing, else None.
+    is_assigned: True if the traced program has assigned the variable.
+  """
 
   def __init__(self, name: str, shape: Sequence[int], dtype: tf.DType):
     self.name = name
     self.spec = tf.TensorSpec(list(shape), dtype, name=name)
-    self.value: tf.Tensor | None = None  # While a program is traced.
-    self.is_changed = False
+    self.value: tf.Tensor | None = None
+    self.is_assigned = False
 
   def read_value(self) -> tf.Tensor:
     if self.value is None:
-      raise RuntimeError(f"{self.name} has no value: nothing is being traced.")
+      raise RuntimeError(
+        f"{self.name} was read outside of tracing. Abstract variables have a"
+        " value only inside `AbstractStrategy.tracing`."
+      )
     return self.value
 
   def assign(self, value: tf.Tensor) -> None:
-    self.value, self.is_changed = value, True
+    self.value, self.is_assigned = value, True
 
 
 class AbstractStrategy:
-  """What `Program` and `State` need of a tf.distribute strategy."""
+  """The part of a tf.distribute strategy that `Program` and `State` use.
+
+  Attributes:
+    variables: the variables of all states, in the order of their creation.
+  """
 
   def __init__(self):
-    self.slices: list[AbstractVariable] = []
+    self.variables: list[AbstractVariable] = []
     self._core: tf.Tensor | None = None
-    # Lends its contexts: they must belong to some strategy.
-    self._lender = tf.distribute.OneDeviceStrategy("/cpu:0")
+    # A replica context must belong to a real strategy.
+    self._real_strategy = tf.distribute.OneDeviceStrategy("/cpu:0")
 
   def run(self, fn: Callable, args: Sequence = ()):
     """Traces the function that a real strategy would run on every core."""
     context = tf.distribute.ReplicaContext(
-      self._lender, replica_id_in_sync_group=self._core
+      self._real_strategy, replica_id_in_sync_group=self._core
     )
     with context:
       return fn(*args)
@@ -61,38 +75,43 @@ class AbstractStrategy:
   def tracing(
     self, core: tf.Tensor, values: Sequence[tf.Tensor]
   ) -> Iterator[None]:
-    """Gives the core number and all slices a value."""
+    """Gives the core number and all variables a value during tracing.
+
+    Args:
+      core: int32 scalar, the number of the core.
+      values: one for each of `variables`.
+    """
     self._core = core
-    for held, value in zip(self.slices, values, strict=True):
-      held.value, held.is_changed = value, False
+    for variable, value in zip(self.variables, values, strict=True):
+      variable.value, variable.is_assigned = value, False
     try:
       yield
     finally:
       self._core = None
-      for held in self.slices:
-        held.value = None
+      for variable in self.variables:
+        variable.value = None
 
-  def changed(self) -> dict[int, tf.Tensor]:
-    """New values of the slices that were assigned, by their number."""
+  def assigned(self) -> dict[int, tf.Tensor]:
+    """Returns the new values of assigned variables, by index in `variables`."""
     return {
-      number: held.read_value()
-      for number, held in enumerate(self.slices)
-      if held.is_changed
+      index: variable.read_value()
+      for index, variable in enumerate(self.variables)
+      if variable.is_assigned
     }
 
 
 @dataclasses.dataclass(frozen=True)
 class AbstractDevices(Devices):
-  """Cores of a TPU slice of which only the programs are wanted."""
+  """TPU cores for which programs can be traced but not run."""
 
-  def new_slice(
+  def new_shard(
     self, name: str, shape: Sequence[int], dtype: tf.DType
   ) -> AbstractVariable:
-    made = AbstractVariable(name, shape, dtype)
-    self.strategy.slices.append(made)
-    return made
+    variable = AbstractVariable(name, shape, dtype)
+    self.strategy.variables.append(variable)
+    return variable
 
 
 def open_abstract_devices(cores: int) -> AbstractDevices:
-  """So many TPU cores."""
+  """Returns devices for a number of TPU cores."""
   return AbstractDevices(AbstractStrategy(), "tpu", cores)

@@ -1,13 +1,13 @@
-"""A TPU's programs, run on virtual cores, beside the same ones on one device.
+"""Runs TPU programs on virtual cores and compares them with one device.
 
-On one side are the virtual cores of `flan_tf.tpu_plan.compiler.virtual_cores`, which run what a
-TPU would run, collectives and all; on the other one CPU, TensorFlow and no
-mesh. Both get the same weights and the same inputs, and what they answer is
-compared. A large run is executed as a small one; see `flan_tf.tpu_plan.reduced_run`.
+The virtual cores run what a TPU would run, collectives included; see
+`virtual_cores`. The one device is a CPU with ordinary TensorFlow and no mesh.
+Both get the same weights and inputs. A large run is reduced first; see
+`flan_tf.tpu_plan.reduced_run`. Compared are, by program:
 
   train   loss and gradient norm of three steps, then all weights and slots
-  score   log-probabilities of options behind prompts, some of which begin alike
-  decode  the tokens behind prompts, the most likely ones, and keys and values
+  score   log-probabilities of options after prompts, some with a shared prefix
+  decode  the most likely tokens after prompts, and the key/value cache
 """
 
 import time
@@ -16,162 +16,179 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from flan_tf import config
-from flan_tf.inference import generator, loaded_model, scorer
-from flan_tf.mesh import program
+from flan_tf.inference.decode_programs import DecodePrograms
+from flan_tf.inference.generator import GenerationRequest, Generator
+from flan_tf.inference.loaded_model import LoadedModel
+from flan_tf.inference.scorer import Scorer
 from flan_tf.mesh.devices import Devices, open_devices
+from flan_tf.mesh.program import Program
 from flan_tf.model import dims, kv_cache
-from flan_tf.tpu_plan import parameter_count, reduced_run, request
-from flan_tf.tpu_plan.compiler import programs, random_inputs, virtual_cores
+from flan_tf.model.run_mesh import run_layout
+from flan_tf.tpu_plan import parameter_count, reduced_run
+from flan_tf.tpu_plan.compiler import programs, random_inputs
+from flan_tf.tpu_plan.compiler.virtual_cores import open_virtual_devices
+from flan_tf.tpu_plan.request import CompileReport, CompileRequest
 
 _SEED = 0
-_STEPS, _RATE = 3, 1e-2
-_PROMPTS = 8  # That have options.
-# New tokens, and the longest prompt.
-_NEW, _LONGEST = 8, 24
-# No token has it: nothing ends early.
-_NO_END = -1
+_STEPS = 3
+_LEARNING_RATE = 1e-2
+_SCORED_PROMPTS = 8
+_NEW_TOKENS = 8
+_MAX_PROMPT_LENGTH = 24
+# No token has this id, so no text ends early.
+_NO_END_ID = -1
 
-# What was computed -> values. Log-probabilities are compared as they are,
-# everything else by its own size.
-_Found = dict[str, list[np.ndarray]]
+# Arrays by the name of the result.
+_Results = dict[str, list[np.ndarray]]
+# Results that are compared in nats. Others are compared relative to the largest
+# element of an array.
 _IN_NATS = ("loss", "log_probs")
 
 
-def answer(asked: request.CompileRequest) -> request.CompileReport:
-  """Executes a request's program; `differences` says how far it is off."""
-  executed = reduced_run.shrunk(asked)
-  run, made = executed.run, _MADE[asked.program]
-  layout = programs.layout_of(run)
-  begin = time.perf_counter()
-  on_cores = made(
-    run, executed.rows, virtual_cores.open_virtual_devices(layout.cores)
-  )
-  between = time.perf_counter()
-  alone = config.replace(run, "mesh", shape="")
-  on_one = made(alone, executed.rows, _one_device())
-  return request.CompileReport(
-    program=asked.program,
-    parameters=parameter_count.parameters(asked.run.model),
+def execute_request(request: CompileRequest) -> CompileReport:
+  """Executes a program; `differences` of the report has all differences."""
+  reduced = reduced_run.reduce_request(request)
+  run, execute = reduced.run, _EXECUTE[request.program]
+  layout = run_layout(run.mesh)
+  start = time.perf_counter()
+  actual = execute(run, reduced.rows, open_virtual_devices(layout.cores))
+  middle = time.perf_counter()
+  unsplit = config.replace(run, "mesh", shape="")
+  expected = execute(unsplit, reduced.rows, _open_one_device())
+  end = time.perf_counter()
+  return CompileReport(
+    program=request.program,
+    parameters=parameter_count.count_parameters(request.run.model),
     cores=layout.cores,
     fits=True,
     differences={
-      name: _difference(name, on_cores[name], values)
-      for name, values in on_one.items()
+      name: _largest_difference(name, actual[name], arrays)
+      for name, arrays in expected.items()
     },
-    seconds={
-      "virtual cores": between - begin,
-      "one device": time.perf_counter() - between,
-    },
+    seconds={"virtual cores": middle - start, "one device": end - middle},
   )
 
 
-class _Plain(Devices):
-  """Without XLA, which tensorflow-tpu does not have for CPUs."""
+class _DevicesWithoutXla(Devices):
+  """Devices on which XLA compiles no program.
 
-  def compiled(self, made: program.Program, fused: bool) -> Callable:
-    return super().compiled(made, fused=False)
+  tensorflow-tpu has no XLA for CPUs.
+  """
+
+  def compile_program(self, program: Program, jit_compile: bool) -> Callable:
+    del jit_compile
+    return super().compile_program(program, jit_compile=False)
 
 
-def _one_device() -> Devices:
-  found = open_devices(1, "cpu")
-  return _Plain(found.strategy, found.platform, found.cores)
+def _open_one_device() -> Devices:
+  devices = open_devices(1, "cpu")
+  return _DevicesWithoutXla(devices.strategy, devices.platform, devices.cores)
 
 
-def _train(run: config.RunConfig, rows: int, devices: Devices) -> _Found:
+def _train(run: config.RunConfig, rows: int, devices: Devices) -> _Results:
   del rows
-  step = programs.train_step(run, devices)
+  step = programs.create_train_step(run, devices)
   for state in filter(None, (step.frozen, step.weights)):
-    random_inputs.assign(state, _SEED)
+    random_inputs.assign_random(state, _SEED)
   losses, norms = [], []
   for number in range(1, _STEPS + 1):
-    measured = step(random_inputs.batch(run, number), number, _RATE)
-    losses.append(np.array(measured.loss))
-    norms.append(np.array(measured.grad_norm))
-  found = {"loss": losses, "gradient_norm": norms}
+    batch = random_inputs.random_batch(run, seed=number)
+    metrics = step(batch, number, _LEARNING_RATE)
+    losses.append(np.array(metrics.loss))
+    norms.append(np.array(metrics.grad_norm))
+  results = {"loss": losses, "gradient_norm": norms}
   for name, state in (("weights", step.weights), ("slots", step.slots)):
-    found[name] = [
-      state.gather(of) for of in state.specs if _has_gradient(run.model, of)
+    results[name] = [
+      state.gather(tensor)
+      for tensor in state.specs
+      if _has_gradient(run.model, tensor)
     ]
-  return found
+  return results
 
 
 def _has_gradient(model: config.ModelConfig, name: str) -> bool:
-  """Whether a weight has a gradient, or its slots one to follow.
+  """Returns whether the gradient of a weight is more than rounding error.
 
-  A softmax does not change if all keys get the same vector on top, unless they
-  are turned first. So the gradient of the keys' bias is nothing but rounding,
-  which Adafactor makes as large as any other.
+  A softmax does not change if the same vector is added to all keys, unless
+  rotary positions turn the keys first. The gradient of the keys' bias is then
+  rounding error only, but Adafactor scales its update to the usual size.
   """
   return "attention/k_bias" not in name or model.positions == "rotary"
 
 
-def _score(run: config.RunConfig, rows: int, devices: Devices) -> _Found:
-  model = _loaded(run, rows, devices)
-  prompts, options = random_inputs.options(run, _PROMPTS, _SEED)
-  return {"log_probs": scorer.Scorer(model).score(prompts, options)}
+def _score(run: config.RunConfig, rows: int, devices: Devices) -> _Results:
+  model = _create_random_model(run, rows, devices)
+  prompts, options = random_inputs.random_options(run, _SCORED_PROMPTS, _SEED)
+  return {"log_probs": Scorer(model).score(prompts, options)}
 
 
-def _decode(run: config.RunConfig, rows: int, devices: Devices) -> _Found:
-  model = _loaded(run, rows, devices)
-  decoder = _Decoder(model)
-  prompts = list(random_inputs.prompts(run, rows, _SEED, _LONGEST))
-  wanted = generator.GenerationRequest(_NEW, (_NO_END,), numbers=range(rows))
-  tokens = decoder.continuations(prompts, wanted)
-  return {"tokens": tokens, "keys_and_values": decoder.cache()}
+def _decode(run: config.RunConfig, rows: int, devices: Devices) -> _Results:
+  model = _create_random_model(run, rows, devices)
+  recorder = _RecordingPrograms(model)
+  prompts = list(
+    random_inputs.random_prompts(run, rows, _SEED, _MAX_PROMPT_LENGTH)
+  )
+  request = GenerationRequest(_NEW_TOKENS, (_NO_END_ID,), numbers=range(rows))
+  tokens = Generator(model, recorder).continuations(prompts, request)
+  return {"tokens": tokens, "keys_and_values": recorder.cache()}
 
 
-def _loaded(
+def _create_random_model(
   run: config.RunConfig, rows: int, devices: Devices
-) -> loaded_model.LoadedModel:
-  model = programs.loaded_model(run, devices, rows)
+) -> LoadedModel:
+  model = programs.create_model(run, devices, rows)
   for state in (model.weights, model.adapters):
-    random_inputs.assign(state, _SEED)
+    random_inputs.assign_random(state, _SEED)
   return model
 
 
-class _Decoder(generator.Generator):
-  """One that knows what its last program returned."""
+class _RecordingPrograms(DecodePrograms):
+  """Decode programs that keep the results of the last call."""
 
-  def __init__(self, model: loaded_model.LoadedModel):
+  def __init__(self, model: LoadedModel):
     super().__init__(model)
     self._last: tuple
 
-  def _made(self, step: Callable, fused: bool) -> program.Program:
-    made = super()._made(step, fused)
-    start = made.start
+  def compile(self, step: Callable, jit_compile: bool) -> Program:
+    """Compiles a step and records what each of its calls returns."""
+    compiled = super().compile(step, jit_compile)
+    dispatch = compiled.dispatch
 
-    def kept(*args):
-      out = start(*args)
-      self._last = made, out
-      return out
+    def recording_dispatch(*args):
+      results = dispatch(*args)
+      self._last = compiled, results
+      return results
 
-    made.start = kept
-    return made
+    compiled.dispatch = recording_dispatch
+    return compiled
 
   def cache(self) -> list[np.ndarray]:
-    """Keys and values of all layers, whole."""
-    made, (_, _, cache) = self._last
-    run, found = self._model.run, []
-    for of_cores in zip(*made.local(cache), strict=True):
-      memory = of_cores[0].shape[2]
-      d = dims.dims_for(run.model, self._model.batch, 1, memory)
-      found.append(made.join(list(of_cores), kv_cache.cache_shape(d)))
-    return found
+    """Returns the keys and values of all layers after the last call."""
+    compiled, (_, _, cache) = self._last
+    arrays = []
+    for shards in zip(*compiled.local_results(cache), strict=True):
+      memory = shards[0].shape[2]
+      d = dims.dims_for(self._config, self._model.batch, 1, memory)
+      arrays.append(compiled.assemble(list(shards), kv_cache.cache_shape(d)))
+    return arrays
 
 
-def _difference(
-  name: str, here: Sequence[np.ndarray], there: Sequence[np.ndarray]
+def _largest_difference(
+  name: str, actual: Sequence[np.ndarray], expected: Sequence[np.ndarray]
 ) -> float:
-  """The largest of all; of each array by its largest element, or as it is."""
+  """Returns the largest difference of all arrays; see _IN_NATS for its unit."""
   largest = 0.0
-  for one, other in zip(here, there, strict=True):
+  for one, other in zip(actual, expected, strict=True):
     one, other = np.asarray(one, np.float64), np.asarray(other, np.float64)
     if one.shape != other.shape:
-      raise ValueError(f"{name}: {one.shape} is not {other.shape}.")
+      raise ValueError(
+        f"{name}: virtual cores returned an array of shape {one.shape}, one"
+        f" device one of shape {other.shape}."
+      )
     scale = 1.0 if name in _IN_NATS else float(np.abs(other).max(initial=0.0))
-    off = np.abs(one - other).max(initial=0.0) / (scale or 1.0)
-    largest = float(np.maximum(largest, off))  # NaN stays.
+    difference = np.abs(one - other).max(initial=0.0) / (scale or 1.0)
+    largest = float(np.maximum(largest, difference))  # Keeps NaN.
   return largest
 
 
-_MADE = {"train": _train, "score": _score, "decode": _decode}
+_EXECUTE = {"train": _train, "score": _score, "decode": _decode}

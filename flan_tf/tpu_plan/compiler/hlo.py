@@ -1,8 +1,8 @@
-"""What a compiled TPU program does, read off its text.
+"""Reads cycles and wire bytes from the text of a compiled TPU program.
 
-The compiler notes how many cycles it expects each operation on the core to
-take. It notes none for collectives: in its estimate they are free, and what
-they send is counted here, as if each ran by itself on rings of links.
+The compiler writes the estimated cycles of each operation into the text. For
+collectives it writes none: in its estimate they take no time. The bytes that
+they send are counted here, as if each ran alone on a ring of links.
 """
 
 import collections
@@ -11,108 +11,124 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
-_LINE = re.compile(r"\s+(?:ROOT )?%(\S+) = (.*?) ([\w-]+)\(")
+_OPERATION = re.compile(r"\s+(?:ROOT )?%(\S+) = (.*?) ([\w-]+)\(")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
 _TENSOR = re.compile(r"\b(pred|[sufb]f?\d+)\[([\d,]*)\]")
-_GROUP = re.compile(r"replica_groups=\{\{([\d,]*)\}")
-_ALL_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
+# Groups of cores as lists, {{0,1},{2,3}}, or as counts, [2,2]<=[4].
+_LISTED_GROUPS = re.compile(r"replica_groups=\{\{([\d,]*)\}")
+_COUNTED_GROUPS = re.compile(r"replica_groups=\[(\d+),(\d+)\]")
 _CORES = re.compile(r"\breplica_count=(\d+)")
 _COLLECTIVES = re.compile(
   r"(all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)"
   r"(-start)?$"
 )
-# A computation of v3's compiler: an all-reduce of which each core keeps a part.
-_SCATTER = "%all-reduce-scatter"
+# The compiler of v3 writes a reduce-scatter as a computation of this name with
+# an all-reduce inside.
+_REDUCE_SCATTER_COMPUTATION = "%all-reduce-scatter"
 
 
 @dataclasses.dataclass(frozen=True)
-class HloWork:
-  """What a program does on a core.
+class HloCost:
+  """The cost of a compiled program on one core.
 
   Attributes:
-    cycles: that the compiler expects, all operations one after another.
-    sent: bytes on the wire for each kind of collective.
-    number: how many of each kind there are.
+    cycles: estimated cycles of all operations, one after another.
+    wire_bytes: bytes sent, by kind of collective.
+    collectives: number of collectives, by kind.
   """
 
   cycles: int
-  sent: Mapping[str, float]
-  number: Mapping[str, int]
+  wire_bytes: Mapping[str, float]
+  collectives: Mapping[str, int]
 
 
-def read(text: str) -> HloWork:
-  """Reads the text of a compiled module."""
-  cycles = 0
+def read_cost(text: str) -> HloCost:
+  """Reads the text of a compiled HLO module."""
   header = _CORES.search(text.partition("\n")[0])
   cores = int(header.group(1)) if header else 1
-  sent: dict[str, float] = collections.defaultdict(float)
-  number: dict[str, int] = collections.Counter()
-  for one in _operations(text):
-    found = _CYCLES.search(one.line)
-    cycles += int(found.group(1)) if found else 0
-    kind = _COLLECTIVES.match(one.name)
-    if kind is None:
+  cycles = 0
+  wire_bytes: dict[str, float] = collections.defaultdict(float)
+  counts: dict[str, int] = collections.Counter()
+  for operation in _operations(text):
+    estimate = _CYCLES.search(operation.line)
+    cycles += int(estimate.group(1)) if estimate else 0
+    collective = _COLLECTIVES.match(operation.name)
+    if collective is None:
       continue
-    what = "reduce-scatter" if one.scatters else kind.group(1)
-    started = bool(kind.group(2))
-    sent[what] += _bytes_sent(one, kind.group(1), started, cores)
-    number[what] += 1
-  return HloWork(cycles, dict(sent), dict(number))
+    name, is_async = collective.group(1), bool(collective.group(2))
+    kind = "reduce-scatter" if operation.is_scattered else name
+    wire_bytes[kind] += _wire_bytes(operation, name, is_async, cores)
+    counts[kind] += 1
+  return HloCost(cycles, dict(wire_bytes), dict(counts))
 
 
 class _Operation(NamedTuple):
+  """One operation of the text.
+
+  Attributes:
+    shape: text of the shape of its result.
+    name: name of the operation, e.g. "all-reduce".
+    line: the whole line.
+    is_scattered: True if the operation is an all-reduce of which each core
+      keeps one shard of the sum only.
+  """
+
   shape: str
   name: str
   line: str
-  scatters: bool  # Whether of its sum each core keeps a part only.
+  is_scattered: bool
 
 
 def _operations(text: str) -> Iterator[_Operation]:
-  """All that is not inside of a fusion."""
-  inside = ""
+  """Yields all operations that are not inside of a fusion."""
+  computation = ""
   for line in text.splitlines():
     if line[:1] in ("%", "E"):  # A computation begins.
-      inside = line
-    if inside.startswith("%fused_computation"):
+      computation = line
+    if computation.startswith("%fused_computation"):
       continue
-    found = _LINE.match(line)
-    if found:
-      _, shape, name = found.groups()
-      yield _Operation(shape, name, line, inside.startswith(_SCATTER))
+    match = _OPERATION.match(line)
+    if match:
+      _, shape, name = match.groups()
+      is_scattered = computation.startswith(_REDUCE_SCATTER_COMPUTATION)
+      yield _Operation(shape, name, line, is_scattered)
 
 
-def _bytes_sent(
-  one: _Operation, what: str, started: bool, all_cores: int
+def _wire_bytes(
+  operation: _Operation, name: str, is_async: bool, all_cores: int
 ) -> float:
-  """By one core, in a ring of its group."""
-  sizes = [_bytes(kind, dims) for kind, dims in _TENSOR.findall(one.shape)]
-  # What an asynchronous one holds has its operands before its results, and
-  # words of the runtime, which are small.
-  size = max(sizes) if started else sum(sizes)
-  cores = _group_size(one.line) or all_cores
-  if what == "collective-permute":
+  """Returns the bytes that one core sends around the ring of its group."""
+  sizes = [
+    _bytes(dtype, dims) for dtype, dims in _TENSOR.findall(operation.shape)
+  ]
+  # The result of an asynchronous start holds the operands, the results, and
+  # small values of the runtime.
+  size = max(sizes) if is_async else sum(sizes)
+  cores = _group_size(operation.line) or all_cores
+  if name == "collective-permute":
     return size
-  share = (cores - 1) / cores
-  if what == "all-reduce":
-    return size * share * (1 if one.scatters else 2)
-  if what == "reduce-scatter" and not started:
-    # The result is one of the parts.
-    return size * cores * share
-  return size * share
+  ring_share = (cores - 1) / cores
+  if name == "all-reduce":
+    return size * ring_share * (1 if operation.is_scattered else 2)
+  if name == "reduce-scatter" and not is_async:
+    # The result is one shard of the operand.
+    return size * cores * ring_share
+  return size * ring_share
 
 
 def _group_size(line: str) -> int:
-  """0 where no groups are given, which means all cores together."""
-  found = _GROUP.search(line)
-  if found:
-    return len(found.group(1).split(","))
-  found = _ALL_GROUPS.search(line)
-  return int(found.group(2)) if found else 0
+  """Returns the cores of a group; 0 if all cores form one group."""
+  match = _LISTED_GROUPS.search(line)
+  if match:
+    return len(match.group(1).split(","))
+  match = _COUNTED_GROUPS.search(line)
+  return int(match.group(2)) if match else 0
 
 
-def _bytes(kind: str, dims: str) -> int:
+def _bytes(dtype: str, dims: str) -> int:
+  """Returns the size of a tensor, e.g. _bytes("bf16", "8,128") = 2048."""
   elements = 1
   for dim in filter(None, dims.split(",")):
     elements *= int(dim)
-  bits = 8 if kind == "pred" else int(re.sub(r"\D", "", kind))
+  bits = 8 if dtype == "pred" else int(re.sub(r"\D", "", dtype))
   return elements * bits // 8

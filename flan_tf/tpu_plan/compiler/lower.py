@@ -1,4 +1,4 @@
-"""A program of one core as HLO, from shapes alone."""
+"""Lowers the program of one core to HLO, from the shapes of its inputs."""
 
 import dataclasses
 import time
@@ -7,80 +7,80 @@ from typing import Any
 
 import tensorflow as tf
 
-from flan_tf.mesh import program
-from flan_tf.tpu_plan.compiler import abstract_devices
+from flan_tf.mesh.collective_trace import CollectiveTrace
+from flan_tf.mesh.program import Program
+from flan_tf.tpu_plan.compiler.abstract_devices import AbstractDevices
 
 
 @dataclasses.dataclass(frozen=True)
-class Lowered:
-  """The HLO of one core's program, which all cores run.
+class LoweredProgram:
+  """The HLO of one core's program; all cores run the same HLO.
 
-  Its arguments are the core's number, all slices of the devices' states in the
-  order in which they were made, then what was fed. Its results are the slices
-  that the program assigns, then what it returns.
+  Its arguments are the core number, the variables of the devices' states, and
+  the inputs. Its results are the new values of assigned variables, and the
+  program's outputs.
 
   Attributes:
     hlo: a serialized HLO module.
-    slices: the states' slices, in order.
-    changed: which of them are assigned, in order.
-    feeds: what is fed, flattened.
-    results: what is returned, a nest.
-    trace: the collectives.
-    seconds: that tracing and lowering took.
+    variables: shapes and types of the variables, in order.
+    assigned: indices of the variables that the program assigns, in order.
+    inputs: shapes and types of the inputs, flattened.
+    outputs: shapes and types of the outputs, in their nested structure.
+    trace: the collectives of the program.
+    seconds: wall time of the phases "trace" and "lower".
   """
 
   hlo: bytes
-  slices: tuple[tf.TensorSpec, ...]
-  changed: tuple[int, ...]
-  feeds: tuple[tf.TensorSpec, ...]
-  results: Any
-  trace: Any
+  variables: tuple[tf.TensorSpec, ...]
+  assigned: tuple[int, ...]
+  inputs: tuple[tf.TensorSpec, ...]
+  outputs: Any
+  trace: CollectiveTrace
   seconds: dict[str, float]
 
 
-def lower(
-  devices: abstract_devices.AbstractDevices,
-  made: program.Program,
-  feeds: Sequence,
-) -> Lowered:
-  """Lowers what `made` runs on every core.
+def lower_program(
+  devices: AbstractDevices, program: Program, inputs: Sequence
+) -> LoweredProgram:
+  """Lowers the function that a program runs on every core.
 
   Args:
-    devices: those that the program and its states were made for.
-    made: the program.
-    feeds: a nest of TensorSpecs for one core: what the program is called with.
+    devices: the devices for which the program and its states were created.
+    program: the program.
+    inputs: nested TensorSpecs of the program's arguments on one core.
   """
   strategy = devices.strategy
-  slices = [held.spec for held in strategy.slices]
-  changed: list[int] = []
-  begin = time.perf_counter()
+  variables = [variable.spec for variable in strategy.variables]
+  flat_inputs = tf.nest.flatten(list(inputs))
+  assigned: list[int] = []
+  start = time.perf_counter()
 
-  def pure(core, *flat):
-    values, fed = flat[: len(slices)], flat[len(slices) :]
+  def core_function(core, *arguments):
+    values = arguments[: len(variables)]
+    nested = tf.nest.pack_sequence_as(list(inputs), arguments[len(variables) :])
     with strategy.tracing(core, values):
-      out = made.run_all(*tf.nest.pack_sequence_as(list(feeds), fed))
-      new = strategy.changed()
-    changed[:] = new
-    return list(new.values()), out
+      outputs = program.run_replicas(*nested)
+      new_values = strategy.assigned()
+    assigned[:] = new_values
+    return list(new_values.values()), outputs
 
-  function = tf.function(pure, jit_compile=True, autograph=False)
-  fed = tf.nest.flatten(list(feeds))
-  specs = [tf.TensorSpec([], tf.int32, name="core"), *slices, *fed]
+  function = tf.function(core_function, jit_compile=True, autograph=False)
+  specs = [tf.TensorSpec([], tf.int32, name="core"), *variables, *flat_inputs]
   concrete = function.get_concrete_function(*specs)
   traced = time.perf_counter()
   hlo = function.experimental_get_compiler_ir(*specs)(
     stage="hlo_serialized", platform_name="TPU"
   )
-  done = time.perf_counter()
-  _, results = concrete.structured_outputs
-  return Lowered(
+  lowered = time.perf_counter()
+  _, outputs = concrete.structured_outputs
+  return LoweredProgram(
     hlo=hlo,
-    slices=tuple(slices),
-    changed=tuple(changed),
-    feeds=tuple(fed),
-    results=tf.nest.map_structure(
-      lambda x: tf.TensorSpec(x.shape, x.dtype), results
+    variables=tuple(variables),
+    assigned=tuple(assigned),
+    inputs=tuple(flat_inputs),
+    outputs=tf.nest.map_structure(
+      lambda x: tf.TensorSpec(x.shape, x.dtype), outputs
     ),
-    trace=made.trace,
-    seconds={"trace": traced - begin, "lower": done - traced},
+    trace=program.trace,
+    seconds={"trace": traced - start, "lower": lowered - traced},
   )

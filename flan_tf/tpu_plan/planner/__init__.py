@@ -1,0 +1,1 @@
+"""The planner half of tpu_plan, which needs neither TensorFlow nor jax."""

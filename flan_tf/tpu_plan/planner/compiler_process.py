@@ -1,9 +1,9 @@
-"""The compiler's own environment, made at first use, and the process in it.
+"""Runs requests in the TPU compiler's process and its own environment.
 
-tensorflow-tpu takes the place of tensorflow, so that the TPU tools cannot lie
-where everything else does. A checkout makes `.venv-tpu` by itself, with the
-versions of tools/python/requirements-tpu.txt. An installed copy is told where
-such an environment is: FLAN_TPU_PYTHON=PATH.
+tensorflow-tpu replaces tensorflow, so the TPU packages cannot be installed
+beside those of the project. A checkout makes the environment `.venv-tpu` at
+first use, with the versions in tools/python/requirements-tpu.txt. An installed
+copy of the project uses the interpreter that FLAN_TPU_PYTHON names.
 """
 
 import os
@@ -12,107 +12,103 @@ import subprocess
 import sys
 from collections.abc import Sequence
 
-from flan_tf.tpu_plan import request
+from flan_tf.tpu_plan.request import CompileReport, CompileRequest
 
-_ROOT = pathlib.Path(__file__).parents[2]
+_ROOT = pathlib.Path(__file__).parents[3]
 _SCRIPT = _ROOT / "tools/python/environment.sh"
 _VENV = _ROOT / ".venv-tpu"
 _WORKER = "flan_tf.tpu_plan.compiler.worker"
-# Of what the worker wrote: so many lines are shown if it fails.
-_LINES = 15
+# Lines of the worker's output that an error message shows.
+_SHOWN_LINES = 15
 
 
 class WorkerError(RuntimeError):
-  """The environment cannot be had, or its process failed."""
+  """The compiler's environment cannot be made, or its process failed."""
 
 
-def is_made() -> bool:
-  """Whether an answer can be had without installing anything."""
+def is_installed() -> bool:
+  """Returns whether the compiler's environment exists already."""
   if os.environ.get("FLAN_TPU_PYTHON"):
     return True
   return any(_VENV.glob(".flan-tpu"))
 
 
-def python() -> str:
-  """The interpreter of the environment, which is made if need be.
+def interpreter() -> str:
+  """Returns the path of the environment's Python; makes the environment first.
 
   Raises:
-    WorkerError: it is not there and cannot be made.
+    WorkerError: the environment does not exist and cannot be made.
   """
-  given = os.environ.get("FLAN_TPU_PYTHON")
-  if given:
-    if not os.access(given, os.X_OK):
-      raise WorkerError(f"FLAN_TPU_PYTHON={given} is no program.")
-    return given
+  named = os.environ.get("FLAN_TPU_PYTHON")
+  if named:
+    if not os.access(named, os.X_OK):
+      raise WorkerError(
+        f"FLAN_TPU_PYTHON={named} is not an executable file. Set it to the"
+        " Python interpreter of an environment with flan-tf[tpu-plan]."
+      )
+    return named
   if not _SCRIPT.exists():
     raise WorkerError(
-      "The TPU compiler wants an environment of its own, and this is not a"
-      " checkout, which would make it. Make one and name it:\n"
+      "The TPU compiler needs an environment of its own. A checkout of the"
+      " project makes it, but this is an installed copy. Make one and name its"
+      " interpreter:\n"
       "  python3.11 -m venv tpu\n"
       "  tpu/bin/pip install 'flan-tf[tpu-plan]'\n"
-      "  tpu/bin/pip uninstall -y tensorflow   # tensorflow-tpu's place\n"
+      "  # tensorflow-tpu replaces tensorflow:\n"
+      "  tpu/bin/pip uninstall -y tensorflow\n"
       "  tpu/bin/pip install --no-deps --force-reinstall"
       " tensorflow-tpu==2.20.0\n"
       "  export FLAN_TPU_PYTHON=$PWD/tpu/bin/python"
     )
-  if not is_made():
+  if not is_installed():
     print(
       f"Plans need the TPU compiler. Making {_VENV.name} for it, with the"
-      " versions of tools/python/requirements-tpu.txt: minutes and 3 GB, once,"
-      " from the network. It is apart from .venv, as tensorflow-tpu takes the"
-      " place of tensorflow.",
+      " versions in tools/python/requirements-tpu.txt: once, some minutes, 3 GB"
+      " from the network. It is separate from .venv because tensorflow-tpu"
+      " replaces tensorflow.",
       file=sys.stderr,
       flush=True,
     )
-  # FLAN_VENV names the ordinary environment's place.
-  env = {k: v for k, v in os.environ.items() if k != "FLAN_VENV"}
-  line = f"source {_SCRIPT} tpu >&2 && printf %s $VIRTUAL_ENV/bin/python"
-  made = subprocess.run(
-    ["bash", "-c", line], env=env, stdout=subprocess.PIPE, text=True
-  )
-  if made.returncode:
-    raise WorkerError(
-      f"{_VENV.name} could not be made (see above). Put it right and start"
-      " again, or name a Python with the packages of"
-      " tools/python/requirements-tpu.txt as FLAN_TPU_PYTHON=PATH."
-    )
-  return made.stdout
+  return _make_environment()
 
 
-def variables() -> dict[str, str]:
-  """What a process in that environment is started with."""
-  env = os.environ | {
-    # No metadata server here: without this every start waits for it.
+def environment_variables() -> dict[str, str]:
+  """Returns the environment variables of a process of the TPU compiler."""
+  variables = os.environ | {
+    # There is no metadata server here; without this, each start waits for one.
     "TPU_SKIP_MDS_QUERY": "1",
-    # Another plan may run.
+    # Several plans may run at the same time.
     "ALLOW_MULTIPLE_LIBTPU_LOAD": "1",
     "TF_CPP_MIN_LOG_LEVEL": "3",
   }
   if _SCRIPT.exists():
-    # A checkout lends its source. An installed copy lies among packages that
-    # must not come along: the environment has a copy of its own.
-    env["PYTHONPATH"] = str(_ROOT)
-  return env
+    # The worker imports the source of this checkout. An installed copy is
+    # among packages that must not be imported there; that environment has its
+    # own copy of the project.
+    variables["PYTHONPATH"] = str(_ROOT)
+  return variables
 
 
-def compiled(asked: request.CompileRequest) -> request.CompileReport:
-  """Asks a process in that environment.
+def run_request(request: CompileRequest) -> CompileReport:
+  """Runs one request in a new process.
 
   Raises:
-    WorkerError: it failed; the message has the end of what it wrote.
+    WorkerError: the process failed; the message shows the end of its output.
   """
-  (answer,) = all_compiled([asked])
-  return answer
+  (report,) = run_requests([request])
+  return report
 
 
-def all_compiled(
-  asked: Sequence[request.CompileRequest],
-) -> list[request.CompileReport]:
-  """The same for several requests, one after another in one process."""
+def run_requests(requests: Sequence[CompileRequest]) -> list[CompileReport]:
+  """Runs several requests, one after another, in one new process.
+
+  Raises:
+    WorkerError: the process failed; the message shows the end of its output.
+  """
   done = subprocess.run(
-    [python(), "-m", _WORKER],
-    input="\n".join(one.to_json() for one in asked),
-    env=variables(),
+    [interpreter(), "-m", _WORKER],
+    input="\n".join(request.to_json() for request in requests),
+    env=environment_variables(),
     capture_output=True,
     text=True,
   )
@@ -120,19 +116,40 @@ def all_compiled(
   try:
     if done.returncode == 0:
       return [
-        request.CompileReport.from_json(lines[-index])
-        for index in range(len(asked), 0, -1)
+        CompileReport.from_json(lines[-index])
+        for index in range(len(requests), 0, -1)
       ]
-    why = f"ended with status {done.returncode}"
+    problem = f"ended with status {done.returncode}"
   except (ValueError, IndexError) as error:
-    why = f"gave no answer ({error})"
-  end = "\n".join((done.stdout + done.stderr).splitlines()[-_LINES:])
-  what = f"{len(asked)} requests" if len(asked) > 1 else _name(asked[0])
+    problem = f"printed no report ({error})"
+  output = (done.stdout + done.stderr).splitlines()
+  last_lines = "\n".join(output[-_SHOWN_LINES:])
+  task = f"{len(requests)} requests"
+  if len(requests) == 1:
+    task = _describe(requests[0])
   raise WorkerError(
-    f"The worker ({_WORKER}) {why} for {what}. Its last lines:\n{end}"
+    f"The worker ({_WORKER}) {problem} for {task}. Its last lines:\n"
+    f"{last_lines}"
   )
 
 
-def _name(asked: request.CompileRequest) -> str:
-  mesh = asked.run.mesh.shape or "one core"
-  return f"{asked.program} on {asked.topology}, mesh {mesh}"
+def _make_environment() -> str:
+  """Makes the environment, or brings it up to date; returns its Python."""
+  # FLAN_VENV gives the place of the ordinary environment.
+  variables = {k: v for k, v in os.environ.items() if k != "FLAN_VENV"}
+  command = f"source {_SCRIPT} tpu >&2 && printf %s $VIRTUAL_ENV/bin/python"
+  done = subprocess.run(
+    ["bash", "-c", command], env=variables, stdout=subprocess.PIPE, text=True
+  )
+  if done.returncode:
+    raise WorkerError(
+      f"{_VENV.name} could not be made; its output is above. Mend the cause and"
+      " start again, or set FLAN_TPU_PYTHON to a Python interpreter that has"
+      " the packages of tools/python/requirements-tpu.txt."
+    )
+  return done.stdout
+
+
+def _describe(request: CompileRequest) -> str:
+  mesh = request.run.mesh.shape or "one core"
+  return f"{request.program} on {request.topology}, mesh {mesh}"

@@ -1,104 +1,121 @@
-"""What a search found, for people and for programs."""
+"""The results of a search as text and as JSON values."""
 
-import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from flan_tf.tpu_plan.planner import search, summary
 
-# Of what was not compiled or does not divide: so many are named.
-_NAMED = 10
+# Number of candidates that were not compiled, and of meshes that do not
+# divide, that the text lists.
+_LISTED = 10
+_GIB = 2**30
 
 
-def to_text(found: search.Found) -> str:
-  """Those that fit by time, then the others, then what was not tried."""
-  return "\n".join(_lines(found))
+def to_text(result: search.SearchResult) -> str:
+  """Returns the candidates, the fastest first, and those not compiled."""
+  return "\n".join(_lines(result))
 
 
-def to_dict(found: search.Found) -> dict[str, Any]:
-  best = found.best
+def to_dict(result: search.SearchResult) -> dict[str, Any]:
+  """Returns everything that a search found, as JSON values."""
+  best = result.best
   return {
-    "tried": [_tried_dict(tried) for tried in found.tried],
-    "best": _tried_dict(best) if best else None,
+    "tried": [_compiled_dict(compiled) for compiled in result.compiled],
+    "best": _compiled_dict(best) if best else None,
     "untried": [
       _settings(candidate)
       | {
-        "by_hand_seconds": candidate.by_hand.seconds,
-        "by_hand_hbm_bytes": candidate.by_hand.hbm_bytes,
+        "by_hand_seconds": candidate.cost.seconds,
+        "by_hand_hbm_bytes": candidate.cost.hbm_bytes,
       }
-      for candidate in found.untried
+      for candidate in result.not_compiled
     ],
-    "left_out": [dataclasses.asdict(out) for out in found.left_out],
-    "note": summary.NOTE,
+    "left_out": indivisible_dicts(result.indivisible),
+    "note": summary.COMPILE_NOTE,
   }
 
 
-def _lines(found: search.Found) -> Iterator[str]:
+def indivisible_dicts(
+  meshes: Sequence[search.IndivisibleMesh],
+) -> list[dict[str, str]]:
+  """Returns meshes that do not divide, as JSON values."""
+  return [
+    {"mesh": mesh.mesh, "layout": mesh.layout, "why": mesh.reason}
+    for mesh in meshes
+  ]
+
+
+def _lines(result: search.SearchResult) -> Iterator[str]:
   yield (
-    f"{len(found.tried)} compiled, the likeliest by hand;"
-    f" {len(found.untried)} more divide; {len(found.left_out)} do not."
+    f"{len(result.compiled)} compiled, the most promising by the cost model;"
+    f" {len(result.not_compiled)} more divide; {len(result.indivisible)} do"
+    " not."
   )
   yield (
-    f"  {'s':>8}  {'+ links':>8}  {'GiB':>6}  {'mfu':>5}  {'hfu':>5}"
-    f"  {'+ links':>7}"
+    f"  {'s':>8}  {'serial s':>8}  {'GiB':>6}  {'MFU':>5}  {'HFU':>5}"
+    f"  {'serial MFU':>10}"
   )
-  for tried in found.tried:
-    answer, estimate = tried.answer, tried.estimate
-    about = _about(tried.candidate)
-    used = answer.hbm_bytes_per_core / 2**30
-    if answer.fits:
-      yield (
-        f"  {answer.estimated_step_seconds:8.3f}"
-        f"  {estimate.serial_seconds:8.3f}  {used:6.2f}"
-        f"  {estimate.mfu:5.3f}  {estimate.hfu:5.3f}"
-        f"  {estimate.serial_mfu:7.3f}  {about}"
-      )
-    else:
-      first = answer.refused.strip().partition("\n")[0]
-      yield f"  does not fit: {about}\n    {first}"
-  if found.untried:
-    yield "\nNot compiled (--search_limit); by hand:"
-  for candidate in found.untried[:_NAMED]:
-    by_hand = candidate.by_hand
-    used = by_hand.hbm_bytes / 2**30
-    yield f"  {by_hand.seconds:8.3f}  {used:6.2f}  {_about(candidate)}"
-  yield from _more(len(found.untried))
-  if found.left_out:
+  for compiled in result.compiled:
+    yield _compiled_line(compiled)
+  if result.not_compiled:
+    yield "\nNot compiled (raise --search_limit); s and GiB by the cost model:"
+  for candidate in result.not_compiled[:_LISTED]:
+    gib = candidate.cost.hbm_bytes / _GIB
+    yield f"  {candidate.cost.seconds:8.3f}  {gib:6.2f}  {_describe(candidate)}"
+  yield from _and_more(len(result.not_compiled))
+  if result.indivisible:
     yield "\nDo not divide:"
-  for out in found.left_out[:_NAMED]:
-    yield f"  {out.mesh}: {out.why}"
-  yield from _more(len(found.left_out))
+  for mesh in result.indivisible[:_LISTED]:
+    yield f"  {mesh.mesh}: {mesh.reason}"
+  yield from _and_more(len(result.indivisible))
   yield ""
-  if found.best:
-    yield f"Best: {search.flags(found.best.candidate.asked)}"
+  if result.best:
+    yield f"Best: {search.config_flags(result.best.candidate.request)}"
   else:
-    yield "None that was compiled fits. A larger slice, or --search_limit."
-  yield summary.NOTE
+    yield (
+      "None of the compiled candidates fits. Try a larger slice, or a larger"
+      " --search_limit."
+    )
+  yield summary.COMPILE_NOTE
 
 
-def _more(number: int) -> Iterator[str]:
-  if number > _NAMED:
-    yield f"  and {number - _NAMED} more"
+def _compiled_line(compiled: search.CandidateResult) -> str:
+  report, estimate = compiled.report, compiled.estimate
+  description = _describe(compiled.candidate)
+  if not report.fits:
+    message = report.refused.strip().partition("\n")[0]
+    return f"  does not fit: {description}\n    {message}"
+  return (
+    f"  {report.estimated_step_seconds:8.3f}  {estimate.serial_seconds:8.3f}"
+    f"  {report.hbm_bytes_per_core / _GIB:6.2f}  {estimate.mfu:5.3f}"
+    f"  {estimate.hfu:5.3f}  {estimate.serial_mfu:10.3f}  {description}"
+  )
 
 
-def _about(candidate: search.Candidate) -> str:
-  run = candidate.asked.run
+def _and_more(number: int) -> Iterator[str]:
+  if number > _LISTED:
+    yield f"  and {number - _LISTED} more"
+
+
+def _describe(candidate: search.Candidate) -> str:
+  """Returns mesh, layout and training options on one line."""
+  run = candidate.request.run
   parts = [f"{run.mesh.shape or 'one core'} [{run.mesh.layout}]"]
-  if candidate.asked.program == "train":
+  if candidate.request.program == "train":
     parts.append(f"recomputes {run.train.recompute}")
     if run.train.microbatches > 1:
       parts.append(f"{run.train.microbatches} microbatches")
   return ", ".join(parts)
 
 
-def _tried_dict(tried: search.Tried) -> dict[str, Any]:
-  answer, estimate = tried.answer, tried.estimate
-  return _settings(tried.candidate) | {
-    "fits": answer.fits,
-    "refused": answer.refused,
-    "hbm_bytes_per_core": answer.hbm_bytes_per_core,
-    "hbm_limit_bytes": answer.hbm_limit_bytes,
-    "estimated_step_seconds": answer.estimated_step_seconds,
+def _compiled_dict(compiled: search.CandidateResult) -> dict[str, Any]:
+  report, estimate = compiled.report, compiled.estimate
+  return _settings(compiled.candidate) | {
+    "fits": report.fits,
+    "refused": report.refused,
+    "hbm_bytes_per_core": report.hbm_bytes_per_core,
+    "hbm_limit_bytes": report.hbm_limit_bytes,
+    "estimated_step_seconds": report.estimated_step_seconds,
     "estimated_hfu": estimate.hfu,
     "estimated_mfu": estimate.mfu,
     "serial_step_seconds": estimate.serial_seconds,
@@ -108,11 +125,11 @@ def _tried_dict(tried: search.Tried) -> dict[str, Any]:
 
 
 def _settings(candidate: search.Candidate) -> dict[str, Any]:
-  run = candidate.asked.run
+  run = candidate.request.run
   return {
     "mesh": run.mesh.shape,
     "layout": run.mesh.layout,
     "recompute": run.train.recompute,
     "microbatches": run.train.microbatches,
-    "flags": search.flags(candidate.asked),
+    "flags": search.config_flags(candidate.request),
   }

@@ -1,327 +1,244 @@
-"""How far training scales, and what stops it: sizes on numbers of cores.
+"""Plans training of several model sizes on slices with many numbers of cores.
 
-A cell is a size on a slice. The batch is the run's own for as long as a layout
-divides, be it one that cuts rows into parts; from there on it grows with the
-cores, twofold each time, and the cell says so. Of the meshes that divide the
-likeliest that fits is compiled; the rest are counted. Where none does, the cell
-says why. To compile all cells takes hours: without, a cell has an answer of the
-compiler that is there already, or else an estimate by hand, and says which.
+A cell is one model size on one slice. Its batch is that of the run if a layout
+divides, even one that splits rows. Where none does, the batch is doubled until
+one divides, and the cell says so. Of the meshes that divide, the most promising
+ones are compiled until one fits; the cell counts the others. If none fits, the
+cell says why.
 
-A step has three parts that these figures give: products at peak, bytes
-to and from memory at peak, bytes on the wire at the links' peak. Scaling stops
-where twice the cores do less than 1.5 times the tokens a second, collectives
-hidden behind nothing; the part that grew most beyond its share is named as the
-cause.
+Compiling all cells takes hours. Without compiling, a cell has a report from the
+cache or else an estimate of the cost model, and says which.
 """
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 
 from flan_tf import config
-from flan_tf.tpu_plan import chips, request
-from flan_tf.tpu_plan.planner import cost_model, flop_counts, search
+from flan_tf.tpu_plan import chips
+from flan_tf.tpu_plan.planner import cost_model, search, step_estimate
+from flan_tf.tpu_plan.request import (
+  CompileReport,
+  CompileRequest,
+  make_request,
+)
 
 CORES = tuple(2**power for power in range(3, 12))
-# A batch that grew by more is no longer the run that was asked for.
-_MOST_GROWTH = 1024
-# Twice the cores should do at least so many times the tokens a second.
-_GAIN = 1.5
-# Where a search would have to ask: an answer that is there is taken if it is
-# not slower than the best by hand by more than this.
-_SLOWER = 1.15
-_TAKES = {
-  "compute": "products take",
-  "memory": "memory takes",
-  "collectives": "collectives take",
-}
+# With a batch that grew by more, it is another training run.
+_MAX_BATCH_GROWTH = 1024
+# A report from the cache is used if its serial seconds are at most this many
+# times those of the best candidate by the cost model.
+_SLOWDOWN_TOLERANCE = 1.15
 
 
 @dataclasses.dataclass(frozen=True)
 class ScalingCell:
-  """A size on a number of cores.
+  """One model size on one slice.
 
   Attributes:
-    size: its name.
-    cores: their number.
-    topology: the slice; empty if the generation has none of that number.
-    rows: of the batch that was taken.
-    grown: how many times the run's own batch that is.
-    best: what fits; None if nothing does.
-    tried: how many candidates were compiled.
-    untried: how many more divide.
-    left_out: meshes that do not divide at the run's own batch, with reasons.
-    why: why there is no best one.
-    compiled: whether the compiler was asked, or else all is by hand.
-    need_bytes: what a core needs at least by hand where that does not fit.
+    size: name of the model size.
+    cores: number of cores.
+    topology: the slice; "" if the generation has no slice with `cores` cores.
+    rows: rows in a batch.
+    batch_growth: `rows` / rows in the run's own batch.
+    best: the best candidate that fits; None if none does.
+    compiled: True if `best` has the compiler's report, False if it has the cost
+      model's.
+    compiled_candidates: number of candidates with a report of the compiler.
+    other_candidates: number of the other candidates.
+    indivisible: meshes that do not divide with the run's own batch.
+    reason: the reason why `best` is None, in words.
+    min_hbm_bytes: if no candidate fits by the cost model, the HBM bytes that a
+      core needs at least; else 0.
   """
 
   size: str
   cores: int
   topology: str = ""
   rows: int = 0
-  grown: int = 1
-  best: search.Tried | None = None
-  tried: int = 0
-  untried: int = 0
-  left_out: tuple[search.LeftOut, ...] = ()
-  why: str = ""
+  batch_growth: int = 1
+  best: search.CandidateResult | None = None
   compiled: bool = False
-  need_bytes: float = 0.0
+  compiled_candidates: int = 0
+  other_candidates: int = 0
+  indivisible: tuple[search.IndivisibleMesh, ...] = ()
+  reason: str = ""
+  min_hbm_bytes: float = 0.0
 
 
-@dataclasses.dataclass(frozen=True)
-class Stop:
-  """Where a size stops scaling.
-
-  Attributes:
-    size: its name.
-    cores: the most cores that still pay; 0 if there is nothing to compare.
-    why: in words.
-    cause: "compute", "memory", "collectives", "" if it did not stop.
-  """
-
-  size: str
-  cores: int
-  why: str
-  cause: str = ""
-
-
-def cells(
+def plan_cells(
   runs: Mapping[str, config.RunConfig],
   generation: chips.TpuGeneration,
-  compiled: search.Compile,
+  compiler: search.Compiler,
   cores: Sequence[int] = CORES,
-  limit: int = 3,
-  known: search.Known | None = None,
+  max_compiled: int = 3,
+  lookup: search.ReportLookup | None = None,
 ) -> Iterator[ScalingCell]:
-  """All cells, size by size, each when it is there."""
+  """Yields the cells of all sizes and numbers of cores, size by size.
+
+  Args:
+    runs: the training run of each size, by name.
+    generation: the generation of the chips.
+    compiler: see `plan_cell`.
+    cores: numbers of cores.
+    max_compiled: see `plan_cell`.
+    lookup: see `plan_cell`.
+  """
   for size, run in runs.items():
     for number in cores:
-      yield cell(size, run, generation, number, compiled, limit, known)
+      yield plan_cell(
+        size, run, generation, number, compiler, max_compiled, lookup
+      )
 
 
-def cell(
+def plan_cell(
   size: str,
   run: config.RunConfig,
   generation: chips.TpuGeneration,
   cores: int,
-  compiled: search.Compile,
-  limit: int = 3,
-  known: search.Known | None = None,
+  compiler: search.Compiler,
+  max_compiled: int = 3,
+  lookup: search.ReportLookup | None = None,
 ) -> ScalingCell:
-  """Looks for the best mesh.
+  """Finds the best mesh and training options for a run on a slice.
 
   Args:
-    size: its name.
-    run: its run; mesh, layout and options of recomputation are looked for.
-    generation: of chips.
-    cores: how many.
-    compiled: asks the compiler, or the cache, for `limit` meshes at most.
-    limit: see `compiled`.
-    known: if given, nobody is asked: what it knows is the compiler's, and the
-      rest is estimated by hand.
+    size: name of the model size.
+    run: the run; mesh, layout, rematerialization policy and microbatches are
+      those to find.
+    generation: the generation of the chips.
+    cores: number of cores.
+    compiler: makes a report, or returns it from a cache.
+    max_compiled: number of candidates to compile at most.
+    lookup: if given, nothing is compiled: the cell has a report that `lookup`
+      returns, or else an estimate of the cost model.
   """
-  where = chips.with_cores(generation, cores)
-  if where is None:
-    return ScalingCell(size, cores, why=f"{generation.name} has no such slice")
-  asked = request.ask(run, str(where))
-  candidates, left_out = search.enumerate_all(asked)
-  grown = 1
-  while not candidates and grown < _MOST_GROWTH:
-    grown *= 2
-    asked = request.ask(
-      config.replace(run, "train", batch=run.train.batch * grown), str(where)
+  tpu_slice = chips.slice_with_cores(generation, cores)
+  if tpu_slice is None:
+    return ScalingCell(
+      size, cores, reason=f"{generation.name} has no such slice"
     )
-    candidates, _ = search.enumerate_all(asked)
-  found = ScalingCell(
+  request = make_request(run, str(tpu_slice))
+  candidates, indivisible = search.enumerate_candidates(request)
+  growth = 1
+  while not candidates and growth < _MAX_BATCH_GROWTH:
+    growth *= 2
+    larger = config.replace(run, "train", batch=run.train.batch * growth)
+    request = make_request(larger, str(tpu_slice))
+    candidates, _ = search.enumerate_candidates(request)
+  cell = ScalingCell(
     size,
     cores,
-    str(where),
-    asked.run.train.batch,
-    grown,
-    left_out=tuple(left_out),
+    topology=str(tpu_slice),
+    rows=request.run.train.batch,
+    batch_growth=growth,
+    indivisible=tuple(indivisible),
   )
   if not candidates:
-    return dataclasses.replace(found, why="no mesh divides")
-  if not candidates[0].by_hand.fits:
-    return _too_large(found, candidates)
-  if known is None:
-    return _compiled(found, asked, compiled, limit, run.train.steps)
+    return dataclasses.replace(cell, reason="no mesh divides")
+  if not candidates[0].cost.fits:
+    return _with_too_little_hbm(cell, candidates)
+  steps = run.train.steps
+  if lookup is None:
+    return _from_search(cell, request, compiler, max_compiled, steps)
   try:
-    return _compiled(found, asked, _only(known), limit, run.train.steps)
-  except _Unknown:
-    return _uncompiled(found, candidates, known, run.train.steps)
+    known = _compiler_that_looks_up(lookup)
+    return _from_search(cell, request, known, max_compiled, steps)
+  except _UnknownReportError:
+    return _without_compiling(cell, candidates, lookup, steps)
 
 
-def _compiled(
-  found: ScalingCell,
-  asked: request.CompileRequest,
-  compiled: search.Compile,
-  limit: int,
+def _from_search(
+  cell: ScalingCell,
+  request: CompileRequest,
+  compiler: search.Compiler,
+  max_compiled: int,
   steps: int,
 ) -> ScalingCell:
-  """A cell from what a search finds; `steps` give the days."""
-  result = search.search(asked, compiled, limit, steps, enough=1)
-  why = ""
+  """Returns the cell with the first candidate that fits in a search."""
+  result = search.search_meshes(
+    request, compiler, max_compiled, steps, max_fitting=1
+  )
+  reason = ""
   if result.best is None:
-    why = f"does not fit: {len(result.tried)} tried"
+    reason = f"does not fit: {len(result.compiled)} meshes were compiled"
   return dataclasses.replace(
-    found,
+    cell,
     best=result.best,
     compiled=True,
-    tried=len(result.tried),
-    untried=len(result.untried),
-    why=why,
+    compiled_candidates=len(result.compiled),
+    other_candidates=len(result.not_compiled),
+    reason=reason,
   )
 
 
-class _Unknown(Exception):
-  """A search would need more than is known."""
+class _UnknownReportError(Exception):
+  """A search needs a report that does not exist yet."""
 
 
-def _only(known: search.Known) -> search.Compile:
-  """A compiler that answers what is known; raises _Unknown for the rest."""
+def _compiler_that_looks_up(lookup: search.ReportLookup) -> search.Compiler:
+  """Returns a compiler that raises _UnknownReportError for unknown reports."""
 
-  def answer(asked: request.CompileRequest) -> request.CompileReport:
-    found = known(asked)
-    if found is None:
-      raise _Unknown
-    return found
+  def look_up_or_raise(request: CompileRequest) -> CompileReport:
+    report = lookup(request)
+    if report is None:
+      raise _UnknownReportError
+    return report
 
-  return answer
+  return look_up_or_raise
 
 
-def _uncompiled(
-  found: ScalingCell,
+def _without_compiling(
+  cell: ScalingCell,
   candidates: Sequence[search.Candidate],
-  known: search.Known,
+  lookup: search.ReportLookup,
   steps: int,
 ) -> ScalingCell:
-  """A cell from what is known, or by hand from the likeliest that fits."""
-  compiled, by_hand = [], []
+  """Returns the cell with the best known report, or with an estimate."""
+  compiled, estimated = [], []
   refused = 0
   for candidate in candidates:
-    answer = known(candidate.asked)
-    if answer is not None and not answer.fits:
+    report = lookup(candidate.request)
+    if report is not None and not report.fits:
       refused += 1
       continue
-    kept = by_hand if answer is None else compiled
-    answer = answer or cost_model.answer(candidate.asked)
-    if answer.fits:
-      estimate = flop_counts.estimate(candidate.asked, answer, steps)
-      kept.append(search.Tried(candidate, answer, estimate))
-  tried = len(compiled) + refused
-  found = dataclasses.replace(
-    found, tried=tried, untried=len(candidates) - tried
+    results = estimated if report is None else compiled
+    report = report or cost_model.estimate_report(candidate.request)
+    if report.fits:
+      estimate = step_estimate.estimate_step(candidate.request, report, steps)
+      results.append(search.CandidateResult(candidate, report, estimate))
+  known = len(compiled) + refused
+  cell = dataclasses.replace(
+    cell,
+    compiled_candidates=known,
+    other_candidates=len(candidates) - known,
   )
-  best = min(compiled, key=_serial, default=None)
-  hand = min(by_hand, key=_serial, default=None)
-  if best and (hand is None or _serial(best) <= _serial(hand) * _SLOWER):
-    return dataclasses.replace(found, best=best, compiled=True)
-  if hand:
-    return dataclasses.replace(found, best=hand)
-  return _too_large(found, candidates)
+  best_compiled = min(compiled, key=_serial_seconds, default=None)
+  best_estimated = min(estimated, key=_serial_seconds, default=None)
+  if best_compiled and (
+    best_estimated is None
+    or _serial_seconds(best_compiled)
+    <= _serial_seconds(best_estimated) * _SLOWDOWN_TOLERANCE
+  ):
+    return dataclasses.replace(cell, best=best_compiled, compiled=True)
+  if best_estimated:
+    return dataclasses.replace(cell, best=best_estimated)
+  return _with_too_little_hbm(cell, candidates)
 
 
-def _serial(tried: search.Tried) -> float:
-  return tried.estimate.serial_seconds
+def _serial_seconds(result: search.CandidateResult) -> float:
+  return result.estimate.serial_seconds
 
 
-def _too_large(
-  found: ScalingCell, candidates: Sequence[search.Candidate]
+def _with_too_little_hbm(
+  cell: ScalingCell, candidates: Sequence[search.Candidate]
 ) -> ScalingCell:
-  need = min(candidate.by_hand.hbm_bytes for candidate in candidates)
+  """Returns the cell of a slice on which no candidate fits."""
+  min_bytes = min(candidate.cost.hbm_bytes for candidate in candidates)
   return dataclasses.replace(
-    found,
-    untried=len(candidates) - found.tried,
-    why=f"does not fit: {need / 2**30:.1f} GiB a core, by hand",
-    need_bytes=need,
-  )
-
-
-def stop(found: Sequence[ScalingCell]) -> Stop:
-  """Where one size stops scaling, from its cells."""
-  size = found[0].size
-  good = [made for made in found if made.best]
-  if len(good) < 2:
-    return Stop(size, 0, "fits on too few slices to compare.")
-  first, upto = good[0], good[-1]
-  stopped = None
-  for before, after in zip(good, good[1:], strict=False):
-    gain = _each(after) / _each(before) * after.cores / before.cores
-    if gain < _GAIN:
-      upto, stopped = before, after
-      break
-  text = _from_to(first, upto, "scales to")
-  cause = ""
-  if stopped:
-    cause, because = _cause(upto, stopped)
-    text += f"; {_from_to(upto, stopped, 'not to')}: {because}"
-  elif upto is not first:
-    cause, because = _cause(first, upto)
-    text += f": {because}"
-  return Stop(size, upto.cores, f"{text}. {_growth(good)}".strip(), cause)
-
-
-def parts(made: ScalingCell) -> dict[str, float]:
-  """Seconds of the three parts of a step, each at peak."""
-  assert made.best is not None
-  answer = made.best.answer
-  generation = chips.parse_topology(made.topology).generation
-  return {
-    "compute": answer.flops_per_core / generation.peak_flops,
-    "memory": answer.bytes_accessed_per_core / generation.hbm_bandwidth,
-    "collectives": made.best.estimate.collective_seconds,
-  }
-
-
-def _each(made: ScalingCell) -> float:
-  """Tokens a second of one core."""
-  assert made.best is not None
-  return made.best.estimate.serial_tokens_per_second / made.cores
-
-
-def _from_to(first: ScalingCell, last: ScalingCell, verb: str) -> str:
-  left = _each(last) / _each(first)
-  return (
-    f"{verb} {last.cores:,} cores, where a core does {left:.0%} of its tokens"
-    f" at {first.cores:,}"
-  )
-
-
-def _cause(before: ScalingCell, after: ScalingCell) -> tuple[str, str]:
-  """The part of a step that outgrew its share most, and that in words."""
-  share = before.cores * after.rows / (after.cores * before.rows)
-  old, new = parts(before), parts(after)
-  excess = {name: new[name] - old[name] * share for name in new}
-  cause = max(excess, key=lambda name: excess[name])
-  return cause, (
-    f"{_TAKES[cause]} {milliseconds(new[cause])} ms of a step at peak, an even"
-    f" share would be {milliseconds(old[cause] * share)}"
-  )
-
-
-def milliseconds(seconds: float) -> str:
-  """With three digits that count: "2,990", "54.1", "0.8"."""
-  return f"{float(f'{seconds * 1e3:.3g}'):,g}"
-
-
-def _growth(good: Sequence[ScalingCell]) -> str:
-  """From where on the batch had to grow, and what did not divide."""
-  grown = next((made for made in good if made.grown > 1), None)
-  if grown is None:
-    return ""
-  whats = dict.fromkeys(out.why.partition(" over")[0] for out in grown.left_out)
-  text = (
-    f"From {grown.cores:,} cores on no mesh divides both"
-    f" {' and '.join(whats)}, so the batch grows."
-  )
-  own = [made for made in good if made.grown == 1]
-  if len(own) < 2:
-    return text
-  first, last = own[0], own[-1]
-  left = _each(last) / _each(first)
-  return (
-    f"{text} On {last.cores:,}, the last with its own rows, a core does"
-    f" {left:.0%}: {_cause(first, last)[1]}."
+    cell,
+    other_candidates=len(candidates) - cell.compiled_candidates,
+    reason=(
+      f"does not fit: {min_bytes / 2**30:.1f} GiB per core by the cost model"
+    ),
+    min_hbm_bytes=min_bytes,
   )

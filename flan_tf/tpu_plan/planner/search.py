@@ -1,10 +1,10 @@
-"""Meshes and layouts for a slice: all that divide, the likeliest first.
+"""Searches meshes and layouts for a TPU slice.
 
-A candidate is a mesh (an axis for each of a layout's, their product the number
-of cores), the layout, and two options of training: whether layers are computed
-again, and in how many microbatches a step is taken. What does not divide is
-left out with the reason. The rest is put in order by `roofline`, an estimate
-by hand that costs nothing, and only the first few are compiled.
+A candidate is a mesh whose axes multiply to the number of cores, a layout, and
+for training also a rematerialization policy and a number of microbatches.
+Candidates that do not divide the model's dimensions are dropped, with the
+reason. `cost_model` sorts the others at no cost; only the first few are
+compiled.
 """
 
 import dataclasses
@@ -12,208 +12,259 @@ import math
 from collections.abc import Callable, Iterator
 
 from flan_tf import config
-from flan_tf.tpu_plan import chips, mesh_sizes, request
-from flan_tf.tpu_plan.planner import cost_model, flop_counts
+from flan_tf.tpu_plan import chips
+from flan_tf.tpu_plan.mesh_sizes import MeshSizes
+from flan_tf.tpu_plan.planner import cost_model, step_estimate
+from flan_tf.tpu_plan.request import CompileReport, CompileRequest
 
-# Rows over one axis, heads, MLP and vocabulary over the other.
-_BOTH = "batch:data;heads:model;d_ff:model;vocab:model"
-_THREE = ("data", "sequence", "model")
-_ROWS = "length:sequence;stream:sequence"
-# What is tried: the axes of a mesh, and which dimension goes over which.
+_TWO_AXES = ("data", "model")
+_THREE_AXES = ("data", "sequence", "model")
+_DATA_AND_MODEL = "batch:data;heads:model;d_ff:model;vocab:model"
+_SEQUENCE = "length:sequence;stream:sequence"
+# The axes of the meshes to try, and the layout.
 LAYOUTS = (
-  (("data", "model"), _BOTH),
-  # What layers keep for the backward pass is split, too.
-  (("data", "model"), f"{_BOTH};stream:model"),
-  # Weights and statistics are split over the groups of rows, too.
-  (("data", "model"), f"{_BOTH};d_model:data"),
-  (("data", "model"), f"{_BOTH};stream:model;d_model:data"),
-  # Rows are split, too: into parts that look at one another's keys.
-  (_THREE, f"{_BOTH};{_ROWS}"),
-  (_THREE, f"{_BOTH};{_ROWS};d_model:data"),
+  (_TWO_AXES, _DATA_AND_MODEL),
+  # Also splits the residual stream that layers save for the backward pass.
+  (_TWO_AXES, f"{_DATA_AND_MODEL};stream:model"),
+  # Also splits weights and optimizer slots over the data axis.
+  (_TWO_AXES, f"{_DATA_AND_MODEL};d_model:data"),
+  (_TWO_AXES, f"{_DATA_AND_MODEL};stream:model;d_model:data"),
+  # Also splits each row into shards, which exchange keys and values.
+  (_THREE_AXES, f"{_DATA_AND_MODEL};{_SEQUENCE}"),
+  (_THREE_AXES, f"{_DATA_AND_MODEL};{_SEQUENCE};d_model:data"),
 )
 
-# After a refusal: what a next one may need of it by hand.
-_LESS = 0.95
+# After a candidate was refused, those that need more than this share of its
+# HBM, by the cost model, are not compiled.
+_HBM_SHARE_AFTER_REFUSAL = 0.95
 
-Compile = Callable[[request.CompileRequest], request.CompileReport]
-# Gives an answer that is there already; None if none is.
-Known = Callable[[request.CompileRequest], request.CompileReport | None]
+# Makes the report of a request.
+Compiler = Callable[[CompileRequest], CompileReport]
+# Returns the report of a request if there is one already, else None.
+ReportLookup = Callable[[CompileRequest], CompileReport | None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Candidate:
-  """A request, and what the estimate by hand says of it."""
+  """A request, and the estimate of the cost model."""
 
-  asked: request.CompileRequest
-  by_hand: cost_model.CostEstimate
+  request: CompileRequest
+  cost: cost_model.CostEstimate
 
 
 @dataclasses.dataclass(frozen=True)
-class LeftOut:
-  """A mesh that cannot be, and why."""
+class IndivisibleMesh:
+  """A mesh and layout that do not divide the run, and the reason in words."""
 
   mesh: str
   layout: str
-  why: str
+  reason: str
 
 
 @dataclasses.dataclass(frozen=True)
-class Tried:
-  """A candidate, and an answer: the compiler's, unless its owner says other."""
+class CandidateResult:
+  """A candidate with a report and what follows from it.
+
+  A search has the compiler's report. A cell of the scaling table may have the
+  cost model's; see `scaling.ScalingCell.compiled`.
+  """
 
   candidate: Candidate
-  answer: request.CompileReport
-  estimate: flop_counts.StepEstimate
+  report: CompileReport
+  estimate: step_estimate.StepEstimate
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
-  """What a search found.
+class SearchResult:
+  """The results of a search.
 
   Attributes:
-    tried: those that fit by serial seconds, then those that do not.
-    untried: candidates that were not compiled, in order.
-    left_out: meshes that do not divide.
+    compiled: candidates that fit, the fastest first (serial seconds), then
+      those that do not fit.
+    not_compiled: the other candidates, the most promising first.
+    indivisible: meshes that do not divide.
   """
 
-  tried: list[Tried]
-  untried: list[Candidate]
-  left_out: list[LeftOut]
+  compiled: list[CandidateResult]
+  not_compiled: list[Candidate]
+  indivisible: list[IndivisibleMesh]
 
   @property
-  def best(self) -> Tried | None:
-    """The fastest one that fits."""
-    return next((t for t in self.tried if t.answer.fits), None)
+  def best(self) -> CandidateResult | None:
+    """The fastest candidate that fits, if any."""
+    return next((r for r in self.compiled if r.report.fits), None)
 
 
-def search(
-  asked: request.CompileRequest,
-  compiled: Compile,
-  limit: int = 8,
+def search_meshes(
+  request: CompileRequest,
+  compiler: Compiler,
+  max_compiled: int = 8,
   steps: int = 0,
-  enough: int = 0,
-) -> Found:
-  """Compiles the likeliest candidates.
+  max_fitting: int = 0,
+) -> SearchResult:
+  """Compiles the most promising candidates.
 
-  Where one is refused, those that need about as much memory by hand are not
-  tried either.
+  After the compiler has refused a candidate, those that need about as much HBM
+  by the cost model are not compiled.
 
   Args:
-    asked: its mesh and options of training are what is looked for.
-    compiled: asks the compiler, or the cache.
-    limit: how many candidates are compiled at most.
-    steps: of training, for the days.
-    enough: stop after so many that fit; 0 for never.
+    request: gives run and slice; mesh, layout, rematerialization policy and
+      microbatches are those to search for.
+    compiler: makes a report, or returns it from a cache.
+    max_compiled: number of candidates to compile at most.
+    steps: training steps of the run, for the days in the estimates.
+    max_fitting: stop after this many candidates that fit; 0 for no limit.
   """
-  candidates, left_out = enumerate_all(asked)
-  tried = []
-  untried = []
-  most = math.inf  # Bytes by hand: what needs as much was refused.
+  candidates, indivisible = enumerate_candidates(request)
+  compiled: list[CandidateResult] = []
+  not_compiled = []
+  hbm_bound = math.inf  # Bytes by the cost model; more is likely refused.
   fitting = 0
   for candidate in candidates:
-    stop = len(tried) == limit or (enough and fitting == enough)
-    if stop or candidate.by_hand.hbm_bytes >= most:
-      untried.append(candidate)
+    is_done = len(compiled) == max_compiled
+    is_done |= bool(max_fitting) and fitting == max_fitting
+    if is_done or candidate.cost.hbm_bytes >= hbm_bound:
+      not_compiled.append(candidate)
       continue
-    answer = compiled(candidate.asked)
-    estimate = flop_counts.estimate(candidate.asked, answer, steps)
-    tried.append(Tried(candidate, answer, estimate))
-    fitting += answer.fits
-    if not answer.fits:
-      most = candidate.by_hand.hbm_bytes * _LESS
-  tried.sort(key=_by_worth)
-  return Found(tried, untried, left_out)
+    report = compiler(candidate.request)
+    estimate = step_estimate.estimate_step(candidate.request, report, steps)
+    compiled.append(CandidateResult(candidate, report, estimate))
+    if report.fits:
+      fitting += 1
+    else:
+      hbm_bound = candidate.cost.hbm_bytes * _HBM_SHARE_AFTER_REFUSAL
+  compiled.sort(key=_sort_key)
+  return SearchResult(compiled, not_compiled, indivisible)
 
 
-def enumerate_all(
-  asked: request.CompileRequest,
-) -> tuple[list[Candidate], list[LeftOut]]:
-  """All candidates, the likeliest first, and what does not divide."""
-  cores = chips.parse_topology(asked.topology).cores
-  found: dict[str, Candidate] = {}
-  left_out: dict[str, LeftOut] = {}
-  for axes, layout in LAYOUTS:
-    if "stream:" in layout and asked.program != "train":
-      continue  # Only training splits it.
-    for sizes in factors(cores, len(axes)):
-      pairs = zip(axes, sizes, strict=True)
-      mesh = ";".join(f"{axis}:{size}" for axis, size in pairs if size > 1)
-      for candidate in _with_options(asked, mesh, layout):
-        # Layouts are the same where the axes they differ in are one.
-        key = str(mesh_sizes.MeshSizes(candidate.run.mesh))
-        if why := why_not(candidate):
-          left_out.setdefault(key, LeftOut(mesh, layout, why))
-        else:
-          by_hand = cost_model.by_hand(candidate)
-          key = f"{key} {candidate.run.train}"
-          found.setdefault(key, Candidate(candidate, by_hand))
-  candidates = sorted(found.values(), key=lambda c: c.by_hand.worth)
-  for candidate in candidates:
-    # It divides at least in fewer microbatches.
-    left_out.pop(str(mesh_sizes.MeshSizes(candidate.asked.run.mesh)), None)
-  reasons = {(out.mesh, out.why): out for out in reversed(left_out.values())}
-  return candidates, list(reversed(reasons.values()))
+def enumerate_candidates(
+  request: CompileRequest,
+) -> tuple[list[Candidate], list[IndivisibleMesh]]:
+  """Returns all candidates for a run and its slice.
+
+  Returns:
+    The candidates, the most promising first, and the meshes that do not divide
+    with any number of microbatches.
+  """
+  candidates: dict[str, Candidate] = {}
+  indivisible: dict[str, IndivisibleMesh] = {}
+  for mesh, layout in _meshes(request):
+    for option in _with_training_options(request, mesh, layout):
+      # Two layouts are equal if they differ only in axes of one core.
+      key = str(MeshSizes(option.run.mesh))
+      if reason := indivisible_reason(option):
+        indivisible.setdefault(key, IndivisibleMesh(mesh, layout, reason))
+      else:
+        candidate = Candidate(option, cost_model.estimate_cost(option))
+        candidates.setdefault(f"{key} {option.run.train}", candidate)
+  found = sorted(candidates.values(), key=lambda c: c.cost.sort_key)
+  for candidate in found:
+    # The mesh divides with another number of microbatches.
+    indivisible.pop(str(MeshSizes(candidate.request.run.mesh)), None)
+  # Of several layouts with the same reason, keep the first.
+  by_reason = {(m.mesh, m.reason): m for m in reversed(indivisible.values())}
+  return found, list(reversed(by_reason.values()))
 
 
-def why_not(asked: request.CompileRequest) -> str:
-  """Which dimension does not divide, e.g. "heads 20 over model:8"; else ""."""
-  mesh = mesh_sizes.MeshSizes(asked.run.mesh)
-  cores = chips.parse_topology(asked.topology).cores
+def indivisible_reason(request: CompileRequest) -> str:
+  """Returns the dimension that the mesh does not divide; "" if it divides all.
+
+  An example is "heads 20 over model:8".
+  """
+  mesh = MeshSizes(request.run.mesh)
+  cores = chips.parse_topology(request.topology).cores
   if mesh.cores != cores:
     return f"{mesh.cores} cores, the slice has {cores}"
-  for dimension, size in cost_model.sizes(asked).items():
-    if size % mesh.parts(dimension):
+  for dimension, size in cost_model.splittable_sizes(request).items():
+    if size % mesh.shards(dimension):
       axis = mesh.axis_of(dimension)
-      return f"{dimension} {size:,} over {axis}:{mesh.parts(dimension)}"
+      return f"{dimension} {size:,} over {axis}:{mesh.shards(dimension)}"
   return ""
 
 
-def factors(number: int, count: int) -> Iterator[tuple[int, ...]]:
-  """All ordered ways to write a number as a product of so many."""
-  if count == 1:
+def check_divides(request: CompileRequest) -> None:
+  """Checks that the mesh of a request divides all dimensions.
+
+  Raises:
+    ValueError: it does not; the message names meshes that do.
+  """
+  reason = indivisible_reason(request)
+  if not reason:
+    return
+  mesh = request.run.mesh
+  candidates, _ = enumerate_candidates(request)
+  shapes = dict.fromkeys(c.request.run.mesh.shape for c in candidates)
+  usable = ", ".join(f"'{shape}'" for shape in list(shapes)[:5]) or "none"
+  rows_flag = "" if request.program == "train" else " or --rows"
+  raise ValueError(
+    f"{request.program}: mesh.shape {mesh.shape!r} with mesh.layout"
+    f" {mesh.layout!r} does not divide on {request.topology}: {reason}. Meshes"
+    f" that divide, the most promising first: {usable}. Set"
+    f" --config.mesh.shape{rows_flag}, or use --search."
+  )
+
+
+def factorizations(number: int, factors: int) -> Iterator[tuple[int, ...]]:
+  """Yields all ordered products of a number of factors that give `number`."""
+  if factors == 1:
     yield (number,)
     return
   for first in range(1, number + 1):
     if number % first == 0:
-      for rest in factors(number // first, count - 1):
-        yield (first, *rest)
+      for others in factorizations(number // first, factors - 1):
+        yield (first, *others)
 
 
-def flags(candidate: request.CompileRequest) -> str:
-  """What to write behind a command to get a candidate's settings."""
-  mesh, train = candidate.run.mesh, candidate.run.train
-  parts = [
+def config_flags(request: CompileRequest) -> str:
+  """Returns the --config flags that give a run the settings of a request."""
+  mesh, train = request.run.mesh, request.run.train
+  flags = [
     f"--config.mesh.shape='{mesh.shape}'",
     f"--config.mesh.layout='{mesh.layout}'",
   ]
-  if candidate.program == "train":
-    parts += [
+  if request.program == "train":
+    flags += [
       f"--config.train.recompute={train.recompute}",
       f"--config.train.microbatches={train.microbatches}",
     ]
-  return " ".join(parts)
+  return " ".join(flags)
 
 
-def _with_options(
-  asked: request.CompileRequest, mesh: str, layout: str
-) -> Iterator[request.CompileRequest]:
-  run = config.replace(asked.run, "mesh", shape=mesh, layout=layout)
-  if asked.program != "train":
-    yield dataclasses.replace(asked, run=run)
+def _meshes(request: CompileRequest) -> Iterator[tuple[str, str]]:
+  """Yields mesh and layout, as text, for all ways to use the slice's cores."""
+  cores = chips.parse_topology(request.topology).cores
+  for axes, layout in LAYOUTS:
+    if "stream:" in layout and request.program != "train":
+      continue  # Only training splits the residual stream.
+    for sizes in factorizations(cores, len(axes)):
+      pairs = zip(axes, sizes, strict=True)
+      mesh = ";".join(f"{axis}:{size}" for axis, size in pairs if size > 1)
+      yield mesh, layout
+
+
+def _with_training_options(
+  request: CompileRequest, mesh: str, layout: str
+) -> Iterator[CompileRequest]:
+  """Yields the request with a mesh and all options of training."""
+  run = config.replace(request.run, "mesh", shape=mesh, layout=layout)
+  if request.program != "train":
+    yield dataclasses.replace(request, run=run)
     return
   batch = run.train.batch
-  for recompute in config.RECOMPUTED:
-    for parts in (n for n in range(1, batch + 1) if batch % n == 0):
-      # More would be taken one after another than it could save.
-      if parts > 1 and recompute == "nothing":
+  for recompute in config.RECOMPUTE_POLICIES:
+    for microbatches in (n for n in range(1, batch + 1) if batch % n == 0):
+      # Rematerialization saves more HBM for less time than microbatches do, so
+      # microbatches are tried only together with it.
+      if microbatches > 1 and recompute == "nothing":
         continue
       changed = config.replace(
-        run, "train", recompute=recompute, microbatches=parts
+        run, "train", recompute=recompute, microbatches=microbatches
       )
-      yield dataclasses.replace(asked, run=changed)
+      yield dataclasses.replace(request, run=changed)
 
 
-def _by_worth(tried: Tried) -> tuple[bool, float]:
-  # With the collectives, or a layout would seem the better the more it sends.
-  seconds = tried.estimate.serial_seconds
-  return (not tried.answer.fits, seconds if tried.answer.fits else math.inf)
+def _sort_key(result: CandidateResult) -> tuple[bool, float]:
+  # Without the time of collectives, a layout would seem the better the more it
+  # communicates.
+  seconds = result.estimate.serial_seconds
+  return (not result.report.fits, seconds if result.report.fits else math.inf)
