@@ -46,10 +46,10 @@ if TYPE_CHECKING:
   from flan_tf.api.evaluation import compare as compare
   from flan_tf.api.evaluation import evaluate as evaluate
   from flan_tf.api.evaluation import read_evaluation as read_evaluation
+  from flan_tf.api.loading import generate as generate
+  from flan_tf.api.loading import load as load
+  from flan_tf.api.loading import score as score
   from flan_tf.api.models import Model as Model
-  from flan_tf.api.models import generate as generate
-  from flan_tf.api.models import load as load
-  from flan_tf.api.models import score as score
   from flan_tf.api.run_files import read_run as read_run
   from flan_tf.api.task_table import tasks as tasks
   from flan_tf.api.training import TrainingResult as TrainingResult
@@ -79,7 +79,8 @@ _NAMES_BY_MODULE = {
     "evaluate",
     "read_evaluation",
   ),
-  "flan_tf.api.models": ("Model", "generate", "load", "score"),
+  "flan_tf.api.loading": ("generate", "load", "score"),
+  "flan_tf.api.models": ("Model",),
   "flan_tf.api.run_files": ("read_run",),
   "flan_tf.api.task_table": ("tasks",),
   "flan_tf.api.training": ("TrainingResult", "train"),

@@ -1,4 +1,4 @@
-"""Measures ours against a peer: same work, same machine, in turn, in one run.
+"""Benchmarks flan_tf against a peer: same work, same machine, in turns.
 
   python -m launch.bench --what=train --against=keras_hub
   python -m launch.bench --what=data --against=seqio --tfds_data_dir=DIR
@@ -9,11 +9,12 @@
       --checkpoint=CHECKPOINT --peer_model=FOLDER_OR_GGUF --precisions=float32
   python -m launch.bench --what=convert --gigabytes=5
 
-Prints one JSON object a line: what, system, peer, value, unit, peer_value,
-ratio_to_peer (above 1: ours is faster), share_of_peak, precision, size, and
-what a measurement has beside them. Machines are noisy, so the two take turns
-and the median of the rounds counts. The modules of `launch.benches` say what
-each does. Some peers come with `pip install -e .[bench]`.
+Prints JSON lines with the keys what, system, peer, value, unit, peer_value,
+ratio_to_peer (above 1: flan_tf is faster), share_of_peak, precision, size, and
+others of the benchmark. The load of a machine varies, so the two systems take
+turns, and the median of the rounds is reported. The modules of
+`launch.benches` describe the benchmarks. Some peers are installed by
+`pip install -e .[bench]`.
 """
 
 import json
@@ -32,78 +33,112 @@ _PEERS = {
   "data": "seqio",
   "score": "lm_eval",
   "generate": "keras_hub",  # Or transformers.
-  "options": "itself",  # Without what options share.
-  "convert": "nothing",  # What is measured is the memory it takes.
+  "options": "itself",  # flan_tf without sharing prompts between options.
+  "convert": "nothing",  # Only memory is measured.
 }
-_WHAT = flags.DEFINE_enum("what", "train", list(_PEERS), "What to measure.")
+_WHAT = flags.DEFINE_enum(
+  "what", "train", list(_PEERS), "The benchmark to run."
+)
 _AGAINST = flags.DEFINE_enum(
   "against",
   None,
   sorted({*_PEERS.values(), "transformers"}),
-  "The peer; each --what has its own, generate a second one.",
+  "The peer. Each benchmark has one; generate can take transformers, too.",
 )
 _ROUNDS = flags.DEFINE_integer(
-  "rounds", None, "Turns that each side takes; by default 5 (data: 3).", 1
+  "rounds",
+  None,
+  "Turns of each system; by default 3 for data, score and options, and 5 for"
+  " the others.",
+  1,
 )
 # --what=train
-_STEPS = flags.DEFINE_integer("steps", 4, "Training steps in a turn.", 1)
-_LAYERS = flags.DEFINE_integer("layers", 6, "Layers.", 1)
-_WIDTH = flags.DEFINE_integer("d_model", 256, "Width; heads are 64 wide.", 64)
-_VOCAB = flags.DEFINE_integer("vocab", 8064, "Tokens.", 128)
-_LENGTH = flags.DEFINE_integer("length", 256, "Tokens in a row.", 16)
-_BATCH = flags.DEFINE_integer("batch", 8, "Rows in a step.", 1)
+_STEPS = flags.DEFINE_integer(
+  "steps", 4, "--what=train: training steps in a turn.", 1
+)
+_LAYERS = flags.DEFINE_integer("layers", 6, "--what=train: layers.", 1)
+_D_MODEL = flags.DEFINE_integer(
+  "d_model", 256, "--what=train: width of the model; each head has 64.", 64
+)
+_VOCAB = flags.DEFINE_integer(
+  "vocab", 8064, "--what=train: size of the vocabulary.", 128
+)
+_LENGTH = flags.DEFINE_integer(
+  "length", 256, "--what=train: tokens of a row.", 16
+)
+_BATCH = flags.DEFINE_integer(
+  "batch", 8, "Rows of a training step, or rows that are scored at once.", 1
+)
 _PRECISIONS = flags.DEFINE_list(
-  "precisions", list(config.PRECISIONS), "What to measure in."
+  "precisions", list(config.PRECISIONS), "Number formats to measure."
 )
-# --what=data
-_DATA_DIR = flags.DEFINE_string(
-  "tfds_data_dir", "", "Prepared TFDS directory; empty for the shipped rows."
+# --what=data, --what=score
+_DATA_DIR = cli.define_data_dir()
+_TASKS = flags.DEFINE_list(
+  "tasks", [], "Tasks to mix or to score; all by default."
 )
-_TASKS = flags.DEFINE_list("tasks", [], "Tasks to mix; all by default.")
 _VOCABULARY = flags.DEFINE_string(
   "vocabulary",
   "",
-  "SentencePiece file. By default the 32,000 pieces that mistral-common ships,"
-  " if it is installed, or a small one trained on the shipped rows.",
+  "--what=data: path of a SentencePiece model. By default the 32,000 pieces in"
+  " the package mistral-common, if it is installed, or a small vocabulary that"
+  " is trained on the shipped rows.",
 )
 _STEADY_ROWS = flags.DEFINE_integer(
   "steady_rows",
   200_000,
-  "Rows to draw after a pass, to watch the memory; 0 skips that.",
+  "--what=data: rows to draw after a pass, to watch the memory; 0 for none.",
   0,
 )
-# --what=score, --what=generate
-_CHECKPOINT = flags.DEFINE_string("checkpoint", "", "What scores, or goes on.")
+# --what=score, --what=options, --what=generate
+_CHECKPOINT = flags.DEFINE_string(
+  "checkpoint", "", "Checkpoint or workdir of the model that is measured."
+)
 _PEER_MODEL = flags.DEFINE_string(
-  "peer_model", "", "The same weights for transformers: a folder or GGUF file."
+  "peer_model",
+  "",
+  "The same weights for transformers: a folder or a GGUF file.",
 )
 _SEPARATOR = flags.DEFINE_enum(
   "separator",
   "newline",
   ["newline", "blank", "plain"],
-  "Between prompt and option.",
+  "--what=score: text between prompt and option.",
 )
 _PEER_DEFAULTS = flags.DEFINE_bool(
-  "peer_defaults", False, "The peer's own batch and precision, not ours."
+  "peer_defaults",
+  False,
+  "--what=score: use the peer's default batch and precision.",
 )
-_SHOTS = flags.DEFINE_integer("shots", 0, "Exemplars before each query.", 0)
+_SHOTS = flags.DEFINE_integer(
+  "shots", 0, "--what=score: exemplars before each query.", 0
+)
 _EXEMPLARS = flags.DEFINE_enum(
-  "exemplars", config.EXEMPLARS[0], config.EXEMPLARS, "Whose they are."
+  "exemplars",
+  config.EXEMPLARS[0],
+  config.EXEMPLARS,
+  "--what=score: draw exemplars for each query, or use the same for all queries"
+  " of a template.",
 )
-_MAX = flags.DEFINE_integer("max_examples", 20, "Most test rows of a task.", 1)
+_MAX_EXAMPLES = flags.DEFINE_integer(
+  "max_examples", 20, "--what=score: maximum number of test rows of a task.", 1
+)
+_TEMPLATES = flags.DEFINE_integer(
+  "templates", 2, "--what=score: number of templates of each task.", 1
+)
+# --what=convert
 _GIGABYTES = flags.DEFINE_float(
   "gigabytes", 5.0, "--what=convert: size of the model in float32.", 0.3
 )
-_TEMPLATES = flags.DEFINE_integer("templates", 2, "Templates of a task.", 1)
 
 
 def main() -> None:
   what = _WHAT.value
-  peers = [None, _PEERS[what], *["transformers"] * (what == "generate")]
-  if _AGAINST.value not in peers:
+  peers = [_PEERS[what], *["transformers"] * (what == "generate")]
+  if _AGAINST.value is not None and _AGAINST.value not in peers:
     raise ValueError(
-      f"--what={what} is measured against"
-      f" {' or '.join(filter(None, peers))}, not {_AGAINST.value}."
+      f"--what={what} is measured against {' or '.join(peers)}, not"
+      f" {_AGAINST.value}."
     )
   measure = {
     "train": _train,
@@ -121,7 +156,11 @@ def _train() -> Iterator[dict[str, Any]]:
   from launch.benches import train
 
   run = train.run_of_size(
-    _LAYERS.value, _WIDTH.value, _VOCAB.value, _LENGTH.value, _BATCH.value
+    layers=_LAYERS.value,
+    d_model=_D_MODEL.value,
+    vocab=_VOCAB.value,
+    length=_LENGTH.value,
+    batch=_BATCH.value,
   )
   yield from train.compare(
     run, _PRECISIONS.value, _STEPS.value, _ROUNDS.value or train.ROUNDS
@@ -131,69 +170,62 @@ def _train() -> Iterator[dict[str, Any]]:
 def _data() -> Iterator[dict[str, Any]]:
   from launch.benches import data
 
+  vocabulary = _VOCABULARY.value or data.mistral_vocabulary()
   yield data.compare(
     flan.tasks.registry().select(_TASKS.value),
     cache.data_dir(_DATA_DIR.value),
-    _VOCABULARY.value or data.shipped_vocabulary() or cache.small_vocabulary(),
-    _ROUNDS.value or data.ROUNDS,
-    _STEADY_ROWS.value,
+    vocabulary or cache.small_vocabulary(),
+    rounds=_ROUNDS.value or data.ROUNDS,
+    steady_rows=_STEADY_ROWS.value,
   )
 
 
 def _score() -> Iterator[dict[str, Any]]:
-  from flan_tf.checkpoints import checkpoint_dirs
-  from flan_tf.task import schema
   from launch.benches import score
 
   if not (_CHECKPOINT.value and _PEER_MODEL.value):
-    raise ValueError("--what=score needs --checkpoint and --peer_model.")
+    raise ValueError(
+      "--what=score needs --checkpoint=DIR and --peer_model=FOLDER_OR_GGUF."
+    )
   chosen = flan.tasks.registry().select(_TASKS.value)
-  work = score.Work(
-    checkpoint_dirs.find(_CHECKPOINT.value),
-    _PEER_MODEL.value,
-    [task for task in chosen if task.kind is schema.TaskKind.CLASSIFICATION],
-    cache.data_dir(_DATA_DIR.value),
-    _MAX.value,
-    _TEMPLATES.value,
-    _SEPARATOR.value,
-    _BATCH.value,
-    _PEER_DEFAULTS.value,
-    _SHOTS.value,
-    _EXEMPLARS.value == "fixed",
-    _ROUNDS.value or score.ROUNDS,
+  benchmark = score.ScoreBenchmark(
+    checkpoint=_find_checkpoint(),
+    peer_model=_PEER_MODEL.value,
+    tasks=[t for t in chosen if t.kind is flan.TaskKind.CLASSIFICATION],
+    data_dir=cache.data_dir(_DATA_DIR.value),
+    max_examples=_MAX_EXAMPLES.value,
+    templates=_TEMPLATES.value,
+    separator=_SEPARATOR.value,
+    batch=_BATCH.value,
+    peer_defaults=_PEER_DEFAULTS.value,
+    shots=_SHOTS.value,
+    fixed_exemplars=_EXEMPLARS.value == "fixed",
+    rounds=_ROUNDS.value or score.ROUNDS,
   )
   for precision in _PRECISIONS.value:
-    yield from score.compare(work, precision)
+    yield from score.compare(benchmark, precision)
 
 
 def _options() -> Iterator[dict[str, Any]]:
-  from flan_tf.checkpoints import checkpoint_dirs
-  from launch.benches import score
+  from launch.benches import options
 
-  if not _CHECKPOINT.value:
-    raise ValueError("--what=options needs --checkpoint.")
   for precision in _PRECISIONS.value:
-    yield from score.options(
-      checkpoint_dirs.find(_CHECKPOINT.value),
-      precision,
-      rounds=_ROUNDS.value or score.ROUNDS,
+    yield from options.compare(
+      _find_checkpoint(), precision, rounds=_ROUNDS.value or options.ROUNDS
     )
 
 
 def _generate() -> Iterator[dict[str, Any]]:
-  from flan_tf.checkpoints import checkpoint_dirs
   from launch.benches import generate
 
-  if not _CHECKPOINT.value:
-    raise ValueError("--what=generate needs --checkpoint.")
-  work = generate.Work(
-    checkpoint_dirs.find(_CHECKPOINT.value),
-    _AGAINST.value or _PEERS["generate"],
-    _PEER_MODEL.value,
+  benchmark = generate.GenerateBenchmark(
+    checkpoint=_find_checkpoint(),
+    peer=_AGAINST.value or _PEERS["generate"],
+    peer_model=_PEER_MODEL.value,
     rounds=_ROUNDS.value or generate.ROUNDS,
   )
   for precision in _PRECISIONS.value:
-    yield from generate.compare(work, precision)
+    yield from generate.compare(benchmark, precision)
 
 
 def _convert() -> Iterator[dict[str, Any]]:
@@ -203,8 +235,16 @@ def _convert() -> Iterator[dict[str, Any]]:
   yield from convert.measure(_GIGABYTES.value, vocabulary)
 
 
+def _find_checkpoint() -> str:
+  from flan_tf.checkpoints import checkpoint_dirs
+
+  if not _CHECKPOINT.value:
+    raise ValueError(f"--what={_WHAT.value} needs --checkpoint=DIR.")
+  return checkpoint_dirs.find(_CHECKPOINT.value)
+
+
 def run() -> None:
-  """Entry point of `flan-bench`."""
+  """Runs the console script `flan-bench`."""
   cli.run(main)
 
 

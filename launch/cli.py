@@ -117,7 +117,7 @@ def print_session(session: "TrainingSession") -> None:
 
 
 def report_and_print(result: "flan.Evaluation", output: str) -> None:
-  """Writes the report of an evaluation; prints its table and its place."""
+  """Writes the report of an evaluation; prints the scores and the path."""
   report = result.report(output)
   print(f"{result}\nReport: {report}")
 

@@ -169,9 +169,10 @@ def _prepare(sources: Sequence[schema.Source], data_dir: str) -> None:
   """Prepares data sets; exits with 1 if one failed."""
   from flan_tf.prepare import manifest, runner
 
+  count = len({source.name for source in sources})
   print(
-    f"{len({source.name for source in sources})} data sets to prepare in"
-    f" {data_dir}. The output of TFDS goes to {os.path.join(data_dir, 'logs')}.",
+    f"{count} data sets to prepare in {data_dir}. The output of TFDS goes to"
+    f" {os.path.join(data_dir, 'logs')}.",
     file=sys.stderr if _JSON.value else sys.stdout,
     flush=True,
   )

@@ -62,29 +62,11 @@ OPTIONAL = frozenset(
 
 _NOTE = "# Written by tools/update_build.py from the tree: run it, do not edit."
 _VISIBLE = 'package(default_visibility = ["//visibility:public"])'
-# Tests of more than ten seconds on two cores: Bazel's size "large". CI leaves
-# them to pytest.
-_LARGE = frozenset(
-  f"{name}_test"
-  for name in (
-    *(
-      "adafactor",
-      "bench",
-      "bridges",
-      "byte_pair",
-      "functions",
-      "chat_templates",
-      "next_token",
-    ),
-    *("cli", "contamination", "control", "kv_cache", "evaluation", "every_row"),
-    *("export", "families", "generate", "hosts", "inspect_tasks", "lora"),
-    *("loop", "mesh_invariance", "model_card", "ops", "pipeline", "plan_cli"),
-    *("compile", "execute", "lower", "scaling", "search"),
-    *("prepare", "prompt_file", "quickstart", "resize", "resume"),
-    *("saved_model", "scorer", "soft_prompt", "stopped_evaluation"),
-    *("tpu_slice", "tpu_worker", "training", "decoder", "prompt_format"),
-  )
-)
+# Folders of tests that read files and values and take seconds: Bazel's size
+# "small". CI runs these under Bazel as well; all others it leaves to pytest.
+_SMALL_FOLDERS = ("project", "task")
+# Tests in these folders that run programs of the project, all the same.
+_NOT_SMALL = ("pins_test", "wheel_test")
 _LOWEST = "flan_tf.version"  # Has flan_tf/__init__.py.
 # Its names are imported when they are used: who uses them depends on the layer
 # flan_tf.api.
@@ -319,7 +301,8 @@ def _tests(used: set[str]) -> list[str]:
     if "__file__" in text or "update_build" in text:
       lists["data"] = [_TREE]
     name = path.relative_to("tests").with_suffix("").as_posix()
-    size = "large" if path.stem in _LARGE else "medium"
+    is_small = path.parent.name in _SMALL_FOLDERS
+    size = "small" if is_small and path.stem not in _NOT_SMALL else "medium"
     extra = f'    size = "{size}",\n    timeout = "long",'
     rules.append(_rule("py_test", name, lists, extra))
   return rules

@@ -56,7 +56,7 @@ class TrainingResult:
 
 @dataclasses.dataclass(frozen=True)
 class TrainingPreview:
-  """What `train` would do.
+  """A training run that has not started.
 
   Attributes:
     run: the resolved configuration.

@@ -41,12 +41,14 @@ def resize(
   vocab_rows: int = 0,
   new_pieces: Sequence[str] = (),
 ) -> ModelSource:
-  """Returns a model with other rows in its embedding and its output layer.
+  """Returns a model with another number of rows in its embedding.
+
+  The output layer gets the same number of rows.
 
   Args:
     source: the model.
-    vocab_rows: rows of the result; 0 for as many as there are, or as the
-      pieces need.
+    vocab_rows: number of rows of the result. 0 keeps the present number, or
+      takes more if the new pieces need them.
     new_pieces: special pieces to add after those of the vocabulary.
 
   Raises:

@@ -26,7 +26,7 @@ def check_is_free(target: str) -> None:
 
 @contextlib.contextmanager
 def removed_on_error(target: str) -> Iterator[None]:
-  """Removes a folder if the block that writes it fails or is interrupted."""
+  """Removes the target folder if the `with` block fails or is interrupted."""
   try:
     yield
   except BaseException:  # Ctrl-C, too, must leave nothing half-written.

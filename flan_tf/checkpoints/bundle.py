@@ -136,9 +136,9 @@ class Bundle:
     ]
     if seen:
       raise ValueError(
-        f"{name_lists.join_names(held_out)!r} is held out, but {self.path}, or"
-        f" a checkpoint that it was trained from, has seen {', '.join(seen)}."
-        f" {advice}"
+        f"{name_lists.join_names(held_out)!r} is held out, but the checkpoint"
+        f" {self.path}, or one that it was trained from, has seen"
+        f" {', '.join(seen)} in training. {advice}"
       )
 
 

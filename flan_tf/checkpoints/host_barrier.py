@@ -77,9 +77,9 @@ def wait_for_hosts(
       return
     if time.monotonic() > deadline:
       raise HostBarrierError(
-        f"Hosts {missing} of {hosts} (from 0) have not reported within"
-        f" {timeout:g} seconds that their part is written. Are they still"
-        f" running, and is {folder!r} a place that all hosts write to?"
+        f"After {timeout:g} seconds, hosts {missing} of {hosts} (numbered from"
+        " 0) have not confirmed that their part of the checkpoint is written."
+        f" Are they still running, and can all hosts write to {folder!r}?"
       )
     if is_exiting.is_set():
       deadline = min(deadline, time.monotonic() + _EXIT_TIMEOUT)

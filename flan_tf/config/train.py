@@ -142,7 +142,7 @@ class TrainConfig:
     choices = " or ".join(str(n) for n in (below, below + loop) if n)
     raise ValueError(
       f"train.{name}: {steps} is not a multiple of train.steps_per_loop"
-      f" ({loop}), and control returns to Python only after so many steps. Set"
+      f" ({loop}). The devices run {loop} steps before Python can act. Set"
       f" train.{name} to {choices}, or train.steps_per_loop to a divisor of"
       f" {steps}."
     )

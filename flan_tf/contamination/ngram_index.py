@@ -28,12 +28,12 @@ _BATCH_WORDS = 1 << 17
 
 
 class NgramMatch(NamedTuple):
-  """An n-gram of a text that the corpus contains.
+  """An n-gram of an evaluated text that the training corpus contains, too.
 
   Attributes:
     ngram: its words, separated by spaces.
     documents: number of documents that contain it.
-    where: location of the first of them.
+    where: location of the first of these documents.
   """
 
   ngram: str

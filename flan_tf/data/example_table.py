@@ -235,7 +235,7 @@ def read_slot_batches(
 
 
 def _random_option(seed, task, slots, row_index) -> prompts.Slots:
-  """Draws a random option as the answer of a classification."""
+  """Draws a random option as the answer of an example, as a control."""
   options = slots[prompts.OPTIONS]
   # A number below 2^30 first, since options differ in number.
   drawn = random_draws.draw_index(
@@ -251,7 +251,7 @@ def _random_option(seed, task, slots, row_index) -> prompts.Slots:
 
 
 def _permuted_answers(seed, task, batch) -> prompts.Slots:
-  """Gives each answer of a batch to a random row of the batch."""
+  """Shuffles the answers of a batch among its rows; each row gets one."""
   drawn = random_draws.draw_index(
     seed, f"{task.name}/label", batch[rows.ROW_INDEX], 1 << 30
   )

@@ -153,7 +153,7 @@ def check_fingerprint(file: PromptFile, expected: str) -> None:
   if file.fingerprint != expected:
     raise ValueError(
       f"{file.path} has the fingerprint {file.fingerprint}, not {expected}: it"
-      " was changed. Bring the old contents back, or name the file without"
+      " has changed. Restore the old contents, or name the file without"
       f" @{expected}."
     )
 
@@ -169,12 +169,12 @@ def _parse(text: bytes) -> _Line:
     ) from error
   if not isinstance(value, dict) or not isinstance(value.get(PROMPT), str):
     raise ValueError(
-      f'expected an object with a "{PROMPT}", a text, got {text[:80]!r}.'
+      f'expected an object whose "{PROMPT}" is a text, got {text[:80]!r}.'
     )
   if not isinstance(value.get(ANSWER), str):
     raise ValueError(
-      f'expected an "{ANSWER}", a text, got {value.get(ANSWER)!r}. Prompts'
-      " alone are answered with python -m launch.generate --checkpoint=DIR"
+      f'expected "{ANSWER}" to be a text, got {value.get(ANSWER)!r}. To'
+      " generate answers for prompts, run python -m launch.generate --checkpoint=DIR"
       " --input=FILE --output=ANSWERS."
     )
   task, cluster = value.get("task"), value.get("cluster")

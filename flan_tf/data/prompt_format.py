@@ -274,9 +274,10 @@ def check_chat_template(separator: Separator, chat: config.ChatConfig) -> None:
 
 
 def truncate(ids: np.ndarray, length: int, overflow: Overflow) -> np.ndarray:
-  """Shortens ids to a length.
+  """Shortens ids to a length; `overflow` names the part that is removed.
 
-  0 1 2 3 4 5 6 7 8 9 cut to 5 is 0 1 2 8 9 (middle) or 0 1 2 3 4 (end).
+  With length 5, the ids 0 1 2 3 4 5 6 7 8 9 become 0 1 2 8 9 (middle) or
+  0 1 2 3 4 (end).
   """
   if len(ids) <= length:
     return ids

@@ -60,14 +60,14 @@ class EvaluationRows:
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-  """An example in the words of one template.
+  """An example, written with one template.
 
   Attributes:
     example: the row and its right answers.
-    prompt: the text that a model reads, with exemplars and markers.
+    prompt: the text that a model reads, with few-shot exemplars.
     template: index of the template among those of the task.
-    part: "test" or "dev", the row range that the row belongs to; "" where that
-      does not matter.
+    part: the part of the data set, "test" or "dev"; "" where it does not
+      matter.
     exemplars: number of exemplars in the prompt.
   """
 
@@ -219,8 +219,8 @@ def encode_requests(
     for text, ids in zip(example.options, options, strict=True):
       if len(ids) == after:
         raise ValueError(
-          f"Row {example.row_index}: option {text!r} has no tokens, so it cannot"
-          f" be ranked. Options: {list(example.options)}."
+          f"Row {example.row_index}: option {text!r} has no tokens, so it"
+          f" cannot be ranked. Options: {list(example.options)}."
           f"\n  prompt: {request.prompt[-200:]!r}"
         )
   return [
@@ -237,7 +237,7 @@ def _read_slots(
   row_range: row_ranges.RowRange,
   row_indices: np.ndarray | None,
 ) -> tf.data.Dataset:
-  """Reads slots and `row_index` of the chosen rows of a range."""
+  """Reads the slots of rows: those of a range, or some of them by index."""
   read = rows.read_rows(dataset, row_range)
   if row_indices is not None:
     chosen = np.zeros([len(row_range)], bool)

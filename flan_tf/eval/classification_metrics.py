@@ -163,7 +163,8 @@ def majority_accuracy(right: Sequence[int] | np.ndarray) -> float:
   indices = check_indices("Majority baseline: right", right)
   if not indices.size:
     raise ValueError(
-      "Majority baseline: no examples; expected one or more right options."
+      "Majority baseline: the list of correct options is empty; expected one"
+      " or more."
     )
   return 100.0 * float(np.bincount(indices).max()) / indices.size
 

@@ -185,7 +185,7 @@ class _Evaluation:
   progress: Progress
 
   def evaluate_task(self, item: opened_tasks.OpenedTask) -> TaskResult:
-    """Evaluates one task in the wording of the configuration.
+    """Evaluates one task, with the prompt wording that the configuration names.
 
     Raises:
       _NotEvaluatedError: the task has no result.

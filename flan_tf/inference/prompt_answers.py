@@ -1,4 +1,4 @@
-"""Answers to prompts of the user, each with its log-probability."""
+"""Answers the user's prompts, and gives each answer its log-probability."""
 
 import dataclasses
 import math

@@ -73,7 +73,7 @@ class Devices:
     return cores
 
   def worker_index(self, core: int) -> int:
-    """Returns the index, in `cores_by_worker`, of the worker of a core."""
+    """Returns the index of a core's worker in `cores_by_worker`."""
     return list(self.cores_by_worker).index(self.host_device(core))
 
   def create_beside(self, core: int, create: Callable[[], Any]) -> Any:

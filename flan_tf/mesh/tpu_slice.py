@@ -120,7 +120,11 @@ def _with_strides(nested: list[Block]) -> Iterator[tuple[Block, np.ndarray]]:
 
 
 def _distances(nested: list[Block]) -> list[float]:
-  """Returns the numbers that `arrange_cores` minimizes, the first one first."""
+  """Returns the distances that `arrange_cores` minimizes, in hops.
+
+  They are compared in order: the first one counts most. First come the average
+  hops along the ring of each axis, then the diameters of the blocks.
+  """
   hops, diameters = [], []
   for block, stride in _with_strides(nested):
     ring = (_ring(block) * stride)[:, :3]

@@ -101,7 +101,7 @@ def merge_lora(
   a: np.ndarray,
   b: np.ndarray,
 ) -> np.ndarray:
-  """Returns W + alpha / rank A B in the shape of W.
+  """Returns W + (alpha / rank) A B in the shape of W.
 
   Args:
     adapter: rank and alpha.

@@ -262,7 +262,10 @@ class Decoder:
   def _insert_soft_prompt(
     self, weight: mtf.Tensor, x: mtf.Tensor, positions: mtf.Tensor
   ) -> mtf.Tensor:
-    """Replaces the embeddings at positions 1 to the length of the prompt."""
+    """Puts the soft prompt in the place of the embeddings at positions 1 to n.
+
+    n is the length of the soft prompt. Position 0 is the start token.
+    """
     d = self.dims
     table = gather_weight(d, weight)
     prompt = table.shape.dims[0]

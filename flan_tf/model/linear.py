@@ -79,7 +79,13 @@ def normalize(
 ) -> mtf.Tensor:
   """Applies RMSNorm (Zhang and Sennrich 2019, eq. 4) or LayerNorm.
 
-  Computes in float32 and returns the precision of x, [..., d_model].
+  Computes in float32. The result has the shape and the precision of x.
+
+  Args:
+    model: names the norm and its epsilon.
+    d: the dimensions.
+    x: [..., d_model].
+    w: the scale, and the bias of LayerNorm.
   """
 
   def on_core(x, scale, *bias):

@@ -27,7 +27,13 @@ KeysAndValues = tuple[mtf.Tensor, mtf.Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class TreeTokens:
-  """Rows of trees, each int32 [batch, length]; padding has the end 0."""
+  """Rows of prefix trees; every field is int32 [batch, length].
+
+  Attributes:
+    inputs: the token of each column.
+    positions: depth of each column in its tree.
+    ends: the column after the last one that attends to a column; 0 for padding.
+  """
 
   inputs: mtf.Tensor
   positions: mtf.Tensor

@@ -125,7 +125,10 @@ def write_manifest(data_dir: str, entries: Iterable[ManifestEntry]) -> None:
 def new_entry(
   source: schema.Source, status: Status, detail: str = "", **values
 ) -> ManifestEntry:
-  """Returns an entry with the present time; `values` are further attributes."""
+  """Returns an entry with the current time.
+
+  Keyword arguments (`values`) become further attributes of the entry.
+  """
   now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
   return ManifestEntry(
     source.name,

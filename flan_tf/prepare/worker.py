@@ -145,8 +145,8 @@ def _download_and_prepare(
   if path.exists() and not (path / "dataset_info.json").exists():
     # TFDS would take the folder for a prepared data set.
     raise FileExistsError(
-      f"{path} exists, but has no dataset_info.json, so that it is not a"
-      " prepared data set. Remove it and start again."
+      f"{path} exists, but has no dataset_info.json, so it is not a"
+      " prepared data set. Remove it and run the command again."
     )
   if path.parent.exists():
     # A killed process left them. Only one run at a time works in a directory.

@@ -150,9 +150,10 @@ def reword(
 
 
 def plain_slots(task: schema.Task) -> str:
-  """Returns the pattern of a row's texts alone: "{premise}\\n{hypothesis}".
+  """Returns a template without an instruction: "{premise}\\n{hypothesis}".
 
-  It has the slots that more than half of the forward templates use.
+  It has the slots that occur in more than half of the task's templates;
+  templates that turn the task around do not count.
   """
   forward = [task.templates[index] for index in task.forward_templates]
   frequent = [

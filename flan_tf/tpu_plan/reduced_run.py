@@ -111,9 +111,9 @@ def _reduced_mesh_shape(mesh: config.MeshConfig) -> str:
     if not _largest_divisor(axes[axis]):
       raise ValueError(
         f"--execute has {MAX_CORES} virtual cores, and mesh.shape"
-        f" {mesh.shape!r} cannot be reduced to so few: the reduced size of an"
-        " axis must divide its size and be at least 2. Set --config.mesh.shape"
-        " to sizes that are powers of two."
+        f" {mesh.shape!r} cannot be reduced to that number. The reduced size of"
+        " each axis must be at least 2 and divide the size of the axis. Set"
+        " --config.mesh.shape to sizes that are powers of two."
       )
     axes[axis] = _largest_divisor(axes[axis])
   return ";".join(f"{name}:{size}" for name, size in axes.items())

@@ -71,9 +71,9 @@ def check_resume(run: config.RunConfig, checkpoint: Bundle) -> None:
 
 
 def check_model(model: config.ModelConfig, checkpoint: Bundle) -> None:
-  """Checks that a run asks for no other model than the checkpoint's.
+  """Checks that the model settings of a run agree with the checkpoint.
 
-  Settings that the run leaves at their defaults ask for nothing.
+  Settings that have their default values are not compared.
 
   Raises:
     ValueError: a setting of the model differs from the checkpoint's.

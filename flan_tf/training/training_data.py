@@ -37,11 +37,11 @@ def open_batches(
   report: MixtureReport,
   state: BatchState | None = None,
 ) -> Batches:
-  """Returns the batches of a run over the tables from `load_tables`.
+  """Returns an iterator of the batches of a run.
 
   Args:
-    resolved: the run.
-    tables: the examples of each task.
+    resolved: the resolved configuration of the run.
+    tables: the examples of each task, from `load_tables`.
     report: the report that came with the tables.
     state: position of the first batch; by default the beginning.
   """

@@ -24,11 +24,12 @@ def vocabulary_from_bytes(
   """Builds a vocabulary from the bytes of its file.
 
   Args:
-    serialized: a SentencePiece model, or the JSON of byte pairs.
+    serialized: a SentencePiece model, or the JSON file of a byte-pair
+      vocabulary.
     source: where the bytes come from, for error messages.
 
   Raises:
-    VocabularyError: the bytes are neither of the two.
+    VocabularyError: the bytes have neither of these formats.
   """
   # A byte-pair file is a JSON object. A SentencePiece model starts with the
   # protocol buffer tag of its first piece, which is no brace.

@@ -109,7 +109,8 @@ def split_words(texts: Any, name: str) -> Any:
   """Splits texts in the graph: strings [n] -> ragged strings [n, None].
 
   Args:
-    texts: UTF-8. The words of a text, joined, are the text.
+    texts: UTF-8. The words of a text, joined without a separator, give the
+      text back.
     name: a name in PATTERNS.
   """
   pattern = PATTERNS[name]

@@ -1,1 +1,1 @@
-"""What `launch.bench` measures: a module for each `--what`."""
+"""The benchmarks of `launch.bench`: one module for each `--what`."""

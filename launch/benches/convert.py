@@ -1,10 +1,10 @@
-"""The memory that conversions take, on a Llama of random weights.
+"""Benchmark of the memory that conversions need, on a Llama of random weights.
 
-    a Hugging Face folder -> a checkpoint -> a KerasHub preset -> a checkpoint
+    Hugging Face folder -> checkpoint -> KerasHub preset -> checkpoint
 
-Each is a process of its own, whose peak resident memory is a line. The last
-checkpoint must be the first one, to the bit. Needs four times the model's size
-on disk.
+Each conversion is a process of its own, and its peak resident memory is
+reported. The two checkpoints must be equal to the bit. This needs four times
+the size of the model on disk.
 """
 
 import json
@@ -19,31 +19,31 @@ from collections.abc import Iterator
 import numpy as np
 
 _VOCAB, _WIDTH, _HEADS, _KV_HEADS, _D_FF = 32_000, 2048, 16, 8, 8192
-_FILE_LAYERS = 4  # Layers in a file of the folder.
+_LAYERS_PER_FILE = 4  # of the Hugging Face folder
 
 
 def measure(gigabytes: float, vocabulary: str) -> Iterator[dict]:
-  """A line for each conversion.
+  """Yields a line for each conversion.
 
   Args:
     gigabytes: size of the model in float32.
-    vocabulary: a vocabulary file.
+    vocabulary: path of a vocabulary.
 
   Raises:
-    RuntimeError: a conversion failed, or there and back is not the same.
+    RuntimeError: a conversion failed, or the two checkpoints differ.
   """
   with tempfile.TemporaryDirectory() as folder:
-    source, first, preset, again = (
+    source, first, preset, second = (
       os.path.join(folder, name)
-      for name in ("source", "native", "preset", "again")
+      for name in ("source", "first", "preset", "second")
     )
     size = write_folder(source, gigabytes)
-    steps = (
+    conversions = (
       (f"hugging_face:{source}", f"native:{first}"),
       (f"native:{first}", f"keras_hub:{preset}"),
-      (f"keras_hub:{preset}", f"native:{again}"),
+      (f"keras_hub:{preset}", f"native:{second}"),
     )
-    for before, after in steps:
+    for before, after in conversions:
       start = time.perf_counter()
       peak = _convert(before, after, vocabulary)
       seconds = time.perf_counter() - start
@@ -62,11 +62,11 @@ def measure(gigabytes: float, vocabulary: str) -> Iterator[dict]:
         "to": after.partition(":")[0],
         "seconds": seconds,
       }
-    _check_same(first, again)
+    _check_equal(first, second)
 
 
 def write_folder(folder: str, gigabytes: float) -> int:
-  """A Llama as transformers has it, in several files; its bytes."""
+  """Writes a Llama in the format of transformers; returns its bytes."""
   from safetensors import numpy as safetensors
 
   d_kv = _WIDTH // _HEADS
@@ -81,8 +81,8 @@ def write_folder(folder: str, gigabytes: float) -> int:
     "mlp.up_proj": (_D_FF, _WIDTH),
     "mlp.down_proj": (_WIDTH, _D_FF),
   }
-  in_layer = 4 * sum(math.prod(shape) for shape in layer.values())
-  layers = max(1, round((gigabytes * 1e9 - 4 * _VOCAB * _WIDTH) / in_layer))
+  layer_bytes = 4 * sum(math.prod(shape) for shape in layer.values())
+  layers = max(1, round((gigabytes * 1e9 - 4 * _VOCAB * _WIDTH) / layer_bytes))
   shapes: dict[str, tuple[int, ...]]
   shapes = {"model.embed_tokens.weight": (_VOCAB, _WIDTH)}
   for number in range(layers):
@@ -90,17 +90,17 @@ def write_folder(folder: str, gigabytes: float) -> int:
       shapes[f"model.layers.{number}.{name}.weight"] = shape
   shapes["model.norm.weight"] = (_WIDTH,)
   os.makedirs(folder)
-  rng, places, total = np.random.default_rng(0), {}, 0
-  names, step = [*shapes], _FILE_LAYERS * len(layer)
+  rng, file_of, total = np.random.default_rng(0), {}, 0
+  names, step = [*shapes], _LAYERS_PER_FILE * len(layer)
   for number, start in enumerate(range(0, len(names), step)):
     file = f"model-{number:05d}.safetensors"
     tensors = {}
     for name in names[start : start + step]:
       tensors[name] = rng.standard_normal(shapes[name], np.float32) * 0.02
-      places[name] = file
+      file_of[name] = file
       total += tensors[name].nbytes
     safetensors.save_file(tensors, os.path.join(folder, file))
-  described = {
+  settings = {
     "model_type": "llama",
     "architectures": ["LlamaForCausalLM"],
     "hidden_size": _WIDTH,
@@ -115,8 +115,8 @@ def write_folder(folder: str, gigabytes: float) -> int:
     "hidden_act": "silu",
   }
   for name, value in (
-    ("config.json", described),
-    ("model.safetensors.index.json", {"weight_map": places}),
+    ("config.json", settings),
+    ("model.safetensors.index.json", {"weight_map": file_of}),
   ):
     with open(os.path.join(folder, name), "w", encoding="utf-8") as out:
       json.dump(value, out)
@@ -124,34 +124,37 @@ def write_folder(folder: str, gigabytes: float) -> int:
 
 
 def _convert(source: str, target: str, vocabulary: str) -> int:
-  """Peak resident bytes of a conversion."""
+  """Runs a conversion; returns its peak resident bytes."""
   command = [sys.executable, "-m", "launch.convert", f"--source={source}"]
   command += [f"--target={target}", f"--vocabulary={vocabulary}"]
   process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
   peak = 0
-  # What the system says of a process that has ended counts its parent's memory.
+  # Polled, because the counters of an ended process include its parent's
+  # memory.
   while process.poll() is None:
-    peak = max(peak, _peak_of(process.pid))
+    peak = max(peak, _peak_memory(process.pid))
     time.sleep(0.05)
   if process.returncode:
-    raise RuntimeError(f"{' '.join(command)} failed; its message is above.")
+    raise RuntimeError(
+      f"{' '.join(command)} failed. Its own error message is above."
+    )
   return peak
 
 
-def _peak_of(pid: int) -> int:
-  """Most resident bytes of a process so far; Linux only."""
+def _peak_memory(pid: int) -> int:
+  """Returns the peak resident bytes of a process; works on Linux only."""
   with open(f"/proc/{pid}/status", encoding="ascii") as file:
     lines = dict(line.split(":", 1) for line in file)
   return 1024 * int(lines.get("VmHWM", "0 kB").split()[0])
 
 
-def _check_same(first: str, again: str) -> None:
-  """Raises RuntimeError unless two checkpoints have the same tensors."""
+def _check_equal(first: str, second: str) -> None:
+  """Raises RuntimeError unless two checkpoints have equal tensors."""
   import tensorflow as tf
 
   a, b = (
     tf.train.load_checkpoint(os.path.join(folder, "state"))
-    for folder in (first, again)
+    for folder in (first, second)
   )
   names = set(a.get_variable_to_shape_map())
   differ = names ^ set(b.get_variable_to_shape_map())
@@ -161,4 +164,7 @@ def _check_same(first: str, again: str) -> None:
     if not np.array_equal(a.get_tensor(name), b.get_tensor(name))
   }
   if differ:
-    raise RuntimeError(f"There and back differs: {sorted(differ)[:5]}.")
+    raise RuntimeError(
+      "The tensors of the two checkpoints differ:"
+      f" {', '.join(sorted(differ)[:5])}."
+    )

@@ -1,13 +1,14 @@
-"""The whole mixture (read, template, tokenize, mix, pack), ours and SeqIO's.
+"""Benchmark of the data pipeline against SeqIO: read, template, tokenize, pack.
 
-One pass over the training rows of the tasks, from prepared TFDS rows to packed
-rows, everything included: opening, tracing graphs, tokenizing, packing. Tokens
-are those that are no padding. Ours tokenizes all rows at the start and then
-draws from memory; SeqIO tokenizes as it goes, and again in every epoch.
+A pass goes once over the training rows of the tasks, from prepared TFDS rows to
+packed rows, and includes everything: opening data sets, tracing graphs,
+tokenizing, packing. Only tokens that are not padding count. flan_tf tokenizes
+all rows at the start and then draws from memory. SeqIO tokenizes while it runs,
+and again in every epoch.
 
-What follows the pass is reported apart: `steady_value` is ours drawing on from
-memory, with the resident memory before and after; `steady_peer_value` is SeqIO
-going on with the rows of the next epochs. They are different work.
+What follows the pass is reported separately, because it is different work:
+`steady_value` is flan_tf drawing further rows from memory, with the resident
+memory before and after; `steady_peer_value` is SeqIO in the next epochs.
 """
 
 import dataclasses
@@ -17,6 +18,8 @@ import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from flan_tf import config
 from flan_tf.data import batches, opened_tasks, pipeline
@@ -30,20 +33,20 @@ PEER = "seqio"
 ROUNDS = 3
 _BATCH_ROWS = 8
 _SEED = 0
-# 30,000 steps of 8,192 tokens take 60 hours (paper, section 2.4).
-_ROWS_AN_HOUR = 30_000 * 8_192 // 1_280 // 60
+# The paper trains 30,000 steps of 8,192 tokens in 60 hours (section 2.4).
+_ROWS_PER_HOUR = 30_000 * 8_192 // 1_280 // 60
 
 
 @dataclasses.dataclass
 class Pass:
-  """What a pass gave. Times are in seconds since its start.
+  """Counts of one pass. Times are in seconds since its start.
 
   Attributes:
-    tokens: those that are no padding.
-    rows: packed rows.
-    built: when all graphs (SeqIO) or all tables (ours) were there.
-    first: when the first packed rows came.
-    seconds: when the last ones did.
+    tokens: number of tokens without padding.
+    rows: number of packed rows.
+    built: time when all graphs (SeqIO) or all tables (flan_tf) were built.
+    first: time of the first packed rows.
+    seconds: time of the last packed rows.
   """
 
   tokens: int = 0
@@ -52,18 +55,25 @@ class Pass:
   first: float = 0.0
   seconds: float = 0.0
 
-  def add(self, segment_ids: Any, since: float) -> None:
-    """Counts a batch."""
+  def add(self, segment_ids: np.ndarray, start: float) -> None:
+    """Adds the tokens, the padding and the time of a batch to the totals.
+
+    Args:
+      segment_ids: [rows, length], 0 for padding.
+      start: time at which the pass over the data began, in seconds.
+    """
     self.tokens += int((segment_ids > 0).sum())
     self.rows += len(segment_ids)
-    self.seconds = time.perf_counter() - since
+    self.seconds = time.perf_counter() - start
     self.first = self.first or self.seconds
 
   @property
   def rate(self) -> float:
+    """Tokens per second."""
     return self.tokens / self.seconds
 
   def fill(self, row_length: int) -> float:
+    """Returns the share of positions that hold a token."""
     return self.tokens / (self.rows * row_length)
 
 
@@ -75,36 +85,62 @@ def compare(
   steady_rows: int,
   data: config.DataConfig | None = None,
 ) -> dict[str, Any]:
-  """Measures both in turn.
+  """Measures both systems in turns.
 
   Args:
-    tasks: those to mix; what is not prepared is left out.
+    tasks: tasks to mix; those that are not prepared are left out.
     data_dir: a prepared TFDS directory.
-    vocabulary_path: a SentencePiece file.
-    rounds: passes of each; the median counts.
-    steady_rows: rows that ours draws after its first pass; with 0 nothing but
-      the passes is measured.
+    vocabulary_path: path of a SentencePiece model.
+    rounds: passes of each system; the medians are reported.
+    steady_rows: rows that flan_tf draws after its first pass; 0 measures the
+      passes only.
     data: its lengths are used; by default those of the paper.
   """
-  seqio_mixture.require()
+  seqio_mixture.check_installed()
   data = data or config.DataConfig()
   vocabulary = load_vocabulary(vocabulary_path)
-  planned, _ = opened_tasks.open_tasks(tasks, data_dir)
-  planned = [item for item in planned if len(item.ranges.train)]
+  opened, _ = opened_tasks.open_tasks(tasks, data_dir)
+  opened = [item for item in opened if len(item.ranges.train)]
 
   ours, peer, steady = [], [], {}
   for turn in range(rounds):
-    made, stream = _our_pass(tasks, data_dir, vocabulary, data)
-    ours.append(made)
-    if steady_rows and not turn:  # Before SeqIO's memory comes and goes.
-      steady = _draw_on(stream, steady_rows)
+    our_pass, stream = _flan_pass(tasks, data_dir, vocabulary, data)
+    ours.append(our_pass)
+    if steady_rows and not turn:  # Before SeqIO allocates memory.
+      steady = _draw_further_rows(stream, steady_rows)
     del stream
-    peer.append(_peer_pass(planned, vocabulary_path, data))
+    peer.append(_seqio_pass(opened, vocabulary_path, data))
   if steady_rows:
-    steady["steady_peer_value"] = _peer_goes_on(
-      planned, vocabulary_path, data, peer[0].rows
+    steady["steady_peer_value"] = _seqio_rate_in_next_epochs(
+      opened, vocabulary_path, data, peer[0].rows
     )
 
+  size = {
+    "tasks": len(opened),
+    "rows": sum(len(item.ranges.train) for item in opened),
+    "tokens": ours[0].tokens,
+    "peer_tokens": peer[0].tokens,
+    "row_length": data.length,
+    "vocabulary": vocabulary.size,
+    "cores": os.cpu_count(),
+    "rounds": rounds,
+  }
+  return {**_line(ours, peer, data.length), **steady, "size": size}
+
+
+def mistral_vocabulary() -> str:
+  """Returns the path of mistral-common's 32,000 pieces; "" if not installed."""
+  package = importlib.util.find_spec("mistral_common")
+  for folder in (package and package.submodule_search_locations) or ():
+    path = os.path.join(folder, "data", "tokenizer.model.v1")
+    if os.path.exists(path):
+      return path
+  return ""
+
+
+def _line(
+  ours: Sequence[Pass], peer: Sequence[Pass], row_length: int
+) -> dict[str, Any]:
   value, peer_value = _median(ours, "rate"), _median(peer, "rate")
   return {
     "what": "data",
@@ -116,8 +152,8 @@ def compare(
     "ratio_to_peer": value / peer_value,
     "share_of_peak": None,
     "precision": None,
-    "fill": ours[0].fill(data.length),
-    "peer_fill": peer[0].fill(data.length),
+    "fill": ours[0].fill(row_length),
+    "peer_fill": peer[0].fill(row_length),
     "seconds": _median(ours, "seconds"),
     "peer_seconds": _median(peer, "seconds"),
     "built_seconds": _median(ours, "built"),
@@ -127,37 +163,17 @@ def compare(
     "ratio_by_round": [
       one.rate / other.rate for one, other in zip(ours, peer, strict=True)
     ],
-    **steady,
-    "size": {
-      "tasks": len(planned),
-      "rows": sum(len(item.ranges.train) for item in planned),
-      "tokens": ours[0].tokens,
-      "peer_tokens": peer[0].tokens,
-      "row_length": data.length,
-      "vocabulary": vocabulary.size,
-      "cores": os.cpu_count(),
-      "rounds": rounds,
-    },
   }
 
 
-def shipped_vocabulary() -> str:
-  """The 32,000 pieces in the package mistral-common; "" if it is not there."""
-  package = importlib.util.find_spec("mistral_common")
-  for folder in (package and package.submodule_search_locations) or ():
-    path = os.path.join(folder, "data", "tokenizer.model.v1")
-    if os.path.exists(path):
-      return path
-  return ""
-
-
-def _our_pass(
+def _flan_pass(
   tasks: Sequence[schema.Task],
   data_dir: str,
   vocabulary: Vocabulary,
   data: config.DataConfig,
 ) -> tuple[Pass, batches.Batches]:
-  made, start = Pass(), time.perf_counter()
+  """Returns (the counts of one pass, the batches after it)."""
+  counts, start = Pass(), time.perf_counter()
   run = config.RunConfig(data=data)
   prompt_format = PromptFormat.from_run(run, vocabulary)
   tables, report = pipeline.load_training_tables(
@@ -166,69 +182,71 @@ def _our_pass(
   stream = pipeline.training_batches(
     tables, report, prompt_format, _BATCH_ROWS, _SEED
   )
-  made.built = time.perf_counter() - start
-  # The mixture has no end: a pass is over when as many tokens came as there
-  # are. Where no task exceeds the mixing cap, each example came about once.
+  counts.built = time.perf_counter() - start
+  # The mixture has no end. A pass ends after as many tokens as the tables have:
+  # if no task exceeds the mixing cap, each example came about once.
   total = sum(len(table.ids) for table in tables.values())
-  while made.tokens < total:
-    made.add(next(stream).features["segment_ids"], start)
-  return made, stream
+  while counts.tokens < total:
+    counts.add(next(stream).features["segment_ids"], start)
+  return counts, stream
 
 
-def _draw_on(stream: batches.Batches, rows: int) -> dict[str, Any]:
-  """Draws rows; says how fast, and what became of the memory meanwhile."""
+def _draw_further_rows(stream: batches.Batches, rows: int) -> dict[str, Any]:
+  """Draws rows from memory; returns their rate, and the resident memory."""
   import psutil
 
   process = psutil.Process()
   before = process.memory_info().rss
-  highest, made, start = before, Pass(), time.perf_counter()
-  while made.rows < rows:
-    made.add(next(stream).features["segment_ids"], start)
+  highest, counts, start = before, Pass(), time.perf_counter()
+  while counts.rows < rows:
+    counts.add(next(stream).features["segment_ids"], start)
     highest = max(highest, process.memory_info().rss)
   after = process.memory_info().rss
   return {
     "rss_mb_start": before / 1e6,
     "rss_mb_end": after / 1e6,
     "rss_mb_highest": highest / 1e6,
-    "rss_rows": made.rows,
-    "rss_hours_of_training": made.rows / _ROWS_AN_HOUR,
-    "steady_value": made.rate,
+    "rss_rows": counts.rows,
+    "rss_hours_of_training": counts.rows / _ROWS_PER_HOUR,
+    "steady_value": counts.rate,
   }
 
 
-def _peer_pass(
-  planned: Sequence[opened_tasks.OpenedTask],
-  vocabulary: str,
+def _seqio_pass(
+  opened: Sequence[opened_tasks.OpenedTask],
+  vocabulary_path: str,
   data: config.DataConfig,
 ) -> Pass:
-  made, start = Pass(), time.perf_counter()
-  mixture = seqio_mixture.mixture(planned, vocabulary, data, _SEED)
+  counts, start = Pass(), time.perf_counter()
+  mixture = seqio_mixture.open_mixture(opened, vocabulary_path, data, _SEED)
   stream = mixture.batch(_BATCH_ROWS).prefetch(2).as_numpy_iterator()
-  made.built = time.perf_counter() - start
+  counts.built = time.perf_counter() - start
   for batch in stream:
-    made.add(batch["decoder_segment_ids"], start)
-  return made
+    counts.add(batch["decoder_segment_ids"], start)
+  return counts
 
 
-def _peer_goes_on(
-  planned: Sequence[opened_tasks.OpenedTask],
-  vocabulary: str,
+def _seqio_rate_in_next_epochs(
+  opened: Sequence[opened_tasks.OpenedTask],
+  vocabulary_path: str,
   data: config.DataConfig,
   rows: int,
 ) -> float:
-  """Tokens a second of an epoch's rows, from the first packed one on.
+  """Returns tokens per second of an epoch's rows, after the first batch.
 
-  Rows come in bursts, of some 1,280 examples that were packed together, so less
-  than an epoch would say little.
+  SeqIO packs about 1,280 examples together, so that rows come in bursts. A part
+  of an epoch would measure little.
   """
-  mixture = seqio_mixture.mixture(planned, vocabulary, data, _SEED, None)
+  mixture = seqio_mixture.open_mixture(
+    opened, vocabulary_path, data, _SEED, epochs=None
+  )
   stream = mixture.batch(_BATCH_ROWS).as_numpy_iterator()
   next(stream)
-  made, start = Pass(), time.perf_counter()
-  while made.rows < rows:
-    made.add(next(stream)["decoder_segment_ids"], start)
-  return made.rate
+  counts, start = Pass(), time.perf_counter()
+  while counts.rows < rows:
+    counts.add(next(stream)["decoder_segment_ids"], start)
+  return counts.rate
 
 
 def _median(passes: Sequence[Pass], name: str) -> float:
-  return statistics.median(getattr(made, name) for made in passes)
+  return statistics.median(getattr(one, name) for one in passes)

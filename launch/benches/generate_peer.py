@@ -1,14 +1,15 @@
-"""A peer that continues prompts, in a process of its own, asked on stdin.
+"""A peer of the generation benchmark, in a process of its own.
 
-  python -m launch.benches.generate_peer KIND MODEL PRECISION
+  python -m launch.benches.generate_peer NAME MODEL PRECISION
 
-A line in is {"ids": prompts of one length, "new": tokens to make, "fused": for
-keras_hub whether XLA compiles it}; a line out is {"ids": the new ones,
-"seconds": ...}. No token ends a text, so that all are made. PyTorch and
-TensorFlow do not go well together in one process.
+NAME is transformers or keras_hub. A line of standard input is a JSON object
+with "ids" (prompts of one length), "new" (number of tokens to generate) and
+"xla" (whether XLA compiles keras_hub). A line of the output has "ids" (the new
+ones) and "seconds". No token ends a text. The process is separate because
+PyTorch and TensorFlow do not work well together in one process.
 """
 
-# They are an extra.
+# The peers are installed by an extra.
 # pyright: reportMissingImports=false
 
 import json
@@ -19,23 +20,23 @@ import time
 import numpy as np
 
 
-def main(kind: str, model: str, precision: str) -> None:
+def main(name: str, model: str, precision: str) -> None:
   answers = os.fdopen(os.dup(1), "w")
-  os.dup2(2, 1)  # Whatever a peer prints is no answer.
-  peer = {"transformers": Transformers, "keras_hub": KerasHub}[kind]
+  os.dup2(2, 1)  # Output of the peer itself must not mix with the answers.
+  peer = {"transformers": Transformers, "keras_hub": KerasHub}[name]
   generate = peer(model, precision)
   for line in sys.stdin:
-    asked = json.loads(line)
-    ids = np.array(asked["ids"], np.int32)
+    request = json.loads(line)
+    ids = np.array(request["ids"], np.int32)
     start = time.perf_counter()
-    found = generate(ids, asked["new"], asked["fused"])
+    new_ids = generate(ids, request["new"], request["xla"])
     seconds = time.perf_counter() - start
-    answer = {"ids": np.asarray(found).tolist(), "seconds": seconds}
+    answer = {"ids": np.asarray(new_ids).tolist(), "seconds": seconds}
     print(json.dumps(answer), file=answers, flush=True)
 
 
 class Transformers:
-  """`model.generate`, greedy, with the cache that it takes by default."""
+  """`model.generate` of transformers: greedy, with its default cache."""
 
   def __init__(self, folder: str, precision: str):
     import torch
@@ -51,24 +52,24 @@ class Transformers:
     self._model.eval()
     self._model.generation_config.eos_token_id = None
 
-  def __call__(self, ids: np.ndarray, new: int, fused: bool):
+  def __call__(self, ids: np.ndarray, new: int, xla: bool):
     import torch
 
-    del fused
-    asked = torch.from_numpy(ids.astype(np.int64))
-    found = self._model.generate(
-      asked,
-      attention_mask=torch.ones_like(asked),
+    del xla
+    prompts = torch.from_numpy(ids.astype(np.int64))
+    texts = self._model.generate(
+      prompts,
+      attention_mask=torch.ones_like(prompts),
       do_sample=False,
       max_new_tokens=new,
       min_new_tokens=new,
       pad_token_id=0,
     )
-    return found[:, ids.shape[1] :]
+    return texts[:, ids.shape[1] :]
 
 
 class KerasHub:
-  """`CausalLM.generate` on TensorFlow, greedy."""
+  """`CausalLM.generate` of KerasHub on TensorFlow, greedy."""
 
   def __init__(self, folder: str, precision: str):
     os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -77,21 +78,21 @@ class KerasHub:
     self._model = keras_hub.models.CausalLM.from_preset(
       folder, dtype=precision, preprocessor=None
     )
-    self._fused: bool | None = None
+    self._xla: bool | None = None
 
-  def __call__(self, ids: np.ndarray, new: int, fused: bool):
-    if fused is not self._fused:
-      self._model.compile(sampler="greedy", jit_compile=fused)
-      self._fused = fused
+  def __call__(self, ids: np.ndarray, new: int, xla: bool):
+    if xla is not self._xla:
+      self._model.compile(sampler="greedy", jit_compile=xla)
+      self._xla = xla
     room = np.zeros([len(ids), new], np.int32)
-    found = self._model.generate(
+    texts = self._model.generate(
       {
         "token_ids": np.concatenate([ids, room], axis=1),
         "padding_mask": np.concatenate([np.ones_like(ids), room], axis=1),
       },
       stop_token_ids=None,
     )
-    return found["token_ids"][:, ids.shape[1] :]
+    return texts["token_ids"][:, ids.shape[1] :]
 
 
 if __name__ == "__main__":

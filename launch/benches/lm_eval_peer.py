@@ -1,13 +1,15 @@
-"""lm-evaluation-harness in a process of its own, asked on standard input.
+"""lm-evaluation-harness in a process of its own, for the score benchmark.
 
   python -m launch.benches.lm_eval_peer MODEL PRECISION DELIMITER BATCH
 
-A line in is the path of a file of requests (JSON lines with prompt, options and
-answer); a line out is {"scores": [[...], ...], "seconds": of its model}.
-PyTorch and TensorFlow do not go well together in one process.
+A line of standard input is the path of a file of requests: JSON lines with
+"prompt", "options" and "answer". A line of the output is a JSON object with
+"scores" (of each request's options) and "seconds" (of the model). The process
+is separate because PyTorch and TensorFlow do not work well together in one
+process.
 """
 
-# They are an extra.
+# The harness is installed by an extra.
 # pyright: reportMissingImports=false
 
 import json
@@ -18,20 +20,20 @@ import time
 
 def main(model: str, precision: str, delimiter: str, batch: str) -> None:
   answers = os.fdopen(os.dup(1), "w")
-  os.dup2(2, 1)  # Whatever the harness prints is no answer.
+  os.dup2(2, 1)  # Output of the harness must not mix with the answers.
   harness = Harness(model, precision, delimiter, int(batch))
   for line in sys.stdin:
     print(json.dumps(harness.score(line.strip())), file=answers, flush=True)
 
 
 class Harness:
-  """The harness, from its task configuration to its answers.
+  """lm-evaluation-harness with one model.
 
   Args:
-    folder: a model for transformers, or a GGUF file.
-    precision: float32, bfloat16, or auto: what the files name.
-    delimiter: between prompt and option.
-    batch: requests that run at once.
+    folder: a folder of transformers, or a GGUF file.
+    precision: float32, bfloat16, or auto for the precision of the files.
+    delimiter: text between prompt and option.
+    batch: requests that are computed at once.
   """
 
   def __init__(self, folder: str, precision: str, delimiter: str, batch: int):
@@ -50,32 +52,37 @@ class Harness:
     self._model = huggingface.HFLM(
       pretrained=model, tokenizer=tokenizer, batch_size=batch, device="cpu"
     )
-    self._untimed, self._seconds = self._model.loglikelihood, 0.0
+    self._loglikelihood, self._seconds = self._model.loglikelihood, 0.0
     self._model.loglikelihood = self._timed
     self._delimiter = delimiter
 
   def score(self, path: str) -> dict:
+    """Scores a file of requests.
+
+    Returns:
+      A dict: "scores" has the log-likelihood of each request, "seconds" is the
+      time of all of them."""
     import lm_eval
 
     self._seconds = 0.0
     cache = os.path.dirname(path)
     task = {
-      "task": "asked",
+      "task": "requests",
       "dataset_path": "json",
       "dataset_kwargs": {"data_files": {"test": path}, "cache_dir": cache},
       "test_split": "test",
       "output_type": "multiple_choice",
-      # Names of columns: a pattern would lose blanks at an end.
+      # Names of columns: a template would strip whitespace at the ends.
       "doc_to_text": "prompt",
       "doc_to_choice": "options",
       "doc_to_target": "answer",
       "target_delimiter": self._delimiter,
       "metric_list": [{"metric": "acc"}],
     }
-    found = lm_eval.simple_evaluate(
+    results = lm_eval.simple_evaluate(
       self._model, tasks=[task], bootstrap_iters=0
     )
-    samples = sorted(found["samples"]["asked"], key=lambda s: s["doc_id"])
+    samples = sorted(results["samples"]["requests"], key=lambda s: s["doc_id"])
     scores = [
       [float(log_prob) for log_prob, _ in sample["filtered_resps"]]
       for sample in samples
@@ -84,9 +91,9 @@ class Harness:
 
   def _timed(self, *args, **kwargs):
     start = time.perf_counter()
-    found = self._untimed(*args, **kwargs)
+    log_likelihoods = self._loglikelihood(*args, **kwargs)
     self._seconds += time.perf_counter() - start
-    return found
+    return log_likelihoods
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
-"""Rank classification, ours and that of lm-evaluation-harness.
+"""Benchmark of rank classification against lm-evaluation-harness.
 
-Both read the same prompts and options with the same weights; the peer runs
-transformers on PyTorch. A line a task: examples a second of both, the accuracy
-that each gets, on how many requests they choose the same option, and how far
-apart their log-probabilities are.
-
-`options` shows what more options cost: ours by turns with itself, where each
-option reads its prompt anew.
+Both systems read the same prompts and options with the same weights; the peer
+runs transformers on PyTorch. There is a line for each task, with the examples
+per second and the accuracy of both systems, the number of requests for which
+they choose the same option, and the largest difference of log-probabilities.
 """
 
 import dataclasses
@@ -18,14 +15,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from flan_tf import config
 from flan_tf.data import few_shot, requests
 from flan_tf.task import schema, wordings
-from launch.benches import turns
 
 PEER = "lm_eval"
 ROUNDS = 3
@@ -33,24 +29,24 @@ DELIMITERS = {"newline": "\n", "blank": " ", "plain": ""}
 
 
 @dataclasses.dataclass(frozen=True)
-class Work:
-  """What is measured.
+class ScoreBenchmark:
+  """The requests to score, and the settings of both systems.
 
   Attributes:
-    checkpoint: ours.
-    peer_model: the same weights for transformers: a folder, or a GGUF file.
+    checkpoint: folder of flan_tf's model.
+    peer_model: the same weights for transformers: a folder or a GGUF file.
     tasks: classifications.
     data_dir: a prepared TFDS directory.
-    max_examples: most test rows of a task.
-    templates: the first so many of each task.
-    separator: between prompt and option, one of DELIMITERS. The peer gives a
-      new line a probability, too: then scores differ by that of one token.
-    batch: rows that run at once; the peer's requests as well.
-    peer_defaults: the peer runs as it does when it is told nothing: one request
-      at a time, in the precision that the weights' files name.
+    max_examples: maximum number of test rows of a task.
+    templates: number of templates of each task, the first ones.
+    separator: text between prompt and option, one of DELIMITERS. The peer also
+      scores a newline, so that its scores differ by that of one token.
+    batch: rows that flan_tf computes at once, and requests that the peer does.
+    peer_defaults: whether the peer uses its own defaults: one request at a
+      time, in the precision of the weights' files.
     shots: exemplars before each query.
-    fixed: the same ones before all queries of a template.
-    rounds: turns that each side takes; the medians count.
+    fixed_exemplars: whether all queries of a template have the same exemplars.
+    rounds: turns of each system; the medians are reported.
   """
 
   checkpoint: str
@@ -63,12 +59,34 @@ class Work:
   batch: int = 8
   peer_defaults: bool = False
   shots: int = 0
-  fixed: bool = False
+  fixed_exemplars: bool = False
   rounds: int = ROUNDS
 
 
-def compare(work: Work, precision: str) -> Iterator[dict]:
-  """A line for each task that has data, then one for all of them.
+class TaskRequests(NamedTuple):
+  """The requests of a task.
+
+  Attributes:
+    task: name of the task.
+    requests: the requests that the model can read without cutting them.
+    too_long: number of the other requests.
+  """
+
+  task: str
+  requests: list[requests.Request]
+  too_long: int
+
+
+class _Timing(NamedTuple):
+  """Number of requests, and the seconds that both systems took for them."""
+
+  examples: int
+  seconds: float
+  peer_seconds: float
+
+
+def compare(benchmark: ScoreBenchmark, precision: str) -> Iterator[dict]:
+  """Yields a line for each task that has data, then one for all of them.
 
   Raises:
     ValueError: the harness is not installed, or there is nothing to score.
@@ -77,229 +95,214 @@ def compare(work: Work, precision: str) -> Iterator[dict]:
     raise ValueError(
       "lm-evaluation-harness is not installed: `pip install -e .[bench]`."
     )
-  ours, theirs = _Ours(work, precision), _LmEval(work, precision)
-  totals = np.zeros(3)
-  agreed: list[bool] = []
-  for name, asked, left_out in ours.asked():
-    ours.score(asked)  # What is traced once for a shape is not timed.
-    if not agreed:
-      theirs.score(asked[:1])
-    found, wanted, times = [], [], []
-    for _ in range(work.rounds):
-      start = time.perf_counter()
-      found = ours.score(asked)
-      spent = time.perf_counter() - start
-      wanted, peer_spent = theirs.score(asked)
-      times.append((spent, peer_spent))
-    seconds, peer_seconds = np.median(times, axis=0).tolist()
-    right = np.array([request.example.answer_index for request in asked])
-    chosen, peer_chosen = (
-      np.array([np.argmax(scores) for scores in side])
-      for side in (found, wanted)
-    )
-    same = chosen == peer_chosen
-    totals += (len(asked), seconds, peer_seconds)
-    agreed += same.tolist()
-    yield _line(precision, work, *(len(asked), seconds, peer_seconds)) | {
-      "task": name,
-      "accuracy": 100 * float(np.mean(chosen == right)),
-      "peer_accuracy": 100 * float(np.mean(peer_chosen == right)),
-      "same_choices": int(same.sum()),
-      "too_long": left_out,
-      **ours.differences(asked, found, wanted),
-    }
-  theirs.close()
-  if not agreed:
+  ours, peer = FlanScorer(benchmark, precision), LmEval(benchmark, precision)
+  totals = _Timing(0, 0.0, 0.0)
+  num_tasks = same_choices = 0
+  for of_task in ours.read_requests():
+    if not num_tasks:
+      peer.score(of_task.requests[:1])  # Loads the peer's model.
+    timing, line = _compare_task(ours, peer, of_task, benchmark.rounds)
+    num_tasks += 1
+    same_choices += line["same_choices"]
+    totals = _Timing(*np.add(totals, timing).tolist())
+    yield _line(benchmark, precision, timing) | line
+  peer.close()
+  if not num_tasks:
     raise ValueError(
-      "There is nothing to score: no row of these tasks is prepared, or none"
-      f" fits into the {ours.row_length} tokens that the model reads."
+      "There is nothing to score: no data set of these tasks is prepared, or no"
+      f" row fits into the {ours.row_length} tokens that the model reads."
     )
-  yield _line(precision, work, *totals.tolist()) | {
+  yield _line(benchmark, precision, totals) | {
     "task": "all",
-    "same_choices": sum(agreed),
+    "same_choices": same_choices,
   }
 
 
-def options(
-  checkpoint: str,
-  precision: str,
-  numbers: Sequence[int] = (2, 4, 8, 16),
-  prompts: int = 16,
-  length: int = 128,
-  rounds: int = ROUNDS,
-) -> Iterator[dict]:
-  """A line for each number of options, of four tokens, behind long prompts.
+def _compare_task(
+  ours: "FlanScorer", peer: "LmEval", of_task: TaskRequests, rounds: int
+) -> tuple[_Timing, dict[str, Any]]:
+  """Scores the requests of a task in turns.
 
-  Args:
-    checkpoint: what scores.
-    precision: of the computation.
-    numbers: of options.
-    prompts: how many.
-    length: their tokens.
-    rounds: turns that each side takes.
+  Returns:
+    (the median times, the keys of the line that compare the scores).
   """
-  from flan_tf.inference.language_model import LanguageModel
-
-  model = LanguageModel.load(
-    checkpoint, config.MeshConfig(precision=precision), 8
-  )
-  rng = np.random.default_rng(0)
-  pieces = model.vocabulary.size
-  asked = [rng.integers(3, pieces, length) for _ in range(prompts)]
-  first = None
-  for number in numbers:
-    few = [list(rng.integers(3, pieces, [number, 4])) for _ in asked]
-
-    def together(few=few):
-      return model.score_options(asked, few)
-
-    def apart(few=few, number=number):
-      for option in range(number):
-        model.score_options(asked, [[of[option]] for of in few])
-
-    seconds, peer_seconds = turns.in_turn(together, apart, 1, rounds)
-    first = first or seconds
-    yield {
-      "what": "options",
-      "system": "flan_tf",
-      "peer": "flan_tf, each option behind its own copy of the prompt",
-      "options": number,
-      "value": prompts / seconds,
-      "unit": "examples/s",
-      "peer_value": prompts / peer_seconds,
-      "ratio_to_peer": peer_seconds / seconds,
-      "share_of_peak": None,
-      "precision": precision,
-      "seconds_to_first": seconds / first,
-      "tokens": prompts * (length + 4 * number),
-      "peer_tokens": prompts * number * (length + 4),
-      "size": {"prompts": prompts, "length": length},
-    }
+  asked = of_task.requests
+  ours.score(asked)  # Compiles programs, which is not timed.
+  scores, peer_scores, times = [], [], []
+  for _ in range(rounds):
+    start = time.perf_counter()
+    scores = ours.score(asked)
+    seconds = time.perf_counter() - start
+    peer_scores, peer_seconds = peer.score(asked)
+    times.append((seconds, peer_seconds))
+  seconds, peer_seconds = np.median(times, axis=0).tolist()
+  right = np.array([request.example.answer_index for request in asked])
+  choices = np.array([np.argmax(x) for x in scores])
+  peer_choices = np.array([np.argmax(x) for x in peer_scores])
+  return _Timing(len(asked), seconds, peer_seconds), {
+    "task": of_task.task,
+    "accuracy": 100 * float(np.mean(choices == right)),
+    "peer_accuracy": 100 * float(np.mean(peer_choices == right)),
+    "same_choices": int((choices == peer_choices).sum()),
+    "too_long": of_task.too_long,
+    **ours.differences(asked, scores, peer_scores),
+  }
 
 
-def _line(precision: str, work: Work, examples, seconds, peer_seconds) -> dict:
+def _line(
+  benchmark: ScoreBenchmark, precision: str, timing: _Timing
+) -> dict[str, Any]:
   return {
     "what": "score",
     "system": "flan_tf",
     "peer": "lm-evaluation-harness, transformers on PyTorch",
-    "value": examples / seconds,
+    "value": timing.examples / timing.seconds,
     "unit": "examples/s",
-    "peer_value": examples / peer_seconds,
-    "ratio_to_peer": peer_seconds / seconds,
+    "peer_value": timing.examples / timing.peer_seconds,
+    "ratio_to_peer": timing.peer_seconds / timing.seconds,
     "share_of_peak": None,
     "precision": precision,
-    "peer_defaults": work.peer_defaults,
-    "shots": work.shots,
-    "size": {"examples": int(examples)},
+    "peer_defaults": benchmark.peer_defaults,
+    "shots": benchmark.shots,
+    "size": {"examples": int(timing.examples)},
   }
 
 
-class _Ours:
-  def __init__(self, work: Work, precision: str):
+class FlanScorer:
+  """flan_tf with the model of a benchmark.
+
+  Args:
+    benchmark: the benchmark.
+    precision: number format of the computation.
+
+  Attributes:
+    row_length: tokens that the model reads at most.
+  """
+
+  def __init__(self, benchmark: ScoreBenchmark, precision: str):
     from flan_tf.checkpoints.bundle import Bundle
     from flan_tf.inference.language_model import LanguageModel
 
-    self._work = work
-    data = Bundle.open(work.checkpoint).run.data
-    data = dataclasses.replace(data, separator=work.separator)
+    self._benchmark = benchmark
+    data = Bundle.open(benchmark.checkpoint).run.data
+    data = dataclasses.replace(data, separator=benchmark.separator)
     mesh = config.MeshConfig(precision=precision)
-    self._model = LanguageModel.load(work.checkpoint, mesh, work.batch, data)
+    self._model = LanguageModel.load(
+      benchmark.checkpoint, mesh, benchmark.batch, data
+    )
     self._format = self._model.prompt_format
     self.row_length = data.length
 
-  def asked(self) -> Iterator[tuple[str, list[requests.Request], int]]:
-    """Each task's requests that the model reads whole; how many it does not."""
+  def read_requests(self) -> Iterator[TaskRequests]:
+    """Yields the requests of each task that has data."""
     from flan_tf.data import opened_tasks
 
-    work = self._work
-    planned, _ = opened_tasks.open_tasks(work.tasks, work.data_dir)
-    for item in planned:
-      read = requests.read_evaluation_rows(
-        item.task, item.dataset, item.ranges.test, work.max_examples
-      )
-      pool = ()
-      if work.shots:
-        pool = few_shot.read_exemplar_pool(
-          item.task, item.dataset, item.ranges.train, 0
-        )
-      asked = [
-        request
-        for template in item.task.forward_templates[: work.templates]
-        for request in few_shot.add_exemplars(
-          requests.render_requests(item.task, read.rows, template),
-          item.task,
-          template,
-          pool,
-          self._format,
-          shots=work.shots,
-          markers=wordings.markers("plain"),
-          seed=0,
-          same_split=item.ranges.test.split == item.ranges.train.split,
-          fixed=work.fixed,
-        )
-      ]
-      kept = [r.request for r in self._tokenize(asked) if not r.trimmed]
+    benchmark = self._benchmark
+    opened, _ = opened_tasks.open_tasks(benchmark.tasks, benchmark.data_dir)
+    for item in opened:
+      asked = self._render(item)
+      kept = [e.request for e in self._encode(asked) if not e.trimmed]
       if kept:
-        yield item.task.name, kept, len(asked) - len(kept)
+        yield TaskRequests(item.task.name, kept, len(asked) - len(kept))
 
-  def score(self, asked: list[requests.Request]) -> list[np.ndarray]:
-    tokenized = self._tokenize(asked)
+  def score(self, asked: Sequence[requests.Request]) -> list[np.ndarray]:
+    """Returns the log-probabilities of the options of each request."""
+    encoded = self._encode(asked)
     return self._model.score_options(
-      [item.prompt for item in tokenized], [item.options for item in tokenized]
+      [item.prompt for item in encoded], [item.options for item in encoded]
     )
 
-  def differences(self, asked, found, wanted) -> dict[str, Any]:
-    """How far two sets of log-probabilities are apart.
+  def differences(
+    self,
+    asked: Sequence[requests.Request],
+    scores: Sequence[np.ndarray],
+    peer_scores: Sequence[np.ndarray],
+  ) -> dict[str, Any]:
+    """Compares the log-probabilities of both systems.
 
-    Where a token spans the border of prompt and option, the peer scores another
-    text (or none): these requests are counted, and stand apart.
+    If a token spans the border of prompt and option, the peer scores another
+    text, or none. Such requests are counted as `border_tokens`, and are not
+    part of `largest_difference`.
     """
     tokenizer = self._format.tokenizer
     prompts = [request.prompt for request in asked]
-    whole = tokenizer.encode_prompts(prompts)
-    pairs = tokenizer.encode_options(
-      prompts, [r.example.options for r in asked]
+    prompts_alone = tokenizer.encode_prompts(prompts)
+    with_options = tokenizer.encode_options(
+      prompts, [request.example.options for request in asked]
     )
     spans = [
-      len(ids) < len(prompt)
-      for prompt, (ids, _) in zip(whole, pairs, strict=True)
+      len(shared) < len(alone)
+      for alone, (shared, _) in zip(prompts_alone, with_options, strict=True)
     ]
-    apart = [
-      float(np.abs(one - two).max())
-      for one, two, spanned in zip(found, wanted, spans, strict=True)
+    differences = [
+      float(np.abs(ours - peers).max())
+      for ours, peers, spanned in zip(scores, peer_scores, spans, strict=True)
       if not spanned
     ]
     return {
-      "largest_difference": max(apart, default=None),
+      "largest_difference": max(differences, default=None),
       "border_tokens": sum(spans),
     }
 
-  def _tokenize(
+  def _render(self, item) -> list[requests.Request]:
+    """Writes the requests of an opened task, with their exemplars."""
+    benchmark, task, test = self._benchmark, item.task, item.ranges.test
+    rows = requests.read_evaluation_rows(
+      task, item.dataset, test, benchmark.max_examples
+    ).rows
+    pool = ()
+    if benchmark.shots:
+      pool = few_shot.read_exemplar_pool(
+        task, item.dataset, item.ranges.train, seed=0
+      )
+    return [
+      request
+      for template in task.forward_templates[: benchmark.templates]
+      for request in few_shot.add_exemplars(
+        requests.render_requests(task, rows, template),
+        task,
+        template,
+        pool,
+        self._format,
+        shots=benchmark.shots,
+        markers=wordings.markers("plain"),
+        seed=0,
+        same_split=test.split == item.ranges.train.split,
+        fixed=benchmark.fixed_exemplars,
+      )
+    ]
+
+  def _encode(
     self, asked: Sequence[requests.Request]
   ) -> list[requests.EncodedRequest]:
     return requests.encode_requests(asked, self._format)
 
 
-class _LmEval:
-  """The harness, in a process of its own."""
+class LmEval:
+  """lm-evaluation-harness in a process of its own; see `lm_eval_peer`.
 
-  def __init__(self, work: Work, precision: str):
+  Args:
+    benchmark: the benchmark.
+    precision: number format of the computation.
+  """
+
+  def __init__(self, benchmark: ScoreBenchmark, precision: str):
     command = [sys.executable, "-m", "launch.benches.lm_eval_peer"]
-    command += [work.peer_model]
-    command += ["auto" if work.peer_defaults else precision]
-    command += [DELIMITERS[work.separator]]
-    command += [str(1 if work.peer_defaults else work.batch)]
+    command += [benchmark.peer_model]
+    command += ["auto" if benchmark.peer_defaults else precision]
+    command += [DELIMITERS[benchmark.separator]]
+    command += [str(1 if benchmark.peer_defaults else benchmark.batch)]
     self._process = subprocess.Popen(
       command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
   def score(
-    self, asked: list[requests.Request]
+    self, asked: Sequence[requests.Request]
   ) -> tuple[list[np.ndarray], float]:
-    """Each option's score, and the seconds that its model took for them."""
+    """Returns (scores of each request's options, seconds of the model)."""
     assert self._process.stdin and self._process.stdout
     with tempfile.TemporaryDirectory() as folder:
-      path = os.path.join(folder, "asked.jsonl")
+      path = os.path.join(folder, "requests.jsonl")
       with open(path, "w", encoding="utf-8") as file:
         for request in asked:
           row = {
@@ -313,11 +316,11 @@ class _LmEval:
     if not line:
       raise RuntimeError(
         "lm-evaluation-harness ended before it answered, with status"
-        f" {self._process.wait()}; its own message stands above."
+        f" {self._process.wait()}. Its own error message is above."
       )
     answer = json.loads(line)
     return list(map(np.array, answer["scores"])), answer["seconds"]
 
   def close(self) -> None:
-    """Ends the process, and frees its model."""
+    """Ends the process, which frees its model."""
     self._process.communicate()

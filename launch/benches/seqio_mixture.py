@@ -1,13 +1,13 @@
-"""The mixture as SeqIO makes it, from the same rows, words and vocabulary.
+"""The mixture of SeqIO, from the same rows, templates and vocabulary.
 
-    TfdsDataSource -> our fields and templates -> tokenize -> append EOS, trim
-    -> mixture by number of examples, 3,000 at most -> pack prompt and target
+    TfdsDataSource -> fields and templates of flan_tf -> tokenize -> append EOS,
+    trim -> mixture by number of examples, at most 3,000 -> pack prompt, target
 
-It is spared what ours does beyond that: it draws no row at random, and the ten
-wordings are one gather, ours, instead of ten tasks a data set as published. So
-both make the same texts. Rows are read, decoded and tokenized in parallel, as
-many as tf.data finds good (AUTOTUNE) or SeqIO asks for; builders are kept from
-one pass to the next.
+SeqIO does less work than flan_tf: it draws no rows at random, and it chooses
+among ten templates with flan_tf's gather, instead of the ten tasks per data set
+of the published code. So both systems write the same texts. Rows are read,
+decoded and tokenized in parallel: with tf.data's AUTOTUNE, or with the number
+of calls that SeqIO sets. Builders are kept between passes.
 """
 
 import functools
@@ -22,33 +22,33 @@ from flan_tf import config
 from flan_tf.data import opened_tasks, prompts, random_draws
 from flan_tf.task import mixing
 
-_NUMBER = itertools.count()  # SeqIO's registry wants a new name every time.
+# The registry of SeqIO needs a new name each time.
+_NUMBER = itertools.count()
 
 
-def require() -> None:
-  """Raises ValueError where SeqIO is not installed."""
+def check_installed() -> None:
+  """Raises ValueError if SeqIO is not installed."""
   if importlib.util.find_spec("seqio") is None:
     raise ValueError(
-      "The peer seqio is not installed. It comes with the extra `bench`:"
-      " pip install -e .[bench]"
+      "The peer seqio is not installed: `pip install -e .[bench]`."
     )
 
 
-def mixture(
-  planned: Sequence[opened_tasks.OpenedTask],
+def open_mixture(
+  opened: Sequence[opened_tasks.OpenedTask],
   vocabulary_path: str,
   data: config.DataConfig,
   seed: int,
   epochs: int | None = 1,
 ) -> tf.data.Dataset:
-  """Packed rows, one by one.
+  """Returns a dataset of packed rows.
 
   Args:
-    planned: tasks with their training rows.
-    vocabulary_path: a SentencePiece file.
-    data: its lengths are used. A row is as long as a prompt and a target together.
-    seed: of the templates.
-    epochs: passes over the rows; None goes on for ever.
+    opened: the tasks to mix.
+    vocabulary_path: path of a SentencePiece model.
+    data: its lengths are used.
+    seed: seed of the choice of templates.
+    epochs: passes over the rows; None repeats them without end.
   """
   import seqio
 
@@ -58,7 +58,7 @@ def mixture(
     for name in ("inputs", "targets")
   }
   number, names = next(_NUMBER), []
-  for item in planned:
+  for item in opened:
     rows = item.ranges.train
     names.append(f"flan_{number}_{item.task.name}")
     seqio.TaskRegistry.add(
@@ -69,7 +69,7 @@ def mixture(
         read_only=True,
       ),
       preprocessors=[
-        functools.partial(_templated, item=item, seed=seed),
+        functools.partial(_apply_templates, item=item, seed=seed),
         functools.partial(
           seqio.preprocessors.tokenize, copy_pretokenized=False
         ),
@@ -84,7 +84,7 @@ def mixture(
     default_rate=functools.partial(
       seqio.mixing_rate_num_examples, maximum=mixing.MIXING_CAP
     ),
-    # All rows of all tasks, not only until the first task has no more.
+    # Do not stop when the first task has no more rows.
     sample_fn=functools.partial(
       tf.data.Dataset.sample_from_datasets, stop_on_empty_dataset=False
     ),
@@ -100,13 +100,15 @@ def mixture(
   )
 
 
-def _templated(
+def _apply_templates(
   dataset: tf.data.Dataset, item: opened_tasks.OpenedTask, seed: int
 ) -> tf.data.Dataset:
-  """Rows become {inputs, targets}; those that cannot be used are left out."""
+  """Turns rows into {inputs, targets}; unusable rows are left out."""
   task = item.task
 
-  def words(number: tf.Tensor, row: dict[str, Any]) -> dict[str, tf.Tensor]:
+  def render_row(
+    number: tf.Tensor, row: dict[str, Any]
+  ) -> dict[str, tf.Tensor]:
     slots = prompts.fill_slots(task, row)
     index = random_draws.draw_index(
       seed, task.name, number, len(task.templates)
@@ -120,6 +122,6 @@ def _templated(
     }
 
   numbered = dataset.enumerate(item.ranges.train.start)
-  return numbered.map(words, num_parallel_calls=tf.data.AUTOTUNE).filter(
+  return numbered.map(render_row, num_parallel_calls=tf.data.AUTOTUNE).filter(
     lambda texts: texts["usable"]
   )

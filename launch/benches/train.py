@@ -1,7 +1,7 @@
-"""Tokens a second of a training step, ours and that of KerasHub's GPT-2.
+"""Benchmark of a training step against KerasHub's GPT-2.
 
-`share_of_peak` is the share of what a large matrix product reaches here, in
-the same precision and the same run.
+`share_of_peak` is the share of the FLOP/s that a large matrix product reaches
+on this machine, in the same precision and in the same run.
 """
 
 import dataclasses
@@ -19,7 +19,14 @@ ROUNDS = 5
 def compare(
   run: config.RunConfig, precisions: Sequence[str], steps: int, rounds: int
 ) -> Iterator[dict]:
-  """A line for each precision; `steps` are those of a turn."""
+  """Yields a line for each precision.
+
+  Args:
+    run: sizes of the model and of a batch.
+    precisions: number formats of the computation.
+    steps: training steps in a turn.
+    rounds: turns of each system.
+  """
   for precision in precisions:
     mesh = config.MeshConfig(precision=precision)
     yield _compare(dataclasses.replace(run, mesh=mesh), steps, rounds)
@@ -28,7 +35,7 @@ def compare(
 def run_of_size(
   layers: int, d_model: int, vocab: int, length: int, batch: int
 ) -> config.RunConfig:
-  """Heads are 64 wide, the MLP four times as wide as the model."""
+  """Returns a run with heads of 64 and an MLP of four times the width."""
   return config.RunConfig(
     data=config.DataConfig(length=length),
     model=config.ModelConfig(
@@ -44,17 +51,32 @@ def run_of_size(
   )
 
 
+def peak_flops(precision: str, size: int = 2048) -> float:
+  """Returns the FLOP/s of a large matrix product on CPU, the best of five.
+
+  An accelerator would need a larger size.
+  """
+  import tensorflow as tf
+
+  matrix = tf.cast(tf.random.stateless_normal([size, size], (0, 0)), precision)
+  # Only one number is returned, so that no copy is timed.
+  product = tf.function(lambda x: tf.matmul(x, x)[0, 0], autograph=False)
+  product(matrix)
+  best = min(turns.time_step(lambda: product(matrix).numpy()) for _ in range(5))
+  return 2 * size**3 / best
+
+
 def _compare(run: config.RunConfig, steps: int, rounds: int) -> dict:
   precision, length = run.mesh.precision, run.data.length
   rows = run.train.batch
   ids = np.random.RandomState(0).randint(
     1, run.model.vocab, [rows, length + 1], np.int32
   )
-  ours, parameters = _our_step(run, ids)
+  ours, parameters = _flan_step(run, ids)
   peer, peer_parameters = _keras_hub_step(run, ids)
-  seconds, peer_seconds = turns.in_turn(ours, peer, steps, rounds)
+  seconds, peer_seconds = turns.time_in_turns(ours, peer, steps, rounds)
   tokens = rows * length
-  # Forward and backward: 6 for each weight and token, and attention's part.
+  # Forward and backward pass: 6 for each weight and token, and attention.
   attention = 6 * run.model.layers * run.model.d_model * length
   flops = tokens * (6 * parameters + attention)
   peak = peak_flops(precision)
@@ -78,26 +100,15 @@ def _compare(run: config.RunConfig, steps: int, rounds: int) -> dict:
   }
 
 
-def peak_flops(precision: str, size: int = 2048) -> float:
-  """FLOP/s of a large matrix product in a TensorFlow graph, best of five.
-
-  A CPU's; on an accelerator the size would have to be larger.
-  """
-  import tensorflow as tf
-
-  matrix = tf.cast(tf.random.stateless_normal([size, size], (0, 0)), precision)
-  # One number comes back, so that no copy is timed.
-  product = tf.function(lambda x: tf.matmul(x, x)[0, 0], autograph=False)
-  product(matrix)
-  best = min(turns.seconds(lambda: product(matrix).numpy()) for _ in range(5))
-  return 2 * size**3 / best
-
-
-def _our_step(run: config.RunConfig, ids: np.ndarray) -> tuple[turns.Step, int]:
+def _flan_step(
+  run: config.RunConfig, ids: np.ndarray
+) -> tuple[turns.Step, int]:
+  """Returns (a training step of flan_tf, its number of parameters)."""
   from flan_tf.model.run_mesh import open_run_mesh
   from flan_tf.training.step import TrainStep
 
-  train_step = TrainStep(*open_run_mesh(config.MeshConfig()), run)
+  devices, layout = open_run_mesh(run.mesh)
+  train_step = TrainStep(devices, layout, run)
   train_step.weights.initialize(0)
   train_step.slots.initialize(0)
   shape = ids[:, 1:].shape
@@ -108,10 +119,10 @@ def _our_step(run: config.RunConfig, ids: np.ndarray) -> tuple[turns.Step, int]:
     "positions": np.tile(np.arange(shape[1], dtype=np.int32), [shape[0], 1]),
     "loss_weights": np.ones(shape, np.float32),
   }
-  number = iter(range(1, 1 << 30))
+  step_numbers = iter(range(1, 1 << 30))
 
   def step():
-    train_step(batch, next(number), 1e-3)
+    train_step(batch, next(step_numbers), 1e-3)
 
   return step, train_step.weights.parameters
 
@@ -119,6 +130,7 @@ def _our_step(run: config.RunConfig, ids: np.ndarray) -> tuple[turns.Step, int]:
 def _keras_hub_step(
   run: config.RunConfig, ids: np.ndarray
 ) -> tuple[turns.Step, int]:
+  """Returns (a training step of KerasHub, its number of parameters)."""
   import keras
   import keras_hub
 
@@ -148,7 +160,7 @@ def _keras_hub_step(
   targets = ids[:, 1:]
 
   def step():
-    # The step of `fit`, without its work for each epoch.
+    # The step of `fit`, without the work that `fit` does in each epoch.
     language_model.train_on_batch(inputs, targets)
 
   return step, backbone.count_params()

@@ -1,1 +1,1 @@
-"""Runs, one readable file each: `--config=launch/configs/NAME.py`."""
+"""Run files, one for each run: `--config=launch/configs/NAME.py`."""

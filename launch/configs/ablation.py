@@ -1,23 +1,24 @@
-"""The paper's ablations: what is trained on, how large, in which words.
+"""Runs of the paper's ablations: training tasks, model size and wording.
 
   python -m launch.train --config=launch/configs/ablation.py:clusters=3 \
       --workdir=runs/clusters-3 --config.train.init_from=runs/base
 
-Behind the colon stand settings, comma-separated:
+Settings follow the colon, separated by commas:
 
-  clusters=1..7      so many clusters train; three are held out (Figure 6)
-  datasets=1..4      so many data sets of each cluster, the same held out
-  superglue=0..55    so many tasks train (0: all), SuperGLUE is held out
+  clusters=1..7      number of training clusters; three others are held out
+                     (Figure 6)
+  datasets=1..4      number of data sets of each cluster; the same held out
+  superglue=0..55    number of training tasks (0: all); SuperGLUE is held out
   intra=0..9         one data set of each cluster is held out
-  held_out=NAME      a cluster, or several joined by "+" (the default: nli)
+  held_out=NAME      a cluster, or several joined by "+" (default: nli)
   size=NAME          a model of launch/configs/sizes.py (default: small)
-  wording=NAME       no_template, dataset_name, ... of flan_tf/task/wordings.py
-  templates=1..10    so many templates of each task
+  wording=NAME       no_template, dataset_name, ...; flan_tf/task/wordings.py
+  templates=1..10    number of templates of each task
 
-so `:clusters=3,size=8b,templates=4` is one run, and a study is a list of them.
-The paper evaluates all wordings with instructions: `launch.evaluate` does so
-unless `--wording` says otherwise. `launch.inspect_tasks --mixture
---config=...` shows what such a run trains on.
+`:clusters=3,size=8b,templates=4` is one run, and a study is a list of such
+runs. The paper evaluates all wordings with instructions, which is the default
+of `launch.evaluate`. `launch.inspect_tasks --mixture --config=...` shows the
+training mixture of such a run.
 """
 
 import dataclasses
@@ -42,17 +43,18 @@ def get_config(settings: str = ""):
 
 
 def run(settings: str) -> config.RunConfig:
-  """The run that the settings describe.
+  """Returns the run with comma-separated settings; see above.
 
   Raises:
-    ValueError: a setting that does not exist, or two that exclude each other.
+    ValueError: an unknown setting, a wrong value, or two settings that exclude
+      each other.
   """
   chosen = dict(_parse(setting) for setting in name_lists.split_names(settings))
   subsets = [name for name in chosen if name in _SUBSETS]
   if len(subsets) + ("held_out" in chosen) > 1:
     raise ValueError(
-      f"{settings!r}: of {', '.join(_SUBSETS)} and held_out only one can say"
-      " what is held out."
+      f"{settings!r}: give only one of {', '.join(_SUBSETS)} and held_out, as"
+      " each of them sets what is held out."
     )
   base = config.from_mapping(small_tune.get_config().to_dict())
   held_out, names = base.held_out, ()

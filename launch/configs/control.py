@@ -1,11 +1,12 @@
-"""The positive control: tuned on sentiment itself, a small model must learn it.
+"""Training run of the positive control: a small model must learn sentiment.
 
   python -m launch.train --config=launch/configs/control.py \
       --config.train.init_from=runs/base --workdir=runs/control
 
-A scrambled label, template or scorer would hide in a zero-shot score near
-chance; it cannot hide here. `--config.data.shuffle_labels` must take the gain
-away again. `launch.control` runs all three checks and judges them.
+The model is tuned and evaluated on the same cluster. A fault in labels,
+templates or scores cannot be seen in a zero-shot score near chance, but it can
+be seen here. With `--config.data.shuffle_labels` the gain must disappear.
+`launch.control` runs and judges all three checks.
 """
 
 from flan_tf import config

@@ -4,11 +4,11 @@
   python -m launch.train --config=launch/configs/flan_2b.py \
       --config.train.init_from=BASE --workdir=gs://BUCKET/flan_2b
 
-Heads, 40, split over eight cores, rows over two groups of them.
+The 40 heads are split over eight cores, and the batch over two groups of eight.
 
-What `plan` answered, an estimate: 3.5 of 16 GiB a core; 0.064 s a step, 0.57 of
-peak, 0.58 by 6 N; 0.076 s and 0.49 if nothing that is sent hides behind a
-product. It has not run on a TPU.
+Estimates of `launch.plan`: 3.5 of 16 GiB per core; 0.064 s per step, HFU 0.57,
+MFU 0.58 (by 6 N); 0.076 s and 0.49 if no communication overlaps with
+computation. The run has not been executed on a TPU.
 """
 
 from flan_tf import config

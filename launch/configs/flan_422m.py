@@ -4,11 +4,11 @@
   python -m launch.train --config=launch/configs/flan_422m.py \
       --config.train.init_from=BASE --workdir=gs://BUCKET/flan_422m
 
-Heads, 20, do not split over eight cores: four is the most.
+The 20 heads cannot be split over eight cores, only over four.
 
-What `plan` answered, an estimate: 3.5 of 32 GiB a core; 0.030 s a step, 0.24 of
-peak, 0.24 by 6 N; 0.033 s and 0.22 if nothing that is sent hides behind a
-product. It has not run on a TPU.
+Estimates of `launch.plan`: 3.5 of 32 GiB per core; 0.030 s per step, HFU 0.24,
+MFU 0.24 (by 6 N); 0.033 s and 0.22 if no communication overlaps with
+computation. The run has not been executed on a TPU.
 """
 
 from flan_tf import config

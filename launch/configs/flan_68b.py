@@ -4,11 +4,11 @@
   python -m launch.train --config=launch/configs/flan_68b.py \
       --config.train.init_from=BASE --workdir=gs://BUCKET/flan_68b
 
-Weights are float32, and no core holds more than its part of them.
+Weights are float32, and each core holds only its shard of them.
 
-What `plan` answered, an estimate: 10.8 of 16 GiB a core; 0.36 s a step, 0.55 of
-peak, 0.55 by 6 N; 0.46 s and 0.43 if nothing that is sent hides behind a
-product. It has not run on a TPU.
+Estimates of `launch.plan`: 10.8 of 16 GiB per core; 0.36 s per step, HFU 0.55,
+MFU 0.55 (by 6 N); 0.46 s and 0.43 if no communication overlaps with
+computation. The run has not been executed on a TPU.
 """
 
 from flan_tf import config

@@ -1,12 +1,12 @@
-"""The paper's run, in five sizes: what flan_422m.py to flan_137b.py share.
+"""The paper's run in five sizes, shared by flan_422m.py to flan_137b.py.
 
 Section 2.4 of the paper: 30,000 steps of 8,192 tokens, Adafactor with a
-constant learning rate of 3e-5, inputs of at most 1,024 tokens and answers of at
-most 256, packed; 60 hours on 128 cores of TPU v3. How long a packed row is was
-not published: 8,192 tokens are four rows of 2,048 here. Products are made in
-bfloat16, weights are kept in float32.
+constant learning rate of 3e-5, packed inputs of at most 1,024 tokens and
+answers of at most 256; 60 hours on 128 cores of TPU v3. The length of a packed
+row was not published; here, 8,192 tokens are four rows of 2,048. Matrix
+products are computed in bfloat16, and weights are kept in float32.
 
-A base model comes from `--config.train.init_from`, a vocabulary with it; a
+`--config.train.init_from` names the base model, which brings its vocabulary. A
 plan needs neither.
 """
 
@@ -14,14 +14,13 @@ from flan_tf import config
 from launch.configs import sizes
 
 SIZES = ("422m", "2b", "8b", "68b", "137b")
-# Rows over one axis, heads, MLP and vocabulary over the other. Weights and
-# statistics are split over both, and so is what layers keep for the backward
-# pass: of nothing that is large does a core hold more than its part.
+# The batch is split over one axis; heads, MLP and vocabulary over the other.
+# Weights, optimizer statistics and the activations that layers keep for the
+# backward pass are split over both, so that no core holds a large tensor whole.
 _LAYOUT = (
   "batch:data;heads:model;d_ff:model;vocab:model;stream:model;d_model:data"
 )
-# The slice that each run file is for, the mesh that it names, and what the
-# backward pass has to compute again to fit.
+# Size -> (TPU slice, mesh, recompute policy that makes the run fit).
 SLICES = {
   "422m": ("v6e:2x2", "model:4", "nothing"),
   "2b": ("v5e:4x4", "data:2;model:8", "nothing"),
@@ -32,8 +31,8 @@ SLICES = {
 
 
 def run(size: str) -> config.RunConfig:
-  """The run of one of SIZES, on its slice's mesh."""
-  _, mesh, again = SLICES[size]
+  """Returns the run of one of SIZES, on the mesh of its TPU slice."""
+  _, mesh, recompute = SLICES[size]
   return config.RunConfig(
     name=f"FLAN {size}",
     held_out=("nli",),
@@ -43,7 +42,7 @@ def run(size: str) -> config.RunConfig:
     train=config.TrainConfig(
       steps=30_000,
       batch=4,
-      recompute=again,
+      recompute=recompute,
       learning_rate=3e-5,
       save_every=1_000,
     ),

@@ -1,9 +1,9 @@
 """Model sizes: two for a laptop, and the five of the paper (section 4.2).
 
-The paper's models are LaMDA-PT's (Thoppilan et al. 2022, Table 27): gated GELU,
-T5 relative positions, heads of 128, d_ff of eight widths. Parameters are those
-of the layers, L (3 d d_ff + 4 d heads d_kv). The shapes of 422m and 68b were
-not published: these are the ones that fit the number.
+The paper's models are those of LaMDA-PT (Thoppilan et al. 2022, Table 27):
+gated GELU, T5 relative positions, heads of 128, and d_ff = 8 d_model. A size is
+the number of parameters of the layers, L (3 d d_ff + 4 d heads d_kv). The
+shapes of 422m and 68b were not published; the shapes here give these numbers.
 """
 
 from flan_tf import config
@@ -34,7 +34,7 @@ SIZES = {
 
 
 def layer_parameters(model: config.ModelConfig) -> int:
-  """Weights in matrices of the layers; embeddings and norms do not count."""
+  """Returns the parameters of the layers, without embeddings and norms."""
   gated = 3 if model.mlp in ("geglu", "swiglu") else 2
   mlp = gated * model.d_model * model.d_ff
   return model.layers * (mlp + 4 * model.d_model * model.heads * model.d_kv)

@@ -1,10 +1,11 @@
-"""A base model for a laptop: plain text of the rows that may be seen.
+"""Pretraining of a base model for a laptop, on plain text of allowed rows.
 
   python -m launch.train --config=launch/configs/small_pretrain.py \
       --config.data.vocabulary=runs/nli.model --workdir=runs/base
 
-NLI is held out, so paraphrase leaves with it. `--config.data.tfds_data_dir=DIR`
-reads a prepared TFDS directory instead of the shipped rows.
+NLI is held out, and so is its related cluster paraphrase.
+`--config.data.tfds_data_dir=DIR` reads a prepared TFDS directory instead of the
+shipped rows.
 """
 
 from flan_tf import config

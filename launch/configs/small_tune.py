@@ -3,8 +3,8 @@
   python -m launch.train --config=launch/configs/small_tune.py \
       --config.train.init_from=runs/base --workdir=runs/tuned
 
-The paper tunes with a constant learning rate of 3e-5 for 30,000 steps; a small
-model that is tuned for some hundred steps wants a larger one.
+The paper tunes with a constant learning rate of 3e-5 for 30,000 steps. A small
+model that is tuned for some hundred steps needs a larger learning rate.
 """
 
 from flan_tf import config

@@ -1,4 +1,4 @@
-"""The positive control with SmolLM2-135M, which has learned to answer before.
+"""Training run of the positive control for SmolLM2-135M, an instruct model.
 
   python -m launch.control --config=launch/configs/smollm2_control.py \
       --base=runs/base --workdir=runs/control --tfds_data_dir=DIR --tasks=sst2

@@ -4,8 +4,8 @@
   python -m launch.train --config=launch/configs/smollm2_tune.py \
       --config.train.init_from=runs/base --workdir=runs/tuned
 
-The model comes from the checkpoint; so does its chat wrapper, since it has
-been tuned to answer in one. A row at a time is taken, so that 3 GB are enough.
+The checkpoint provides the model and its chat template, because SmolLM2 was
+tuned on chats. Each microbatch is one row, so that 3 GB of memory are enough.
 """
 
 from flan_tf import config

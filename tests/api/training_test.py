@@ -63,9 +63,9 @@ class TrainTest(TestCase):
 
   def test_a_vocabulary(self):
     path = self.folder() / "small.model"
-    vocabulary = flan.train_vocabulary(path, size=400, held_out="nli")
+    vocabulary = flan.train_vocabulary(path, size=600, held_out="nli")
     self.assertTrue(path.exists())
-    self.assertBetween(vocabulary.size, 300, 400)
+    self.assertBetween(vocabulary.size, 500, 600)
 
   def test_a_conversion(self):
     checkpoint = flan.train(TINY.run(train__steps=1), self.folder()).checkpoint

@@ -17,7 +17,7 @@ from absl.testing import absltest, parameterized
 from tokenizers import models as tokenizer_models
 
 from flan_tf import config
-from flan_tf.api import evaluation, models
+from flan_tf.api import evaluation, loading
 from flan_tf.bridges import chat_templates, convert, model_source
 from flan_tf.bridges.native import checkpoint_source, checkpoint_writer
 from flan_tf.checkpoints.bundle import Bundle
@@ -586,8 +586,8 @@ class RunsTest(absltest.TestCase):
       TINY.open_run(other, self.path("tuned"))
 
     mesh = tuned.config.mesh
-    ask = models.load(self.path("tuned"), mesh=mesh, batch=1)
-    same = models.load(
+    ask = loading.load(self.path("tuned"), mesh=mesh, batch=1)
+    same = loading.load(
       self.path("native"), mesh=mesh, batch=1, separator="chat"
     )
     for model in (ask, same):
@@ -610,7 +610,7 @@ class RunsTest(absltest.TestCase):
   def test_a_model_without_a_wrapper(self):
     TINY.train(TINY.run(train__steps=1), self.path("base"))
     with self.assertRaisesRegex(ValueError, "no chat template.*launch.convert"):
-      models.load(self.path("base"), batch=1, separator="chat")
+      loading.load(self.path("base"), batch=1, separator="chat")
 
   def test_nothing_brings_a_reason(self):
     made = byte_pair_vocabulary()

@@ -121,8 +121,8 @@ class BundleTest(absltest.TestCase):
     for held_out in (("nli",), ("sentiment", "rte")):
       with self.assertRaisesRegex(
         ValueError,
-        f"'{','.join(held_out)}' is held out, but {path}, or a checkpoint that"
-        " it was trained from, has seen rte. Start again.",
+        f"'{','.join(held_out)}' is held out, but the checkpoint {path}, or one"
+        " that it was trained from, has seen rte in training. Start again.",
       ):
         bundle.check_not_seen(held_out, advice="Start again.")
 

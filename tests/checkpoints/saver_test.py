@@ -196,9 +196,9 @@ class HostBarrierTest(absltest.TestCase):
     host_barrier.report(self.folder, 2, 4)
     with self.assertRaisesRegex(
       host_barrier.HostBarrierError,
-      r"Hosts \[1, 3\] of 4 \(from 0\) have not reported within 0.01 seconds"
-      r" that their part is written. Are they still running, and is .* a place"
-      r" that",
+      r"After 0.01 seconds, hosts \[1, 3\] of 4 \(numbered from 0\) have not"
+      r" confirmed that their part of the checkpoint is written. Are they still"
+      r" running, and can all hosts write to",
     ):
       self.wait(4, timeout=0.01)
 
@@ -207,7 +207,7 @@ class HostBarrierTest(absltest.TestCase):
     with (
       mock.patch.object(host_barrier, "_EXIT_TIMEOUT", 0.0),
       self.assertRaisesRegex(
-        host_barrier.HostBarrierError, r"Hosts \[1\] of 2"
+        host_barrier.HostBarrierError, r"hosts \[1\] of 2"
       ),
     ):
       self.wait(2)

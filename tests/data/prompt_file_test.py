@@ -78,17 +78,17 @@ class ReadTest(FileTestCase):
 
   @parameterized.parameters(
     ('{"prompt": "a", "answ', "line 2: expected a JSON object, got .*run it"),
-    ([1], 'line 2: expected an object with a "prompt", a text, got .*1'),
-    ({"answer": "a"}, 'line 2: expected an object with a "prompt"'),
-    ({"prompt": 3, "answer": "a"}, 'line 2: expected an object with a "prom'),
+    ([1], 'line 2: expected an object whose "prompt" is a text, got .*1'),
+    ({"answer": "a"}, 'line 2: expected an object whose "prompt" is a text'),
+    ({"prompt": 3, "answer": "a"}, 'line 2: expected an object whose "prompt"'),
     (
       {"prompt": "a"},
-      'line 2: expected an "answer", a text, got None. Prompts alone are'
-      " answered with python -m launch.generate --checkpoint",
+      'line 2: expected "answer" to be a text, got None. To generate answers'
+      " for prompts, run python -m launch.generate --checkpoint",
     ),
     (
       {"prompt": "a", "answer": 3},
-      'line 2: expected an "answer", a text, got 3',
+      'line 2: expected "answer" to be a text, got 3',
     ),
     ('{"prompt": "a", "answer": "\\ud800"}', "line 2: .*surrogate"),
   )
@@ -174,9 +174,11 @@ class TaskTest(FileTestCase):
     (task,), (name,) = file_tasks.open_file_tasks([path], KNOWN)
     self.assertRegex(name, r"a\.jsonl@[0-9a-f]{8}$")
     self.write("a.jsonl", *lines(4))
-    with self.assertRaisesRegex(ValueError, "not .{8}: it was changed. Bring"):
+    with self.assertRaisesRegex(
+      ValueError, "not .{8}: it has changed. Restore"
+    ):
       file_tasks.open_file_tasks([name], KNOWN)
-    with self.assertRaisesRegex(ValueError, "it was changed"):
+    with self.assertRaisesRegex(ValueError, "it has changed"):
       prepared_dataset.open_dataset(task.source, "")
 
 

@@ -680,7 +680,7 @@ class LaunchTest(absltest.TestCase):
       ({}, "nothing to evaluate: give held_out, tasks or"),
       (
         {"held_out": "sentiment"},
-        "has seen sst2. So its evaluation would not be zero-shot",
+        "has seen sst2 in training. So its evaluation would not be zero-shot",
       ),
       ({"tasks": ("rtee",)}, r"task 'rtee'\. Did you mean 'rte'\?"),
       ({"clusters": ("nil",)}, r"cluster 'nil'\. Did you mean 'nli'\?"),

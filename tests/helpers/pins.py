@@ -14,8 +14,8 @@ small_run     the files of a small run and of its evaluation
 
 `--compare` demands equality and prints each difference. Between two types of
 CPU floats differ, so that files are compared on the machine that wrote them.
-What `tests/project/pins_test.py` compares with `tests/golden/pins.json` leaves out the
-digests of floats and allows for rounding; see `differences`.
+What `tests/project/pins_test.py` compares with `tests/golden/pins.json` leaves
+out the digests of floats and allows for rounding; see `differences`.
 """
 
 import argparse

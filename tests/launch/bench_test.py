@@ -43,7 +43,7 @@ class TurnsTest(absltest.TestCase):
       calls.append("peer")
       time.sleep(0.02)
 
-    seconds, peer_seconds = turns.in_turn(ours, peer, steps=2, rounds=2)
+    seconds, peer_seconds = turns.time_in_turns(ours, peer, steps=2, rounds=2)
     self.assertEqual(calls, ["ours", "ours", "peer", "peer"] * 3)
     self.assertLess(seconds, 0.02)
     self.assertGreaterEqual(peer_seconds, 0.02)
@@ -114,7 +114,7 @@ class ScoreTest(absltest.TestCase):
 
     class Harness:
       def __init__(self, *args):
-        self._ours = score._Ours(*args)
+        self._ours = score.FlanScorer(*args)
 
       def score(self, asked):
         found = self._ours.score(asked)
@@ -124,7 +124,7 @@ class ScoreTest(absltest.TestCase):
       def close(self):
         pass
 
-    work = score.Work(
+    work = score.ScoreBenchmark(
       checkpoint_dirs.find(str(self.base)),
       "unused",
       registry.TaskRegistry(tasks.ALL).select(names),
@@ -132,7 +132,7 @@ class ScoreTest(absltest.TestCase):
       max_examples=3,
       batch=4,
     )
-    with mock.patch.object(score, "_LmEval", Harness):
+    with mock.patch.object(score, "LmEval", Harness):
       return list(score.compare(work, "float32"))
 
   def test_both_answer_the_same_requests(self):
@@ -153,10 +153,10 @@ class ScoreTest(absltest.TestCase):
     run = self.tiny.run(train__steps=1, data__length=128)
     self.tiny.train(run, self.base)
     from flan_tf.checkpoints import checkpoint_dirs
-    from launch.benches import score
+    from launch.benches import options
 
     path = checkpoint_dirs.find(str(self.base))
-    found = list(score.options(path, "float32", (2, 4), 3, 20, rounds=1))
+    found = list(options.compare(path, "float32", (2, 4), 3, 20, rounds=1))
     self.assertEqual([line["options"] for line in found], [2, 4])
     for line in found:
       self.assertContainsSubset(KEYS, line)

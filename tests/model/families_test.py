@@ -1,6 +1,7 @@
 """The choices of today's model families: no mesh changes them.
 
-Their logits are held against other implementations in tests/bridges/bridges_test.py.
+Their logits are compared with other implementations in
+tests/bridges/bridges_test.py.
 """
 
 import dataclasses

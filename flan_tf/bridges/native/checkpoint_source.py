@@ -132,7 +132,7 @@ def _open_base(bundle: Bundle) -> Bundle:
   except checkpoint_dirs.CheckpointError as error:
     raise SourceError(
       f"{bundle.path} holds adapters only, and the checkpoint that they were"
-      f" trained on is not where it was: {error} Put it back."
+      f" trained on cannot be found: {error} Move it back to that path."
     ) from error
   if base.run.model != bundle.run.model:
     raise SourceError(

@@ -20,7 +20,7 @@ import tensorflow as tf
 # Rows of a group, if there is more than one row.
 ROWS = 8
 _FEWEST_COLUMNS = 64
-# In place of an id, a number or a target: there is none.
+# Stands for an id, a count or a target that does not exist.
 NONE = -1
 
 _Ragged: Any = tf.RaggedTensor  # Its methods have no type hints.
@@ -48,14 +48,14 @@ def map_rows(
   result_shape: Sequence[int],
   result_type: tf.DType,
 ) -> Any:
-  """Runs a program on all rows of a batch.
+  """Runs a program on all rows of a batch, in groups of a fixed size.
 
   Args:
     program: see `Program`.
-    columns: the numbers of columns to choose from, the longest one last.
+    columns: the padded lengths to choose from, in ascending order.
     ids: ragged int32 [n, None].
-    extra: int32 [n, ...], a further input; NONE in rows that only complete a
-      group.
+    extra: int32 [n, ...], a further input. Rows that fill the last group up
+      get the value NONE.
     result_shape: shape of the result of one row.
     result_type: type of the results.
 

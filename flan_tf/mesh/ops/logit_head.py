@@ -53,5 +53,5 @@ class Head:
     return logits
 
   def cap_gradient(self, logits: tf.Tensor) -> tf.Tensor | float:
-    """Returns the derivative of the capped logits by the product."""
+    """Returns the derivative of the capped logits by the uncapped ones."""
     return 1.0 - tf.square(logits / self.cap) if self.cap else 1.0

@@ -1,1 +1,1 @@
-"""The worker half of tpu_plan, in the environment of the TPU compiler."""
+"""The half of tpu_plan that runs in the TPU compiler's own environment."""

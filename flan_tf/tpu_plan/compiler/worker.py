@@ -2,8 +2,9 @@
 
   python -m flan_tf.tpu_plan.compiler.worker
 
-Reads CompileRequests from stdin, one JSON value on each line, and writes as
-many CompileReports as the last lines of stdout; see flan_tf.tpu_plan.request.
+Reads CompileRequests from stdin, one JSON value on each line. Writes one
+CompileReport for each request; these are the last lines of stdout. See
+flan_tf.tpu_plan.request.
 """
 
 import collections

@@ -49,9 +49,9 @@ def interpreter() -> str:
     return named
   if not _SCRIPT.exists():
     raise WorkerError(
-      "The TPU compiler needs an environment of its own. A checkout of the"
-      " project makes it, but this is an installed copy. Make one and name its"
-      " interpreter:\n"
+      "The TPU compiler needs a virtual environment of its own. In a checkout"
+      " of the project it is made automatically, but this is an installed copy."
+      " Make the environment and set FLAN_TPU_PYTHON to its interpreter:\n"
       "  python3.11 -m venv tpu\n"
       "  tpu/bin/pip install 'flan-tf[tpu-plan]'\n"
       "  # tensorflow-tpu replaces tensorflow:\n"

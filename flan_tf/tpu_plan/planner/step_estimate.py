@@ -95,10 +95,10 @@ def estimate_step(
 def wire_seconds(
   bytes_by_kind: Mapping[str, float], generation: chips.TpuGeneration
 ) -> float:
-  """Returns the seconds that a core's collectives take on all its links.
+  """Returns the seconds of a core's collectives, at the peak of its links.
 
   Args:
-    bytes_by_kind: wire bytes of one core, by kind of collective.
+    bytes_by_kind: bytes that one core sends, by kind of collective.
     generation: the generation of the chips.
   """
   return sum(bytes_by_kind.values()) / generation.wire_bandwidth

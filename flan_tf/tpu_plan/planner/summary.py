@@ -29,7 +29,7 @@ EXECUTE_NOTE = (
 
 @dataclasses.dataclass(frozen=True)
 class ProgramSummary:
-  """One program of a run: the request, its report, and what follows from it."""
+  """One compiled program of a run: request, report, and derived figures."""
 
   request: CompileRequest
   report: CompileReport
