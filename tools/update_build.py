@@ -342,7 +342,7 @@ def _tree_rule(trees: Iterable[str] = ()) -> str:
   lines = ["glob(", '        ["**"],']
   lines += ['        exclude = ["**/__pycache__/**"],', "    ),"]
   if trees:
-    globs = ["*", ".*", ".ci/*"]
+    globs = ["*", ".*", ".ci/*", ".github/**", "docs/**"]
     lines = ["glob([", *(f'        "{glob}",' for glob in globs), "    ]) + ["]
     lines += [*(f'        "{tree}",' for tree in trees), "    ],"]
   body = "\n".join(lines)

@@ -174,8 +174,8 @@ def _parse(text: bytes) -> _Line:
   if not isinstance(value.get(ANSWER), str):
     raise ValueError(
       f'expected "{ANSWER}" to be a text, got {value.get(ANSWER)!r}. To'
-      " generate answers for prompts, run python -m launch.generate --checkpoint=DIR"
-      " --input=FILE --output=ANSWERS."
+      " generate answers for prompts, run python -m launch.generate"
+      " --checkpoint=DIR --input=FILE --output=ANSWERS."
     )
   task, cluster = value.get("task"), value.get("cluster")
   return _Line(

@@ -1,4 +1,4 @@
-"""Binaries called in this process, as starting one takes long."""
+"""Calls binaries in this process, because starting one takes long."""
 
 import contextlib
 import io
@@ -15,11 +15,11 @@ def call(binary: types.ModuleType, *arguments: str) -> tuple[int, str, str]:
   """Runs a module of launch as a shell would.
 
   Args:
-    binary: the module; has `run`.
-    *arguments: of its command line.
+    binary: the module, with a function `run`.
+    *arguments: arguments of its command line.
 
   Returns:
-    Its status, stdout and stderr.
+    (exit status, stdout, stderr).
   """
   out, err = io.StringIO(), io.StringIO()
   status: object = 0
@@ -30,7 +30,7 @@ def call(binary: types.ModuleType, *arguments: str) -> tuple[int, str, str]:
     contextlib.redirect_stdout(out),
     contextlib.redirect_stderr(err),
   ):
-    # How ml_collections loads a run file.
+    # ml_collections loads a run file in a deprecated way.
     warnings.filterwarnings("ignore", "the load_module", DeprecationWarning)
     flags.FLAGS.unparse_flags()
     try:
@@ -39,7 +39,7 @@ def call(binary: types.ModuleType, *arguments: str) -> tuple[int, str, str]:
       status = stop.code or 0
     finally:
       flags.FLAGS.mark_as_parsed()
-  if isinstance(status, str):  # What Python does with such a status.
+  if isinstance(status, str):  # Python prints such a status.
     err.write(status + "\n")
   number = status if isinstance(status, int) else 1
   return number, out.getvalue(), err.getvalue()

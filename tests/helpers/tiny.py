@@ -1,7 +1,7 @@
-"""A tiny run on the rows of the project: what several test files start from.
+"""A tiny training run on the shipped rows, for many test files.
 
-Its subprocesses read the same prepared rows and the same vocabulary, and see
-no accelerator.
+Processes that a test starts read the same prepared rows and the same
+vocabulary, and see no accelerator.
 """
 
 import contextlib
@@ -34,9 +34,9 @@ class Tiny:
       setUpModule, tearDownModule = TINY.open, TINY.close
 
   Attributes:
-    folder: temporary; everything is in it.
+    folder: temporary folder that holds all files.
     vocabulary: path of a SentencePiece model of at most 320 pieces.
-    data_dir: the rows of the project as a TFDS directory.
+    data_dir: the shipped rows as a TFDS directory.
   """
 
   folder: pathlib.Path
@@ -47,7 +47,7 @@ class Tiny:
     self._numbers = itertools.count()
 
   def open(self) -> None:
-    """Writes the rows below $FLAN_CACHE, and trains the vocabulary."""
+    """Writes the rows to $FLAN_CACHE, and trains the vocabulary."""
     from flan_tf.api import cache
     from flan_tf.data import language_model
     from flan_tf.task import registry, table
@@ -69,7 +69,7 @@ class Tiny:
     self._stack.close()
 
   def run(self, **changes) -> config.RunConfig:
-    """The tiny run; `train__steps=5` changes `train.steps`."""
+    """Returns the tiny run; `train__steps=5` changes `train.steps`."""
     values = dataclasses.asdict(
       config.RunConfig(
         name="tiny",
@@ -102,7 +102,7 @@ class Tiny:
   def train(
     self, run: config.RunConfig, workdir: str | os.PathLike, names=TASKS
   ):
-    """Trains in this process; returns the run at its end."""
+    """Trains in this process; returns the session at its end."""
     from flan_tf.training import loop
 
     opened = self.open_run(run, workdir, names)
@@ -112,7 +112,7 @@ class Tiny:
   def open_run(
     self, run: config.RunConfig, workdir: str | os.PathLike, names=TASKS
   ):
-    """Opens a run on tasks of these names."""
+    """Opens a training session on the named tasks."""
     from flan_tf.task import registry, table
     from flan_tf.training import session
 
@@ -120,9 +120,9 @@ class Tiny:
     return session.open_session(run, str(workdir), chosen, self.data_dir)
 
   def run_file(self, **changes) -> str:
-    """Writes the tiny run as a run file for --config; returns its path."""
-    # A new name each time: Python takes a file of the same size, written in the
-    # same second, for the one that it has compiled already.
+    """Writes a run file for --config; returns its path."""
+    # A new name each time: Python would reuse the compiled code of a file of the
+    # same size that was written in the same second.
     path = self.folder / f"tiny_run_{next(self._numbers)}.py"
     values = json.loads(config.to_json(self.run(**changes)))
     path.write_text(
@@ -133,8 +133,8 @@ class Tiny:
 
 
 def start(*command: str, **env: str) -> subprocess.Popen:
-  """Starts `python command` in the project's root: "-m", "launch.train", ..."""
-  # Also where it is not the environment that says where packages are.
+  """Starts Python with arguments, such as "-m", "launch.train", in the root."""
+  # The path of this process, because Bazel sets it without the environment.
   path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
   return subprocess.Popen(
     [sys.executable, *command],

@@ -1,6 +1,7 @@
-"""Data sets that need no network: one works, others fail in their own ways.
+"""TFDS data sets that need no network; some fail in different ways.
 
-Each that gets to its rows appends its name and process to the file $TOY_LOG.
+A data set that starts to generate its rows appends a line with its name and its
+process id to the file $TOY_LOG.
 """
 
 import os
@@ -16,7 +17,7 @@ ROWS = 3
 
 
 def started() -> list[list[str]]:
-  """[name, process] of each data set that got to its rows, oldest first."""
+  """Returns [name, process id] for each line of $TOY_LOG, oldest first."""
   path = pathlib.Path(os.environ["TOY_LOG"])
   return [line.split() for line in path.read_text().splitlines()]
 
@@ -39,11 +40,13 @@ class _Toy(tfds.core.GeneratorBasedBuilder, skip_registration=True):
       yield i, {"text": f"row {i}"}
 
   def act(self, dl_manager):
-    """What goes wrong."""
+    """Fails, in some of the subclasses."""
 
 
 class ToyRows(_Toy):
-  SUPPORTED_VERSIONS = [tfds.core.Version("1.0.0")]  # Read, but not made.
+  SUPPORTED_VERSIONS = [
+    tfds.core.Version("1.0.0")
+  ]  # Can be read, but not generated.
 
 
 class ToyConfigs(_Toy):
@@ -75,7 +78,7 @@ class ToySlow(_Toy):
 
 
 class _ToyHub(_Toy, skip_registration=True):
-  """In the place of TFDS's builder for the hub: one whose script is refused."""
+  """A stand-in for the Hugging Face hub builder of TFDS; it refuses scripts."""
 
   VERSION = tfds.core.Version("1.2.0")
 
@@ -89,7 +92,7 @@ class _ToyHub(_Toy, skip_registration=True):
 
 
 def use_toy_hub() -> None:
-  """Lets `huggingface:` data sets be made without the network."""
+  """Lets `huggingface:` data sets be generated without the network."""
   tfds.core.dataset_builders.HuggingfaceDatasetBuilder = _ToyHub
   if "datasets" not in sys.modules:
     stand_in = types.ModuleType("datasets")

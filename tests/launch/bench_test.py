@@ -1,4 +1,4 @@
-"""Benchmarks run, and their lines hold what readers rely on."""
+"""Benchmarks run, and their lines have the documented keys."""
 
 import importlib.util
 import json
@@ -95,7 +95,7 @@ class DataTest(parameterized.TestCase):
 
 
 class ScoreTest(absltest.TestCase):
-  """A stand-in takes the harness's place; it answers as ours does, but once."""
+  """Uses a stand-in for the harness: FlanScorer, with one answer reversed."""
 
   def setUp(self):
     super().setUp()

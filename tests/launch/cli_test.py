@@ -1,7 +1,7 @@
-"""What a user sees of the binaries: a dry run, and messages for mistakes.
+"""The output of the binaries: a dry run, and messages for mistakes.
 
-Most cases call the binary's own entry point in this process, as starting one
-takes long; `ProcessTest` starts a few to see what a shell sees.
+Most tests call the binary in this process, because starting one takes long.
+`ProcessTest` starts some binaries as a shell does.
 """
 
 import json

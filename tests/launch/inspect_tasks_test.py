@@ -1,6 +1,6 @@
-"""What `launch.inspect_tasks` prints: text for people, JSON for programs.
+"""The output of `launch.inspect_tasks`: text for people, JSON for programs.
 
-The actions run in this process; one is started as a shell would.
+The actions run in this process; one is started as a shell does.
 """
 
 import contextlib

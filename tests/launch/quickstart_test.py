@@ -1,4 +1,4 @@
-"""The quickstart: with a toy in the place of SmolLM2, and without."""
+"""The quickstart, with a toy model instead of SmolLM2 and without one."""
 
 import contextlib
 import glob
@@ -24,7 +24,7 @@ TEMPLATE = (
 
 
 def toy_gguf(path: str) -> str:
-  """A llama of random weights that is talked to in turns."""
+  """Writes a llama of random weights with a chat template."""
   made = byte_pairs.train(TEXTS * 20, "smollm", size=320)
   rng = np.random.default_rng(0)
   tensors = gguf_files.llama_tensors(made.size, rng)
@@ -40,7 +40,7 @@ def wheel(path: str, *names: str) -> None:
 
 
 def run(**flags) -> str:
-  """The quickstart; what it prints."""
+  """Runs the quickstart; returns its output."""
   out = io.StringIO()
   with (
     flagsaver.flagsaver(held_out="sentiment", steps=2, max_examples=1, **flags),

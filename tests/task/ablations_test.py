@@ -247,7 +247,7 @@ class RunTest(parameterized.TestCase):
     ("cluster=3", "Did you mean 'clusters'"),
     ("clusters=x", "clusters: expected a number, got 'x'"),
     ("size=9b", "Unknown size '9b'"),
-    ("clusters=1,held_out=nli", "only one can say"),
+    ("clusters=1,held_out=nli", "give only one of clusters"),
     ("wording=none", "Unknown value 'none'"),
   )
   def test_errors(self, settings, message):
