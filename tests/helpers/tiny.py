@@ -121,8 +121,8 @@ class Tiny:
 
   def run_file(self, **changes) -> str:
     """Writes a run file for --config; returns its path."""
-    # A new name each time: Python would reuse the compiled code of a file of the
-    # same size that was written in the same second.
+    # A new name each time: Python would reuse the compiled code of a file with
+    # the same size that was written in the same second.
     path = self.folder / f"tiny_run_{next(self._numbers)}.py"
     values = json.loads(config.to_json(self.run(**changes)))
     path.write_text(
