@@ -539,7 +539,7 @@ class NativeTest(ExportTest):
     )
     os.rename(base, self.path("moved"))
     with self.assertRaisesRegex(
-      model_source.SourceError, "(?s)adapters only, .*not where it was: No comp"
+      model_source.SourceError, "(?s)adapters only, .*cannot be found: No comp"
     ):
       checkpoint_source.open_source(workdir)
     with self.assertRaisesRegex(ValueError, "No complete checkpoint"):

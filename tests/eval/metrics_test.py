@@ -281,7 +281,7 @@ class MajorityTest(absltest.TestCase):
     )
     with self.assertRaisesRegex(ValueError, "hidden"):
       classification_metrics.majority_accuracy([0, -1])
-    with self.assertRaisesRegex(ValueError, "no examples"):
+    with self.assertRaisesRegex(ValueError, "list of correct options is empty"):
       classification_metrics.majority_accuracy(np.array([], np.int64))
 
   def test_half_interval_by_hand(self):
