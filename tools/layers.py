@@ -19,6 +19,9 @@ _BASE = (
   "flan_tf.name_lists",
   "flan_tf.json_lines",
   "flan_tf.progress_bars",
+  "flan_tf.terminal_text",
+  "flan_tf.safe_files",
+  "flan_tf.write_lock",
 )
 _TASK = (*_BASE, "flan_tf.task.schema", "flan_tf.task")
 _VALUES = (*_TASK, "flan_tf.config", "flan_tf.sampling")
@@ -46,7 +49,10 @@ _ALL = (
 BELOW = {
   "flan_tf.version": (),
   "flan_tf.name_lists": ("flan_tf.version",),
-  "flan_tf.json_lines": ("flan_tf.version",),
+  "flan_tf.json_lines": ("flan_tf.version", "flan_tf.safe_files"),
+  "flan_tf.safe_files": ("flan_tf.version",),
+  "flan_tf.write_lock": ("flan_tf.version", "flan_tf.safe_files"),
+  "flan_tf.terminal_text": ("flan_tf.version",),
   "flan_tf.progress_bars": ("flan_tf.version",),
   "flan_tf.task.schema": _BASE,
   "tasks": (*_BASE, "flan_tf.task.schema"),

@@ -11,14 +11,14 @@ at the end and keeps its downloads, so that a stopped run can be started again.
 
 import concurrent.futures
 import contextlib
-import fcntl
 import importlib.util
 import os
 import re
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 
 import tensorflow as tf
 
+from flan_tf import write_lock
 from flan_tf.prepare import download_plan, manifest
 from flan_tf.prepare.dataset_preparer import (
   LOGS,
@@ -27,10 +27,6 @@ from flan_tf.prepare.dataset_preparer import (
 )
 from flan_tf.prepare.download_plan import PlannedDownload
 from flan_tf.task import schema
-
-
-class BusyError(RuntimeError):
-  """Raised if another run prepares data in the same directory."""
 
 
 # Called with each outcome, the number of outcomes so far, and their total.
@@ -67,7 +63,7 @@ def prepare_datasets(
 
   Raises:
     ValueError: an argument is invalid, or the manifest cannot be read.
-    BusyError: another run prepares data in `data_dir`.
+    LockedError: another run prepares data in `data_dir`.
   """
   if jobs < 1:
     raise ValueError(f"jobs is {jobs}; expected 1 or more.")
@@ -79,7 +75,7 @@ def prepare_datasets(
   data_dir = download_plan.normalize_folder(data_dir)
   manual_dir = download_plan.manual_folder(manual_dir, data_dir)
   tf.io.gfile.makedirs(os.path.join(data_dir, LOGS))
-  with _exclusive_lock(data_dir):
+  with write_lock.hold(data_dir, "preparing data sets"):
     entries = manifest.read_manifest(data_dir)
     planned = download_plan.plan_downloads(sources, data_dir, manual_dir)
     preparer = DatasetPreparer(
@@ -172,24 +168,3 @@ def _group(name: str) -> str:
   downloads with each other, too.
   """
   return re.sub(r"^wmt\d+_", "wmt_", name.partition("/")[0])
-
-
-@contextlib.contextmanager
-def _exclusive_lock(data_dir: str) -> Iterator[None]:
-  """Refuses a second run, as both would write one manifest.
-
-  The lock ends with the process, even with a killed one. On gs:// there is no
-  lock.
-  """
-  if "://" in data_dir:
-    yield
-    return
-  with open(os.path.join(data_dir, LOGS, "lock"), "w") as file:
-    try:
-      fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-      raise BusyError(
-        f"Another run prepares data in {data_dir}. Wait until it ends, or"
-        " choose another directory."
-      ) from None
-    yield

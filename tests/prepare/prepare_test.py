@@ -13,6 +13,7 @@ from unittest import mock
 from absl.testing import absltest
 
 import tasks
+from flan_tf import write_lock
 from flan_tf.data import prepared_dataset, row_ranges, rows, shipped_rows
 from flan_tf.prepare import (
   dataset_preparer,
@@ -226,7 +227,9 @@ class InterruptedTest(absltest.TestCase):
     try:
       self.wait_for(lambda: "toy_slow" in folder.names(), run)
       self.wait_for(lambda: manifest.read_manifest(str(folder.data)), run)
-      with self.assertRaisesRegex(runner.BusyError, "Another run prepares"):
+      with self.assertRaisesRegex(
+        write_lock.LockedError, "is writing to .*preparing data sets"
+      ):
         folder.prepare(ROWS)
     finally:
       run.send_signal(signal.SIGKILL)
