@@ -19,7 +19,9 @@ def write_bytes(path: str, content: bytes) -> None:
   is there, so that it needs no temporary name.
 
   Args:
-    path: path of the file. Its folder must exist. An old file is replaced.
+    path: path of the file. Its folder must exist. An old file is replaced; a
+      link stays, and the file that it leads to is replaced. A device, such as
+      /dev/stdout, is written to directly.
     content: everything that the file will hold.
 
   Raises:
@@ -31,6 +33,11 @@ def write_bytes(path: str, content: bytes) -> None:
 
     with tf.io.gfile.GFile(path, "wb") as file:
       file.write(content)
+    return
+  path = os.path.realpath(path)
+  if os.path.exists(path) and not os.path.isfile(path):
+    with open(path, "wb") as device:
+      device.write(content)
     return
   temporary = f"{path}.{os.getpid()}{_TEMPORARY}"
   try:

@@ -2,6 +2,11 @@
 
 import dataclasses
 
+MOST_BEAMS = 128
+_LARGEST_PENALTY = 10
+# Temperatures whose quotients of logits float32 can hold.
+_LOWEST, _HIGHEST = 1e-30, 1e30
+
 
 @dataclasses.dataclass(frozen=True)
 class Sampling:
@@ -14,9 +19,10 @@ class Sampling:
     top_p: draws only from the smallest set of most likely tokens, within
       `top_k`, that has this share of the probability (nucleus sampling,
       Holtzman et al. 2020); 1 for all tokens.
-    beams: 1 for no beam search; above 1, the number of beams.
+    beams: 1 for no beam search; above 1, the number of beams, at most 128: a
+      step looks for the best tokens one after another.
     length_penalty: a beam's score is its log-probability divided by
-      tokens ** length_penalty.
+      tokens ** length_penalty; -10 to 10.
     seed: seed of the draws. Equal seeds give equal texts on any mesh and in any
       batch.
 
@@ -33,11 +39,24 @@ class Sampling:
 
   def __post_init__(self):
     for name, is_valid, expected in (
-      ("temperature", self.temperature >= 0, "0 (greedy) or more"),
-      ("top_k", self.top_k >= 0, "0 (all tokens) or more"),
+      (
+        "temperature",
+        self.temperature == 0 or _LOWEST <= self.temperature <= _HIGHEST,
+        f"0 (greedy), or {_LOWEST:g} to {_HIGHEST:g}",
+      ),
+      ("top_k", 0 <= self.top_k < 2**31, "0 (all tokens) or more, in 32 bits"),
       ("top_p", 0 < self.top_p <= 1, "above 0 and at most 1 (all tokens)"),
-      ("beams", self.beams >= 1, "1 (no search) or more"),
-      ("seed", self.seed >= 0, "0 or more"),
+      (
+        "beams",
+        1 <= self.beams <= MOST_BEAMS,
+        f"1 (no search) or more, at most {MOST_BEAMS}",
+      ),
+      (
+        "length_penalty",
+        -_LARGEST_PENALTY <= self.length_penalty <= _LARGEST_PENALTY,
+        f"a number from -{_LARGEST_PENALTY} to {_LARGEST_PENALTY}, such as 1",
+      ),
+      ("seed", 0 <= self.seed < 2**63, "0 or more, in 63 bits"),
     ):
       if not is_valid:
         raise ValueError(

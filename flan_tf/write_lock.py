@@ -210,7 +210,8 @@ def hold(
   place = place.rstrip("/")
   path = place + _SUFFIX if beside else tf.io.gfile.join(place, NAME)
   folder = os.path.dirname(path)
-  if folder:
+  is_new = bool(folder) and not tf.io.gfile.exists(folder)
+  if is_new:
     tf.io.gfile.makedirs(folder)
   lock = WriteLock(path, place, purpose)
   lock.acquire()
@@ -218,6 +219,9 @@ def hold(
     yield lock
   finally:
     lock.release()
+    if is_new and safe_files.is_local(folder):
+      with contextlib.suppress(OSError):
+        os.rmdir(folder)  # If nothing was written.
 
 
 def _this_process() -> dict[str, Any]:

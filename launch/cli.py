@@ -1,24 +1,23 @@
-"""The parts that binaries share: flags, output, and errors without a traceback.
-
-`--config=FILE --config.a.b=c`: `get_config()` of the file gives the run, and
-the flags change it. An unknown key is an error with a suggestion.
-"""
+"""The parts that binaries share: flags, output, and how they end."""
 
 import contextlib
 import logging as stdlib_logging
 import os
-import re
 import sys
 import types
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from absl import app, flags, logging
-from ml_collections import config_dict, config_flags
+from ml_collections import config_dict
 
 import flan_tf as flan
 from flan_tf import config
 from flan_tf.progress_bars import enable_progress_bars
+from flan_tf.terminal_text import visible
+from launch import failures, remote_paths, stopping
+from launch.config_flag import define_config as define_config
+from launch.stopping import INTERRUPTED, TRY_AGAIN
 
 if TYPE_CHECKING:
   from flan_tf.training.session import TrainingSession
@@ -26,14 +25,6 @@ if TYPE_CHECKING:
 # The flags below belong to the binary that asks for them, so that its --help
 # shows them.
 flags.disclaim_key_flags()
-
-
-def define_config() -> flags.FlagHolder:
-  """Defines --config."""
-  _check_overrides(sys.argv)
-  return config_flags.DEFINE_config_file(
-    "config", None, "Run file, e.g. launch/configs/small_tune.py."
-  )
 
 
 def define_data_dir() -> flags.FlagHolder[str]:
@@ -53,6 +44,17 @@ def define_task_file() -> flags.FlagHolder[list[str]]:
     [],
     "A Python file with tasks of your own, TASKS = (Task(...), ...). They are"
     " used in addition to the shipped tasks. May be repeated.",
+  )
+
+
+def define_adapter_base() -> flags.FlagHolder[str]:
+  """Defines --adapter_base."""
+  return flags.DEFINE_string(
+    "adapter_base",
+    "",
+    "For a checkpoint of adapters (LoRA, soft prompt): where the checkpoint of"
+    " the model that they adapt lies now. By default where it was when they"
+    " were trained.",
   )
 
 
@@ -99,13 +101,30 @@ def resolve(value: config_dict.ConfigDict | None) -> config.RunConfig:
 
 
 def train_and_print(
-  run: config.RunConfig, workdir: str
+  run: config.RunConfig, workdir: str, adapter_base: str = ""
 ) -> "flan.TrainingResult":
-  """Trains a run; prints what it starts from and where it ends."""
-  result = flan.train(run, workdir, on_start=print_session)
-  end = "Finished" if result.finished else "Stopped"
-  print(f"{end} at step {result.step}. Checkpoints and metrics: {workdir}")
+  """Trains a run; prints what it starts from and where it ends.
+
+  The arguments are those of `flan_tf.train`.
+
+  Raises:
+    SystemExit: a signal stopped the training, which resumes when it is started
+      again. The status is 130 after Ctrl-C, and else 75, "try again".
+  """
+  result = flan.train(
+    run, workdir, on_start=print_session, adapter_base=adapter_base
+  )
+  end = f"Finished at step {result.step}."
+  if result.stopped_by:
+    end = (
+      f"Stopped by {result.stopped_by} at step {result.step} of"
+      f" {result.run.train.steps}, and saved. Start the same command again to"
+      " resume."
+    )
+  print(f"{end} Checkpoints and metrics: {workdir}")
   print(f"Look: tensorboard --logdir={os.path.join(workdir, 'tensorboard')}")
+  if result.stopped_by:
+    sys.exit(INTERRUPTED if result.stopped_by == "SIGINT" else TRY_AGAIN)
   return result
 
 
@@ -113,7 +132,7 @@ def print_session(session: "TrainingSession") -> None:
   """Prints the description of an open training session."""
   from flan_tf.training import run_summary
 
-  print(run_summary.describe(session), flush=True)
+  print(visible(run_summary.describe(session)), flush=True)
 
 
 def report_and_print(result: "flan.Evaluation", output: str) -> None:
@@ -126,12 +145,13 @@ def run(
   main: Callable[[], None],
   tensorflow: bool = True,
   words: flags.FlagHolder | None = None,
+  again: str = "starts from the beginning",
 ) -> None:
-  """Runs the main function of a binary under absl.
+  """Runs the main function of a binary under absl, and ends the process.
 
-  An error that a user can mend (a ValueError, a missing or corrupt file, a run
-  that diverged) is printed as one message, and the exit status is 1. With -v=1
-  it has its traceback.
+  An error that a user can mend is printed as one message, and the exit status
+  is 1. A signal gives a message, too. Any other error is a bug and has its
+  traceback. See `launch.failures`.
 
   Args:
     main: the binary's work.
@@ -139,9 +159,11 @@ def run(
       `main` calls `start_tensorflow` before it needs TensorFlow.
     words: a flag of several texts that takes the arguments after its first
       value as well: `--compare A B`. Without it, such arguments are refused.
+    again: what the same command does after a signal has stopped this one, as in
+      "resumes after the last prediction".
   """
 
-  def main_with_messages(argv: list[str]) -> None:
+  def main_with_tensorflow(argv: list[str]) -> None:
     if words is not None and words.value:
       words.value.extend(argv[1:])
     elif len(argv) > 1:
@@ -150,18 +172,40 @@ def run(
     enable_progress_bars()
     if tensorflow:
       start_tensorflow()
-    try:
-      main()
-      sys.stdout.flush()
-    except BrokenPipeError:  # The reader of a pipe has ended: `... | head`.
-      os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except Exception as error:
-      if logging.get_verbosity() > 0 or not _is_for_users(error):
-        raise
-      sys.exit(f"{type(error).__name__}: {error}")
+    main()
+    sys.stdout.flush()
 
   _show_help_of(sys.modules[main.__module__])
-  app.run(main_with_messages)
+  try:
+    with stopping.raised_by_signals():
+      app.run(main_with_tensorflow)
+  except BrokenPipeError:  # The reader of a pipe has ended: `... | head`.
+    _drop_output()
+  except stopping.Stopped as stop:
+    _end(f"{stop} The same command {again}.", stop.status)
+  except Exception as error:
+    message = failures.message(error)
+    if message is None:
+      error.add_note(visible(failures.bug_note(error)))
+      raise
+    if logging.get_verbosity() > 0:
+      raise
+    _end(message, 1)
+
+
+def _end(message: str, status: int) -> NoReturn:
+  """Ends the process with a message on standard error."""
+  try:
+    sys.stdout.flush()
+  except OSError:  # The disk that takes the output is full, for example.
+    _drop_output()
+  print(visible(message), file=sys.stderr, flush=True)
+  sys.exit(status)
+
+
+def _drop_output() -> None:
+  """Drops all later output, so that Python does not fail on it at its end."""
+  os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def start_tensorflow() -> None:
@@ -173,6 +217,7 @@ def start_tensorflow() -> None:
 
       tf.config.list_physical_devices()
     stdlib_logging.getLogger("tensorflow").setLevel(stdlib_logging.ERROR)
+  remote_paths.check_network()
 
 
 def _show_help_of(binary: types.ModuleType) -> None:
@@ -189,10 +234,15 @@ def _show_help_of(binary: types.ModuleType) -> None:
     flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
+class _VisibleFormatter(stdlib_logging.Formatter):
+  def format(self, record: stdlib_logging.LogRecord) -> str:
+    return visible(super().format(record))
+
+
 def _show_flan_tf_log() -> None:
   """Shows the log of flan_tf on stderr, as plain messages."""
   handler = stdlib_logging.StreamHandler()
-  handler.setFormatter(stdlib_logging.Formatter("%(message)s"))
+  handler.setFormatter(_VisibleFormatter("%(message)s"))
   log = stdlib_logging.getLogger("flan_tf")
   log.addHandler(handler)
   log.setLevel(stdlib_logging.INFO)
@@ -214,23 +264,3 @@ def _stderr_closed() -> Iterator[None]:
   finally:
     os.dup2(saved, 2)
     os.close(saved)
-
-
-def _is_for_users(error: Exception) -> bool:
-  """Returns whether a user can mend the error without its traceback."""
-  ours = type(error).__module__.startswith(("flan_tf", "tasks", "launch"))
-  return ours or isinstance(error, (ValueError, FileNotFoundError))
-
-
-def _check_overrides(argv: list[str]) -> None:
-  """Exits if a --config.KEY does not exist.
-
-  The message of ml_collections would not suggest the right key.
-  """
-  for argument in argv[1:]:
-    match = re.match(r"--?config\.([\w.]+)", argument)
-    if match:
-      try:
-        config.check_key(match.group(1))
-      except ValueError as error:
-        sys.exit(f"{argument}: {error}")

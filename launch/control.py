@@ -77,7 +77,7 @@ def _run() -> config.RunConfig:
 
 def run() -> None:
   """Runs the console script `flan-control`."""
-  cli.run(main)
+  cli.run(main, again="resumes in the stage that was stopped")
 
 
 if __name__ == "__main__":

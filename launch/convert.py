@@ -39,6 +39,7 @@ import flan_tf as flan
 from flan_tf import config
 from flan_tf.bridges import convert
 from flan_tf.bridges.write_progress import no_progress
+from flan_tf.terminal_text import visible
 from launch import cli
 
 _SOURCE = flags.DEFINE_string(
@@ -94,6 +95,7 @@ _ADD_PIECES = flags.DEFINE_list(
   [],
   "New special pieces of the vocabulary, e.g. '<|user|>,<|model|>'.",
 )
+_ADAPTER_BASE = cli.define_adapter_base()
 
 
 def main() -> None:
@@ -107,7 +109,8 @@ def main() -> None:
     new_pieces=_ADD_PIECES.value,
     chat=_CHAT.value,
     separator=_SEPARATOR.value,
-    on_source=lambda source: print(source.describe(), flush=True),
+    adapter_base=_ADAPTER_BASE.value,
+    on_source=lambda source: print(visible(source.describe()), flush=True),
     progress=_show_progress if sys.stderr.isatty() else no_progress,
   )
   print(f"Written: {done.path}")
@@ -117,7 +120,7 @@ def _show_progress(name: str, done: int, total: int) -> None:
   """Rewrites one line of a terminal with the bytes that are written."""
   end = "\n" if done == total else ""
   text = f"{done / 1e9:.2f} of {total / 1e9:.2f} GB"
-  print(f"\r{text}  {name:40}", end=end, file=sys.stderr, flush=True)
+  print(f"\r{text}  {visible(name):40}", end=end, file=sys.stderr, flush=True)
 
 
 def run() -> None:

@@ -125,6 +125,7 @@ _SEPARATOR = flags.DEFINE_enum(
   " checkpoint's run, which is plain for converted models.",
 )
 _MESH = cli.define_mesh()
+_ADAPTER_BASE = cli.define_adapter_base()
 
 
 def main() -> None:
@@ -152,6 +153,7 @@ def main() -> None:
     separator=_SEPARATOR.value,
     mesh=_MESH(),
     batch=_BATCH.value,
+    adapter_base=_ADAPTER_BASE.value,
     max_examples=_MAX_EXAMPLES.value,
     seed=_SEED.value,
     wording=_WORDING.value,
@@ -195,7 +197,9 @@ def _compare() -> None:
 
 def run() -> None:
   """Runs the console script `flan-evaluate`."""
-  cli.run(main, words=_COMPARE)
+  cli.run(
+    main, words=_COMPARE, again="resumes after the predictions in its output"
+  )
 
 
 if __name__ == "__main__":

@@ -31,16 +31,17 @@ By default the most likely token is taken. Tokens are drawn with --temperature,
 import functools
 import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from absl import flags
 
 import flan_tf as flan
-from flan_tf import config
+from flan_tf import config, json_lines
 from flan_tf.sampling import Sampling
 from flan_tf.task import wordings
-from launch import cli
+from flan_tf.terminal_text import visible
+from launch import cli, typed_prompts
 
 if TYPE_CHECKING:
   from flan_tf.inference.conversation import Conversation
@@ -118,9 +119,7 @@ _BATCH = flags.DEFINE_integer(
   "batch", 8, "Prompts of a file that are answered at once.", 1
 )
 _MESH = cli.define_mesh()
-
-# Prints the answer to a prompt.
-Answer = Callable[[str], None]
+_ADAPTER_BASE = cli.define_adapter_base()
 
 
 def main() -> None:
@@ -142,7 +141,7 @@ def main() -> None:
   if _PROMPT.value:
     answer(_PROMPT.value)
   else:
-    _converse(answer, conversation)
+    typed_prompts.answer_lines(answer, conversation)
 
 
 def _check_flags() -> tuple[str, ...]:
@@ -166,6 +165,10 @@ def _check_flags() -> tuple[str, ...]:
       f"--score ranks options and generates no text: {', '.join(ignored)} would"
       " have no effect. Remove it."
     )
+  for text in _STOP.value:
+    json_lines.check_text("--stop", text)
+  for flag in (_PROMPT, _SCORE):
+    json_lines.check_text(f"--{flag.name}", flag.value)
   return parse_options(_SCORE.value)
 
 
@@ -195,7 +198,11 @@ def _load(batch: int) -> "flan.Model":
   from flan_tf.api import models
 
   model = flan.load(
-    _CHECKPOINT.value, mesh=_MESH(), batch=batch, separator=_SEPARATOR.value
+    _CHECKPOINT.value,
+    mesh=_MESH(),
+    batch=batch,
+    separator=_SEPARATOR.value,
+    adapter_base=_ADAPTER_BASE.value,
   )
   if model.run.chat.is_set and not _SEPARATOR.value:
     advice = models.separator_advice(model.run)
@@ -259,7 +266,7 @@ def _stops() -> tuple[str, ...]:
 def _print_answer(conversation: "Conversation", prompt: str) -> None:
   """Prints an answer while it is generated."""
   reply = conversation.answer(
-    prompt, lambda part: print(part, end="", flush=True)
+    prompt, lambda part: print(visible(part), end="", flush=True)
   )
   print("" if reply.ended else " ...", flush=True)
   if reply.trimmed:
@@ -285,7 +292,7 @@ def score_table(scores: Mapping[str, float]) -> str:
   """
   best = max(scores.values())
   total = sum(math.exp(x - best) for x in scores.values())
-  names = {option: option.replace("\n", "\\n") for option in scores}
+  names = {x: visible(x).replace("\n", "\\n") for x in scores}
   width = max(len("option"), *map(len, names.values()))
   lines = [f"{'option':{width}}   log p  among these"]
   for option, x in sorted(scores.items(), key=lambda pair: -pair[1]):
@@ -294,25 +301,11 @@ def score_table(scores: Mapping[str, float]) -> str:
   return "\n".join(lines)
 
 
-def _converse(answer: Answer, conversation: "Conversation") -> None:
-  """Answers the lines of standard input."""
-  if sys.stdin.isatty():
-    new = "; /new starts a new conversation" if conversation.has_memory else ""
-    print(
-      "Type a prompt and press Enter; \\n in it stands for a newline"
-      f"{new}; Ctrl-D ends."
-    )
-  for line in sys.stdin:
-    prompt = line.strip().replace("\\n", "\n")
-    if prompt == "/new":
-      conversation.forget()
-    elif prompt:
-      answer(prompt)
-
-
 def run() -> None:
   """Runs the console script `flan-generate`."""
-  cli.run(main)
+  cli.run(
+    main, again="resumes after the answers in its --output, if it has one"
+  )
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ device a host. Their output comes with the host's number before each line.
 Options:
   --hosts=N      how many hosts
   --restarts=N   how often all hosts start again after one was killed, or ended
-                 with status 75 (try again); training goes on from its last
+                 with status 75 (try again); training resumes from its last
                  checkpoint (0)
   --port=PORT    the hosts listen on PORT, PORT+1, ... (ports that are free)
   --grace=SECS   how long the other hosts may take to end by themselves once
@@ -26,8 +26,10 @@ Options:
   --dry_run      prints the N commands and runs nothing
   --help         this text
 
-Ends with status 0 once all hosts have, else with that of the host that failed
-first. SIGTERM and Ctrl-C go to all hosts, which save and end.
+The exit status is 0 once all hosts have ended with 0, else that of the host
+that failed first. SIGTERM, SIGHUP and Ctrl-C reach all hosts as SIGTERM, after
+which training saves and ends. Then no host is started again, and the exit
+status is 130 after Ctrl-C and else 75 (try again), unless all hosts end with 0.
 
 On machines of their own, hosts are started by hand or by a scheduler: the same
 command everywhere, with TF_CONFIG as --dry_run prints it, but their addresses.
@@ -43,12 +45,16 @@ say() {
   printf 'hosts.sh: %s\n' "$*" >&2
 }
 
-number() {  # NAME VALUE LEAST
+# Checks that a value is a whole number in a range.
+check_number() {  # NAME VALUE LEAST MOST
   case "$2" in
-    '' | *[!0-9]*) fail "--$1: expected a whole number, got '$2'." ;;
+    '' | *[!0-9]* | 0?*)
+      fail "--$1: expected a whole number, without zeros before it, got '$2'."
+      ;;
   esac
-  if [ "$2" -lt "$3" ]; then
-    fail "--$1: expected $3 or more, got $2."
+  # Bash cannot compare numbers of 20 digits.
+  if [ "${#2}" -gt 9 ] || [ "$2" -lt "$3" ] || [ "$2" -gt "$4" ]; then
+    fail "--$1: expected $3 to $4, got $2."
   fi
 }
 
@@ -75,10 +81,15 @@ while [ "$#" -gt 0 ]; do
   shift
 done
 [ -n "$hosts" ] || fail "--hosts=N is missing, e.g. --hosts=2. See --help."
-number hosts "$hosts" 1
-number restarts "$restarts" 0
-number grace "$grace" 0
-[ -z "$port" ] || number port "$port" 1
+check_number hosts "$hosts" 1 1000
+check_number restarts "$restarts" 0 1000000
+check_number grace "$grace" 0 1000000
+if [ -n "$port" ]; then
+  check_number port "$port" 1 65535
+  [ "$((port + hosts - 1))" -le 65535 ] || fail "--port: the hosts would" \
+    "listen on $port to $((port + hosts - 1)), but ports end at 65535. Name" \
+    "$((65536 - hosts)) or less."
+fi
 [ "$#" -gt 0 ] || fail "there is no command. It comes behind --, e.g." \
   "launch/hosts.sh --hosts=2 -- python -m launch.train ..."
 
@@ -114,7 +125,7 @@ tf_config() {  # HOST
 # What signals end the hosts leave this: they have something to say still.
 number_lines() {  # HOST
   local line
-  trap '' TERM INT
+  trap '' TERM INT HUP
   while IFS= read -r line || [ -n "$line" ]; do
     printf '[%d] %s\n' "$1" "$line"
   done
@@ -125,6 +136,7 @@ start() {
   find_addresses
   pids=()
   for ((host = 0; host < hosts; host++)); do
+    [ -z "$stopped" ] || return 0
     exec 9> >(number_lines "$host")
     TF_CONFIG="$(tf_config "$host")" "$@" >&9 2>&1 9>&- &
     pids+=("$!")
@@ -201,21 +213,48 @@ if [ -n "$dry_run" ]; then
   exit 0
 fi
 
+# A signal to this script. Hosts run in the background, where Bash lets them
+# ignore SIGINT.
+stop() {  # STATUS
+  stopped="$1"
+  tell TERM
+}
+
+# Ends this script after a signal to it.
+end_stopped() {  # STATUS of the host that ended first
+  case "$1" in
+    0 | 75 | 129 | 130 | 137 | 143)
+      say "stopped by a signal; no host is started again"
+      exit "$stopped"
+      ;;
+    *) exit "$1" ;;  # An error, such as a full disk.
+  esac
+}
+
 pids=() stopped=""
-trap 'stopped=yes; tell TERM' TERM INT
+trap 'stop 75' TERM HUP
+trap 'stop 130' INT
 for ((again = 0; ; again++)); do
   start "$@"
+  # A signal may have come before the process of a host was noted.
+  [ -z "$stopped" ] || tell TERM
   watch_hosts
-  if [ -z "$failed" ]; then
+  if [ -z "$failed" ] && [ "${#pids[@]}" = "$hosts" ]; then
     exit 0
   fi
-  how="status $status"
-  if [ "$status" -gt 128 ]; then
-    how="signal $((status - 128))"
+  if [ -n "$failed" ]; then
+    how="status $status"
+    if [ "$status" -gt 128 ]; then
+      how="signal $((status - 128))"
+    fi
+    say "host $failed of $hosts ended with $how"
+    end_the_others
   fi
-  say "host $failed of $hosts ended with $how"
-  end_the_others
   if [ -n "$stopped" ]; then
+    end_stopped "$status"
+  fi
+  if [ "$status" = 130 ]; then
+    say "Ctrl-C stopped it, so it is not started again"
     exit "$status"
   fi
   if [ "$status" != 75 ] && [ "$status" -le 128 ]; then

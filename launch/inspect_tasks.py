@@ -22,6 +22,7 @@ from flan_tf import config, name_lists
 from flan_tf.api import cache
 from flan_tf.api.training_tasks import select_training_tasks
 from flan_tf.task import catalog, schema, wordings
+from flan_tf.terminal_text import visible
 from launch import cli
 
 # A result for --json, and the text that is printed without it.
@@ -102,9 +103,9 @@ def main() -> None:
       f" {len(chosen)} of them."
     )
   result, text = chosen[0]()
-  print(
-    json.dumps(result, indent=2, ensure_ascii=False) if _JSON.value else text
-  )
+  if _JSON.value:
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+  print(visible(text))
 
 
 def _list() -> Output:

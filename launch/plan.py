@@ -246,7 +246,9 @@ def _print_now(text: str) -> None:
 
 def run() -> None:
   """Runs the console script `flan-plan`."""
-  cli.run(main, tensorflow=False)
+  cli.run(
+    main, tensorflow=False, again="compiles only what is not compiled yet"
+  )
 
 
 if __name__ == "__main__":

@@ -102,10 +102,7 @@ def main() -> None:
   elif _VERIFY.value:
     _verify(sources, data_dir)
   else:
-    try:
-      _prepare(sources, data_dir)
-    except KeyboardInterrupt:
-      sys.exit("Stopped. Start the same command again to resume.")
+    _prepare(sources, data_dir)
 
 
 def _select_sources(sources: Sequence[schema.Source]) -> list[schema.Source]:
@@ -279,7 +276,7 @@ def _indented(text: str, width: int = 2) -> str:
 
 def run() -> None:
   """Runs the console script `flan-prepare`."""
-  cli.run(main)
+  cli.run(main, again="prepares the data sets that are left")
 
 
 if __name__ == "__main__":

@@ -102,13 +102,19 @@ class _Quickstart:
     self._check_workdir()
 
   def run(self) -> None:
-    """Runs all stages; stops early if a training is stopped."""
-    finished = self._with_smollm2() if self._gguf else self._with_small_model()
-    if finished:
-      print(self._next_steps())
+    """Runs all stages.
 
-  def _with_smollm2(self) -> bool:
-    """Tunes SmolLM2; returns whether all stages are done."""
+    Raises:
+      SystemExit: a signal stopped a training; see `cli.train_and_print`.
+    """
+    if self._gguf:
+      self._with_smollm2()
+    else:
+      self._with_small_model()
+    print(self._next_steps())
+
+  def _with_smollm2(self) -> None:
+    """Tunes SmolLM2, and evaluates it before and after."""
     run = self._configured(smollm2_tune.get_config())
     run = config.replace(run, "train", init_from=self._base)
     held_out = _HELD_OUT.value
@@ -121,15 +127,13 @@ class _Quickstart:
     self._print_stage(f"zero-shot on {held_out}, before tuning -> {before}")
     print(self._evaluate(before, run, self._base, label="base"))
     self._print_stage(f"tuning with LoRA, {held_out} held out -> {self._tuned}")
-    if not self._train(run, self._tuned):
-      return False
+    self._train(run, self._tuned)
     self._print_stage(f"zero-shot on {held_out}, tuned -> {self._output}")
     self._evaluate(after, run, self._tuned, label="tuned")
     cli.report_and_print(flan.compare(before, after), self._output)
-    return True
 
-  def _with_small_model(self) -> bool:
-    """Trains a small model from new weights; returns whether all is done."""
+  def _with_small_model(self) -> None:
+    """Trains a small model from new weights, and evaluates it."""
     held_out = _HELD_OUT.value
     self._print_stage(
       f"a vocabulary of {_VOCABULARY_SIZE} pieces -> {self._vocabulary}"
@@ -139,18 +143,15 @@ class _Quickstart:
     self._print_stage(f"a base model, on plain text -> {self._base}")
     run = self._configured(small_pretrain.get_config())
     run = config.replace(run, "data", vocabulary=self._vocabulary)
-    if not self._train(run, self._base):
-      return False
+    self._train(run, self._base)
     self._print_stage(
       f"instruction tuning, {held_out} held out -> {self._tuned}"
     )
     run = self._configured(small_tune.get_config())
     run = config.replace(run, "train", init_from=self._base)
-    if not self._train(run, self._tuned):
-      return False
+    self._train(run, self._tuned)
     self._print_stage(f"zero-shot on {held_out}, both models -> {self._output}")
     print(self._evaluate(self._output, run, self._tuned, base=self._base))
-    return True
 
   def _print_stage(self, text: str) -> None:
     self._stage += 1
@@ -197,14 +198,13 @@ class _Quickstart:
       f" {vocabulary.fingerprint}"
     )
 
-  def _train(self, run: config.RunConfig, workdir: str) -> bool:
-    """Trains unless that is done already; returns whether it is done."""
+  def _train(self, run: config.RunConfig, workdir: str) -> None:
+    """Trains unless that is done already."""
     from flan_tf.checkpoints import checkpoint_dirs
 
     steps = checkpoint_dirs.completed_steps(workdir)
-    if steps and steps[-1] >= self._steps:
-      return True
-    return cli.train_and_print(run, workdir).finished
+    if not steps or steps[-1] < self._steps:
+      cli.train_and_print(run, workdir)
 
   def _evaluate(
     self,
@@ -306,7 +306,7 @@ million. `python -m launch.control` shows that it learns what it is taught."""
 
 def run() -> None:
   """Runs the console script `flan-quickstart`."""
-  cli.run(main)
+  cli.run(main, again="resumes in the stage that was stopped")
 
 
 if __name__ == "__main__":

@@ -15,10 +15,16 @@ A run that was stopped resumes when the same command is started again with the
 same workdir. `--dry_run` prints the resolved run, its mixture and three
 prompts, and stops.
 
+The exit status says how a run ended:
+
+  0    it finished
+  75   it was stopped, and a script or a scheduler may start it again: SIGTERM
+       or SIGHUP, after which it saved; or devices or another host were lost
+  130  Ctrl-C, after which it saved
+  1    an error that the message explains, such as a wrong setting
+
 `--tpu=NAME` trains on a Cloud TPU slice (launch/tpu/README.md); the axes of
---config.mesh.shape must use all its cores. The exit status is 75 if the devices
-or another host were lost: the same command resumes from the last checkpoint, so
-a script may repeat it.
+--config.mesh.shape must use all its cores.
 """
 
 import os
@@ -27,10 +33,8 @@ import sys
 from absl import flags
 
 from flan_tf import config
+from flan_tf.terminal_text import visible
 from launch import cli
-
-# EX_TEMPFAIL, 75: "try again", the exit status of a preempted run.
-PREEMPTED = os.EX_TEMPFAIL
 
 _CONFIG = cli.define_config()
 _TASK_FILE = cli.define_task_file()
@@ -43,6 +47,7 @@ _WORKDIR = flags.DEFINE_string(
 _DRY_RUN = flags.DEFINE_bool(
   "dry_run", False, "Print the resolved run, mixture and prompts, and stop."
 )
+_ADAPTER_BASE = cli.define_adapter_base()
 _TPU = flags.DEFINE_string(
   "tpu",
   None,
@@ -59,24 +64,24 @@ def main() -> None:
   if _DRY_RUN.value:
     from flan_tf.api import training
 
-    print(training.preview_training(run, _WORKDIR.value))
+    print(visible(training.preview_training(run, _WORKDIR.value)))
     return
   from flan_tf.training import loop
 
   try:
-    cli.train_and_print(run, _WORKDIR.value)
+    cli.train_and_print(run, _WORKDIR.value, _ADAPTER_BASE.value)
   except loop.PreemptedError as error:
     print(f"{type(error).__name__}: {error}", file=sys.stderr)
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: TensorFlow would wait for workers that are gone, which takes
     # minutes.
-    os._exit(PREEMPTED)
+    os._exit(cli.TRY_AGAIN)
 
 
 def run() -> None:
   """Runs the console script `flan-train`."""
-  cli.run(main)
+  cli.run(main, again="resumes from the newest checkpoint, if there is one")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from launch import cli
 _OUTPUT = flags.DEFINE_string(
   "output", None, "Path of the vocabulary file to write.", required=True
 )
-_SIZE = flags.DEFINE_integer("size", 4000, "Number of pieces.", lower_bound=300)
+_SIZE = flags.DEFINE_integer("size", 4000, "Number of pieces.", 300, 1_000_000)
 _KIND = flags.DEFINE_enum(
   "kind", "bpe", ["bpe", "unigram"], "Algorithm that finds the pieces."
 )

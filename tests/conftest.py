@@ -16,6 +16,11 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 _THREADS = str(max(1, (os.cpu_count() or 2) // 2))
 os.environ.setdefault("TF_NUM_INTRAOP_THREADS", _THREADS)
 os.environ.setdefault("OMP_NUM_THREADS", _THREADS)
+# LLVM takes longer to optimise a small program than the program takes to run.
+os.environ.setdefault(
+  "XLA_FLAGS",
+  "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 
 # pytest owns the command line; absl's flags get their defaults.
 flags.FLAGS(sys.argv[:1])

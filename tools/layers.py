@@ -20,8 +20,10 @@ _BASE = (
   "flan_tf.json_lines",
   "flan_tf.progress_bars",
   "flan_tf.terminal_text",
+  "flan_tf.foreign_values",
   "flan_tf.safe_files",
   "flan_tf.write_lock",
+  "flan_tf.waits",
 )
 _TASK = (*_BASE, "flan_tf.task.schema", "flan_tf.task")
 _VALUES = (*_TASK, "flan_tf.config", "flan_tf.sampling")
@@ -52,7 +54,9 @@ BELOW = {
   "flan_tf.json_lines": ("flan_tf.version", "flan_tf.safe_files"),
   "flan_tf.safe_files": ("flan_tf.version",),
   "flan_tf.write_lock": ("flan_tf.version", "flan_tf.safe_files"),
+  "flan_tf.waits": ("flan_tf.version",),
   "flan_tf.terminal_text": ("flan_tf.version",),
+  "flan_tf.foreign_values": ("flan_tf.version",),
   "flan_tf.progress_bars": ("flan_tf.version",),
   "flan_tf.task.schema": _BASE,
   "tasks": (*_BASE, "flan_tf.task.schema"),

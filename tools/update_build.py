@@ -275,6 +275,10 @@ def _binaries() -> list[str]:
   ]
 
 
+# Words of tests that read files of the project, other than those they import.
+_READS_THE_TREE = ("__file__", "update_build", "ROOT", "documents.README")
+
+
 def _support(used: set[str]) -> list[str]:
   """The library of what tests import or start, if there is such a thing."""
   skip = ("conftest.py", "run.py", "__init__.py")
@@ -298,7 +302,7 @@ def _tests(used: set[str]) -> list[str]:
     deps = _deps([path], strings=True)
     used.update(deps)
     lists = {"srcs": _inside("tests", [path]), "deps": deps}
-    if "__file__" in text or "update_build" in text:
+    if any(word in text for word in _READS_THE_TREE):
       lists["data"] = [_TREE]
     name = path.relative_to("tests").with_suffix("").as_posix()
     is_small = path.parent.name in _SMALL_FOLDERS

@@ -6,12 +6,18 @@ $FLAN_CACHE, by default ~/.cache/flan_tf
   plans/                results of the TPU compiler
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 
 from flan_tf.task import table
 
 # Pieces of the small vocabulary.
 _PIECES = 4_000
+
+
+class CacheError(OSError):
+  """The folder of these files cannot be written; the message says why."""
 
 
 def folder() -> str:
@@ -30,24 +36,29 @@ def data_dir(tfds_data_dir: str | os.PathLike = "") -> str:
   Args:
     tfds_data_dir: a prepared TFDS directory, local or gs://; "" for the shipped
       rows.
+
+  Raises:
+    CacheError: the shipped rows cannot be written.
   """
   if tfds_data_dir:
     return os.path.expanduser(os.fspath(tfds_data_dir))
   from flan_tf.data import shipped_rows
 
-  return str(
-    shipped_rows.prepare_shipped_rows(
+  with _naming_folder():
+    return shipped_rows.prepare_shipped_rows(
       table.shipped_tasks(),
       table.shipped_rows_folder(),
       os.path.join(folder(), "rows"),
     )
-  )
 
 
 def small_vocabulary() -> str:
   """Returns the path of a small vocabulary, trained at the first use.
 
   It is trained on the shipped rows of all tasks.
+
+  Raises:
+    CacheError: it cannot be written.
   """
   from flan_tf.data import language_model
   from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
@@ -57,5 +68,24 @@ def small_vocabulary() -> str:
     texts = language_model.read_training_texts(
       table.shipped_tasks(), data_dir()
     )
-    SentencePieceVocabulary.train(texts, _PIECES, path)
+    with _naming_folder():
+      SentencePieceVocabulary.train(texts, _PIECES, path)
   return path
+
+
+@contextlib.contextmanager
+def _naming_folder() -> Iterator[None]:
+  """Turns the errors of writing to the folder into a `CacheError`."""
+  import tensorflow as tf
+
+  try:
+    yield
+  except (OSError, tf.errors.OpError) as error:
+    if folder() not in str(error):
+      raise  # It is not about the folder.
+    reason = getattr(error, "strerror", None) or getattr(error, "message", "")
+    raise CacheError(
+      f"The folder {folder()} cannot be written: {reason or error}. flan_tf"
+      " keeps files there that are made once. Set the environment variable"
+      " FLAN_CACHE to a folder that can be written."
+    ) from error

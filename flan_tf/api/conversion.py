@@ -22,6 +22,7 @@ def convert(
   results: str = "",
   vocab_rows: int = 0,
   new_pieces: Sequence[str] = (),
+  adapter_base: str = "",
   on_source: "Callable[[ModelSource], object] | None" = None,
   progress: WriteProgress = no_progress,
 ) -> Conversion:
@@ -44,6 +45,8 @@ def convert(
     vocab_rows: rows of the embedding in the target; 0 for as many as the source
       has, or as its pieces need.
     new_pieces: special pieces to add to the vocabulary.
+    adapter_base: for a checkpoint of adapters, where the checkpoint of the
+      model that they adapt lies now; by default where it was.
     on_source: called with the source before anything is written.
     progress: called after each tensor with its name and the bytes written so
       far and in all.
@@ -67,6 +70,7 @@ def convert(
     new_pieces=new_pieces,
     chat=chat,
     separator=separator,
+    adapter_base=adapter_base,
     on_source=on_source,
     progress=progress,
   )

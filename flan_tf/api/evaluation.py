@@ -15,7 +15,7 @@ import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Unpack
 
-from flan_tf import config, name_lists
+from flan_tf import config, name_lists, write_lock
 from flan_tf.api import cache, report_files
 from flan_tf.api.evaluation_settings import (
   BOTH,
@@ -171,6 +171,7 @@ def evaluate(
   data: config.DataConfig | None = None,
   mesh: config.MeshConfig | None = None,
   batch: int = 16,
+  adapter_base: str | os.PathLike = "",
   **settings: Unpack[EvaluationSettings],
 ) -> Evaluation:
   """Evaluates a model on all templates of tasks, zero-shot or few-shot.
@@ -198,11 +199,14 @@ def evaluate(
       those of the evaluated model.
     mesh: devices, layout and precision for models that are loaded here.
     batch: rows that are computed at once by models that are loaded here.
+    adapter_base: if `model` is a checkpoint of adapters, where the checkpoint
+      of the model that they adapt lies now; by default where it was.
     **settings: settings of `EvaluationConfig`: max_examples, seed, templates,
       wording, shots, exemplars, score, markers, max_new, chunk, resamples.
 
   Raises:
     CheckpointError: there is no complete checkpoint.
+    LockedError: another process is evaluating into `output`.
     TypeError: an unknown setting.
     ValueError: nothing is named to be evaluated, or an unknown name; a model
       was trained on what is held out; or `output` has predictions of another
@@ -211,7 +215,7 @@ def evaluate(
   evaluation_config = make_config(settings)
   held_out_names, chosen = select_tasks(held_out, tasks, clusters)
   label = label or ("model" if base is None else "tuned")
-  evaluated = _open_model(label, model)
+  evaluated = _open_model(label, model, os.fspath(adapter_base))
   others = [] if base is None else [_open_model("base", base)]
   data = _evaluation_data(evaluated, separator, data)
   for opened in (*others, evaluated):  # All checks come before hours of work.
@@ -219,27 +223,29 @@ def evaluate(
   temporary = "" if output else tempfile.mkdtemp(prefix="flan_tf-")
   output = output or temporary
   results, loaded = [], None
-  for asked in _evaluations(
-    others, evaluated, base_wording, evaluation_config.wording
-  ):
-    if loaded is None or loaded[0] is not asked.model:
-      loaded = None  # Two models at once might not fit on the devices.
-      loaded = asked.model, asked.model.load(mesh, batch, data)
-    result = protocol.evaluate(
-      loaded[1],
-      asked.label,
-      asked.model.path,
-      chosen,
-      cache.data_dir(data_dir),
-      dataclasses.replace(evaluation_config, wording=asked.wording),
-      output,
-      restart,
-    )
-    if held_out_names:
-      # No model was trained on it, whether its run names it or not.
-      joined = name_lists.join_names(held_out_names)
-      result = dataclasses.replace(result, held_out=joined)
-    results.append(result)
+  with write_lock.hold(output, "evaluating"):
+    for asked in _evaluations(
+      others, evaluated, base_wording, evaluation_config.wording
+    ):
+      if loaded is None or loaded[0] is not asked.model:
+        loaded = None  # Two models at once might not fit on the devices.
+        loaded = asked.model, asked.model.load(mesh, batch, data)
+      result = protocol.evaluate(
+        loaded[1],
+        asked.label,
+        asked.model.path,
+        chosen,
+        cache.data_dir(data_dir),
+        dataclasses.replace(evaluation_config, wording=asked.wording),
+        output,
+        restart,
+        asked.model.bundle.adapter_base,
+      )
+      if held_out_names:
+        # No model was trained on it, whether its run names it or not.
+        joined = name_lists.join_names(held_out_names)
+        result = dataclasses.replace(result, held_out=joined)
+      results.append(result)
   return Evaluation(results, [output] * len(results), temporary)
 
 
@@ -332,7 +338,9 @@ class _OpenedModel:
   ) -> LanguageModel:
     if self.model:
       return self.model.language_model
-    return LanguageModel.load(self.path, mesh, batch, data)
+    return LanguageModel.load(
+      self.path, mesh, batch, data, self.bundle.adapter_base
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -344,11 +352,13 @@ class _ModelEvaluation:
   wording: str
 
 
-def _open_model(label: str, model: Model | str | os.PathLike) -> _OpenedModel:
+def _open_model(
+  label: str, model: Model | str | os.PathLike, adapter_base: str = ""
+) -> _OpenedModel:
   if isinstance(model, Model):
     return _OpenedModel(label, model.bundle, model)
   path = os.path.expanduser(os.fspath(model))
-  return _OpenedModel(label, Bundle.open(path), None)
+  return _OpenedModel(label, Bundle.open(path, adapter_base), None)
 
 
 def _evaluations(

@@ -29,6 +29,7 @@ def load(
   separator: str = "",
   data: config.DataConfig | None = None,
   cache_dir: str | os.PathLike = "",
+  adapter_base: str | os.PathLike = "",
 ) -> Model:
   """Loads a model.
 
@@ -47,6 +48,8 @@ def load(
     cache_dir: folder for the converted checkpoint, which later calls read
       again. By default it is a temporary folder, removed with the model.
       `Model.checkpoint` is the folder in both cases.
+    adapter_base: for a checkpoint of adapters, where the checkpoint of the
+      model that they adapt lies now; by default where it was.
 
   Raises:
     CheckpointError: there is no complete checkpoint.
@@ -68,12 +71,14 @@ def load(
     path = _converted(f"{format_name}:{path}", folder)
   else:
     path = temporary = _converted_temporarily(f"{format_name}:{path}")
-  bundle = Bundle.open(path)
+  bundle = Bundle.open(path, os.fspath(adapter_base))
   data = data or bundle.run.data
   if separator:
     data = dataclasses.replace(data, separator=separator)
   check_chat_template(Separator(data.separator), bundle.run.chat)
-  language_model = LanguageModel.load(bundle.path, mesh, batch, data)
+  language_model = LanguageModel.load(
+    bundle.path, mesh, batch, data, bundle.adapter_base
+  )
   return Model(language_model, bundle, temporary)
 
 

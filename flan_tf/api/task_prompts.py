@@ -111,7 +111,8 @@ class TaskEntry:
         may have 1,024 tokens of a small vocabulary.
 
     Raises:
-      ValueError: there is no such template or part.
+      ValueError: there is no such template or part, or the data set's files are
+        damaged.
       NotPreparedError: `data_dir` does not have the task's data set.
     """
     from flan_tf.data import requests

@@ -11,22 +11,20 @@ A system prompt that the template writes by itself stays in `before`. So does
 the date, if the template writes one: it is the day of the conversion.
 """
 
-import datetime
-import json
 import os
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jinja2
-import jinja2.ext
-from jinja2 import sandbox
-
-from flan_tf import config, name_lists
+from flan_tf import config, foreign_values, name_lists
+from flan_tf.bridges import chat_template_renderer
 from flan_tf.bridges.model_source import SourceError
+from flan_tf.foreign_values import ForeignValues
 from flan_tf.vocab.base import Vocabulary
 
-TEMPLATE_FILE = "chat_template.jinja"
+SETTINGS_FILE, TEMPLATE_FILE = "tokenizer_config.json", "chat_template.jinja"
+# Characters of a template; more are not read. Real ones have 30,000 at most.
+_LONGEST_TEMPLATE = 1_000_000
 # Letters only, so that no template splits them.
 _PROMPT, _ANSWER = "xqPROMPTqx", "xqANSWERqx"
 _PLACEHOLDERS = ("{prompt}", "{answer}")
@@ -135,6 +133,7 @@ def from_jinja(
   vocabulary: Vocabulary,
   token_names: Mapping[str, str],
   special_pieces: Iterable[str] = (),
+  source: str = "",
 ) -> FoundTemplate:
   """Returns the chat template that a Jinja template writes.
 
@@ -145,19 +144,20 @@ def from_jinja(
       "eos_token", ...
     special_pieces: the model's special pieces. Those that the template writes
       must be special in the vocabulary, too.
+    source: where the template comes from, for messages.
   """
   if not template:
     return _no_template("the model comes without one")
+  user = {"role": "user", "content": _PROMPT}
+  assistant = {"role": "assistant", "content": _ANSWER}
   try:
-    prompt_only = _render(template, token_names, {"user": _PROMPT})
-    turn = _render(
-      template, token_names, {"user": _PROMPT, "assistant": _ANSWER}
+    prompt_only, turn = chat_template_renderer.render(
+      template, token_names, [[user], [user, assistant]]
     )
   # Whatever is wrong with a template, the model can still be converted.
-  except Exception as error:
-    return _no_template(
-      f"its chat template fails: {type(error).__name__}: {error}"
-    )
+  except chat_template_renderer.TemplateFailure as error:
+    place = f" ({source})" if source else ""
+    return _no_template(f"its chat template{place} fails: {error}")
   if (
     prompt_only.count(_PROMPT) != 1
     or turn.count(_PROMPT) != 1
@@ -201,72 +201,52 @@ def _no_template(reason: str) -> FoundTemplate:
 
 
 def from_folder(folder: str, vocabulary: Vocabulary) -> FoundTemplate:
-  """Returns the chat template of a Hugging Face folder; see `from_jinja`."""
-  settings: dict[str, Any] = {}
-  path = os.path.join(folder, "tokenizer_config.json")
-  if os.path.exists(path):
-    with open(path, encoding="utf-8") as file:
-      settings = json.load(file)
-  template = settings.get("chat_template")
-  if isinstance(template, list):  # Several templates, each with a name.
-    by_name = {entry.get("name"): entry.get("template") for entry in template}
-    template = by_name.get("default")
+  """Returns the chat template of a Hugging Face folder; see `from_jinja`.
+
+  Raises:
+    SourceError: tokenizer_config.json or the template's file cannot be read.
+  """
+  settings = foreign_values.read_json_if_present(
+    os.path.join(folder, SETTINGS_FILE), SourceError
+  )
+  source, template = SETTINGS_FILE, _template_in(settings)
   path = os.path.join(folder, TEMPLATE_FILE)
   if os.path.exists(path):
-    with open(path, encoding="utf-8") as file:
-      template = file.read()
+    source, template = TEMPLATE_FILE, _read_template(path)
   token_names = {
-    name: str(value["content"] if isinstance(value, dict) else value)
-    for name, value in settings.items()
-    if name.endswith("_token") and isinstance(value, (str, dict))
+    name: _spelling(settings, name)
+    for name in settings.names()
+    if name.endswith("_token") and isinstance(settings.get(name), (str, dict))
   }
-  added_tokens = settings.get("added_tokens_decoder", {}).values()
+  added_tokens = settings.section("added_tokens_decoder").all_sections()
   special_pieces = [
-    token["content"] for token in added_tokens if token.get("special")
+    token.text("content")
+    for token in added_tokens.values()
+    if token.flag("special", False)
   ]
-  return from_jinja(template, vocabulary, token_names, special_pieces)
+  return from_jinja(template, vocabulary, token_names, special_pieces, source)
 
 
-class _Generation(jinja2.ext.Extension):
-  """Renders {% generation %}, which only marks the text to train on."""
+def _template_in(settings: ForeignValues) -> str:
+  """Returns the template in tokenizer_config.json; empty if there is none."""
+  if not isinstance(settings.get("chat_template"), list):
+    return settings.text("chat_template", "")
+  by_name = {
+    entry.text("name", ""): entry.text("template", "")
+    for entry in settings.sections("chat_template")
+  }
+  return by_name.get("default", "")
 
-  tags = {"generation"}
 
-  def parse(self, parser):
-    next(parser.stream)
-    return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+def _read_template(path: str) -> str:
+  try:
+    with open(path, encoding="utf-8") as file:
+      return file.read(_LONGEST_TEMPLATE)
+  except (OSError, UnicodeDecodeError) as error:
+    raise SourceError(f"{path} cannot be read: {error}.") from error
 
 
-def _render(
-  template: str, token_names: Mapping[str, str], turns: Mapping[str, str]
-) -> str:
-  """Writes a conversation in a sandbox that has what `transformers` offers.
-
-  Args:
-    template: a Jinja template.
-    token_names: see `from_jinja`.
-    turns: the text of each role, "user" and "assistant".
-  """
-
-  def raise_exception(message):
-    raise jinja2.TemplateError(message)
-
-  environment = sandbox.ImmutableSandboxedEnvironment(
-    trim_blocks=True,
-    lstrip_blocks=True,
-    extensions=[_Generation, jinja2.ext.loopcontrols],
-  )
-  environment.filters["tojson"] = lambda value, **options: json.dumps(
-    value, **{"ensure_ascii": False, **options}
-  )
-  environment.globals["raise_exception"] = raise_exception
-  environment.globals["strftime_now"] = datetime.datetime.now().strftime
-  return environment.from_string(template).render(
-    messages=[
-      {"role": role, "content": content} for role, content in turns.items()
-    ],
-    add_generation_prompt="assistant" not in turns,
-    tools=None,
-    documents=None,
-    **token_names,
-  )
+def _spelling(settings: ForeignValues, name: str) -> str:
+  if isinstance(settings.get(name), dict):
+    return settings.section(name).text("content")
+  return settings.text(name)

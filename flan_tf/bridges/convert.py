@@ -69,6 +69,7 @@ def convert(
   new_pieces: Sequence[str] = (),
   chat: str = "",
   separator: str = "",
+  adapter_base: str = "",
   on_source: Callable[["ModelSource"], object] | None = None,
   progress: WriteProgress = no_progress,
 ) -> Conversion:
@@ -88,6 +89,8 @@ def convert(
     chat: a chat template in place of the source's own, as
       `chat_templates.parse` reads it.
     separator: one of `config.SEPARATORS`, in place of the source's own.
+    adapter_base: for a checkpoint of adapters, where the checkpoint of the
+      model that they adapt lies now.
     on_source: called with the source before anything is written.
     progress: called after each tensor.
 
@@ -101,6 +104,7 @@ def convert(
     source,
     vocabulary=vocabulary,
     soft_prompt=target_format == "saved_model",
+    adapter_base=adapter_base,
   )
   if results:
     from flan_tf.bridges import card_results
@@ -149,7 +153,11 @@ def parse_location(
 
 
 def open_source(
-  location: str, *, vocabulary: str = "", soft_prompt: bool = False
+  location: str,
+  *,
+  vocabulary: str = "",
+  soft_prompt: bool = False,
+  adapter_base: str = "",
 ) -> "ModelSource":
   """Opens a model that is to be converted; reads none of its tensors.
 
@@ -158,6 +166,7 @@ def open_source(
     vocabulary: see `convert`.
     soft_prompt: whether the target can hold a soft prompt. Without, a
       checkpoint that has one is refused.
+    adapter_base: see `convert`.
 
   Raises:
     ValueError: see `convert`.
@@ -175,7 +184,9 @@ def open_source(
   if name == "native":
     from flan_tf.bridges.native import checkpoint_source
 
-    return checkpoint_source.open_source(path, own_vocabulary, soft_prompt)
+    return checkpoint_source.open_source(
+      path, own_vocabulary, soft_prompt, adapter_base
+    )
   from flan_tf.bridges.keras_hub import preset_source
 
   return preset_source.open_source(path, own_vocabulary)

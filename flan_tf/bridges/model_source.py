@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 import numpy as np
 
 from flan_tf import config
+from flan_tf.mesh.finite import describe_not_finite
 from flan_tf.model import dims
 from flan_tf.model.weights import weight_specs
 from flan_tf.vocab.base import Vocabulary
@@ -67,6 +68,8 @@ class ModelSource:
     chat: the chat template that the model was trained with, if it is known.
     no_chat_reason: the reason why `chat` is empty, for messages.
     separator: one of `config.SEPARATORS`, for prompts to this model.
+    files: paths of the files that the model is read from, the first one in
+      their common folder; empty for a checkpoint of this project.
 
   Raises:
     SourceError: weights are missing, unknown or of another shape than `model`
@@ -81,6 +84,7 @@ class ModelSource:
   chat: config.ChatConfig = config.ChatConfig()
   no_chat_reason: str = ""
   separator: str = "plain"
+  files: tuple[str, ...] = ()
 
   def __post_init__(self):
     expected = weight_shapes(self.model)
@@ -186,10 +190,11 @@ def check_value(name: str, value: np.ndarray, shape: Shape) -> None:
       f"{name} was read as {value.dtype} {list(value.shape)}, expected float32"
       f" {list(shape)}."
     )
-  if not np.isfinite(value).all():
+  problem = describe_not_finite(value)
+  if problem:
     raise SourceError(
-      f"{name} has values that are not finite (NaN or infinity). The file is"
-      " damaged, or the model diverged during training."
+      f"{name} has values that are not finite: {problem}. The file is damaged,"
+      " or the model diverged during training."
     )
 
 

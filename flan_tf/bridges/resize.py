@@ -20,6 +20,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from flan_tf import config
 from flan_tf.bridges.model_source import (
   VOCABULARY_TABLES,
   ModelSource,
@@ -71,6 +72,7 @@ def resize(
       f" change it. Expected {pieces} or more, e.g."
       f" {dims.padded_vocab(pieces)}."
     )
+  _check_rows(source, rows)
   tensors = dict(source.tensors)
   for name in VOCABULARY_TABLES:
     if name in tensors:
@@ -93,6 +95,18 @@ def resize(
     tensors=tensors,
     origin=", ".join([source.origin, *changes]),
   )
+
+
+def _check_rows(source: ModelSource, rows: int) -> None:
+  """Raises ResizeError if no embedding can have so many rows."""
+  if rows > config.MOST_ROWS:
+    tables = sum(name in source.tensors for name in VOCABULARY_TABLES)
+    gigabytes = 4 * rows * source.model.d_model * tables / 1e9
+    raise ResizeError(
+      f"--vocab={rows}: expected {config.MOST_ROWS:,} rows or fewer. So many"
+      f" rows would take {gigabytes:,.0f} GB; the source has"
+      f" {source.model.vocab:,} rows."
+    )
 
 
 def _check_pieces(new_pieces: Sequence[str], old_pieces: Sequence[str]) -> None:

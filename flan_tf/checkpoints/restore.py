@@ -1,5 +1,7 @@
 """Restores states from checkpoints that may have been written on any mesh."""
 
+import os
+import re
 from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
@@ -8,6 +10,9 @@ from flan_tf.checkpoints import checkpoint_dirs, shards
 from flan_tf.checkpoints.checkpoint_dirs import CheckpointError
 from flan_tf.mesh import tf_errors
 from flan_tf.mesh.state import State
+
+# TensorFlow's name of a tensor file in an error: "... shard 3 (4096 bytes): ".
+_SHARD = re.compile(r" shard (\d+) \(\d+ bytes\)")
 
 
 def restore_states(path: str, states: Sequence[State]) -> None:
@@ -22,17 +27,47 @@ def restore_states(path: str, states: Sequence[State]) -> None:
   Raises:
     CheckpointError: a tensor is missing, has another shape, or is corrupt.
   """
+  shapes = stored_shapes(path)
+  for state in states:
+    _check_shapes(path, state, shapes)
+    try:
+      shards.restore_shards(checkpoint_dirs.tensor_prefix(path), state)
+    except tf.errors.OpError as error:
+      raise damaged_tensors(path, error) from error
+
+
+def stored_shapes(path: str) -> dict[str, list[int]]:
+  """Returns the name and shape of each tensor of a checkpoint.
+
+  Raises:
+    CheckpointError: the index of the tensors is corrupt.
+  """
   prefix = checkpoint_dirs.tensor_prefix(path)
   try:
-    shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
-    for state in states:
-      _check_shapes(path, state, shapes)
-      shards.restore_shards(prefix, state)
-  except (tf.errors.OpError, RuntimeError) as error:
-    raise CheckpointError(
-      f"Checkpoint {path!r} cannot be read; one of its files is corrupt:"
-      f" {tf_errors.error_summary(error)}"
-    ) from error
+    reader = tf.train.load_checkpoint(prefix)
+    return reader.get_variable_to_shape_map()
+  # The reader raises IndexError and others for an index that it cannot read.
+  except (tf.errors.OpError, RuntimeError, ValueError, LookupError) as error:
+    raise damaged_tensors(path, error) from error
+
+
+def damaged_tensors(path: str, error: BaseException) -> CheckpointError:
+  """Returns an error that names the damaged file of a checkpoint.
+
+  Args:
+    path: folder of the checkpoint.
+    error: what TensorFlow raised when it read a tensor or the index.
+  """
+  shard = _SHARD.search(str(error))
+  name = checkpoint_dirs.INDEX
+  if shard:
+    prefix = checkpoint_dirs.tensor_prefix(path)
+    pattern = f"{prefix}.data-{int(shard[1]):05d}-*"
+    name = os.path.basename(next(iter(tf.io.gfile.glob(pattern)), pattern))
+  return CheckpointError(
+    f"Checkpoint {path!r} cannot be read; its file {name!r} is corrupt:"
+    f" {tf_errors.error_summary(error)}"
+  )
 
 
 def _check_shapes(

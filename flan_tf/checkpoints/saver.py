@@ -68,12 +68,19 @@ class Saver:
     barrier: called by all hosts; returns the sum of their values once all have
       called it.
     timeout: seconds that the first host waits for the shards of the others.
+    check_writer: called on the first host before a checkpoint becomes complete
+      and before old ones are removed; raises an error if this process is no
+      longer the one that writes to the workdir.
   """
 
   def __init__(
-    self, barrier: Barrier = _single_host_barrier, timeout: float = _TIMEOUT
+    self,
+    barrier: Barrier = _single_host_barrier,
+    timeout: float = _TIMEOUT,
+    check_writer: Callable[[], object] = lambda: None,
   ):
     self._barrier, self._timeout = barrier, timeout
+    self._check_writer = check_writer
     self._thread: threading.Thread | None = None
     self._path = ""
     # The states of the last checkpoint, and who writes which of their shards.
@@ -120,7 +127,9 @@ class Saver:
         pairs = list(zip(workers, copies, strict=True))
         self._write(path, devices, pairs, files)
         if devices.host == 0:
+          self._check_writer()
           checkpoint_dirs.remove_old(workdir, keep)
+          checkpoint_dirs.remove_incomplete(workdir, before=step)
       except BaseException as error:
         self._error = error
 
@@ -216,6 +225,7 @@ class Saver:
       destination_prefix=checkpoint_dirs.tensor_prefix(path),
       delete_old_dirs=True,
     )
+    self._check_writer()
     checkpoint_dirs.mark_complete(path, files)
 
 

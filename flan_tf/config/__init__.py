@@ -18,6 +18,7 @@ from flan_tf.config.model import (
   ATTENTION_BIASES,
   LORA_WEIGHTS,
   MLPS,
+  MOST_ROWS,
   NORMS,
   POSITIONS,
   ROTARY_SCALINGS,
@@ -35,6 +36,7 @@ from flan_tf.config.run import (
   to_json,
 )
 from flan_tf.config.train import (
+  PLATFORMS,
   PRECISIONS,
   RECOMPUTE_POLICIES,
   SCHEDULES,
@@ -47,9 +49,11 @@ __all__ = (
   "EXEMPLARS",
   "LORA_WEIGHTS",
   "MLPS",
+  "MOST_ROWS",
   "NORMS",
   "OBJECTIVES",
   "OVERFLOWS",
+  "PLATFORMS",
   "POSITIONS",
   "PRECISIONS",
   "RECOMPUTE_POLICIES",

@@ -8,6 +8,7 @@ from flan_tf.task import wordings
 SEPARATORS = ("flan", "plain", "newline", "blank", "chat")
 OVERFLOWS = ("middle", "end", "skip")
 OBJECTIVES = ("instructions", "language_model")
+_IN_INT64 = "rows are counted in 64 bits"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +82,13 @@ class DataConfig:
     wordings.markers(self.markers)
     checks.not_negative("data.templates", self.templates)
     for name in ("input_length", "target_length", "length"):
-      checks.positive(f"data.{name}", getattr(self, name))
+      tokens = getattr(self, name)
+      checks.positive(
+        f"data.{name}", tokens, checks.LONGEST_ROW, checks.ROW_IN_MEMORY
+      )
     for name in ("train_cap", "mixing_cap"):
-      checks.positive(f"data.{name}", getattr(self, name))
+      rows = getattr(self, name)
+      checks.positive(f"data.{name}", rows, checks.LARGEST_INT64, _IN_INT64)
 
 
 @dataclasses.dataclass(frozen=True)

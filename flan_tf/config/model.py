@@ -9,6 +9,12 @@ POSITIONS = ("t5", "rotary", "learned")
 ROTARY_SCALINGS = ("none", "linear", "llama3")
 NORMS = ("rms", "layer")
 ATTENTION_BIASES = ("none", "qkv", "all")
+# Limits far above every published model, so that a mistyped number is refused
+# before it takes all memory.
+MOST_LAYERS = 10_000
+MOST_ROWS = 1 << 24
+_LARGEST_SIZE = 1 << 20
+_NO_SUCH_MODEL = "no published model comes near it"
 LORA_WEIGHTS = (
   "attention/q",
   "attention/k",
@@ -107,15 +113,13 @@ class ModelConfig:
     checks.one_of("model.rotary_scaling", self.rotary_scaling, ROTARY_SCALINGS)
     checks.one_of("model.norm", self.norm, NORMS)
     checks.one_of("model.attention_bias", self.attention_bias, ATTENTION_BIASES)
-    for name in ("layers", "d_model", "heads", "d_kv", "d_ff", "window_every"):
-      checks.positive(f"model.{name}", getattr(self, name))
+    self._check_sizes()
+    self._check_numbers()
     if self.heads % (self.kv_heads or self.heads):
       raise ValueError(
         f"model.kv_heads: {self.heads} query heads (model.heads) do not divide"
         f" evenly among {self.kv_heads} key and value heads."
       )
-    if self.positions == "learned":
-      checks.positive("model.max_positions", self.max_positions)
     if not 2 <= self.relative_buckets < 2 * self.relative_max_distance:
       raise ValueError(
         "model.relative_buckets: expected 2 or more, and fewer than twice"
@@ -126,6 +130,64 @@ class ModelConfig:
       raise ValueError(
         "model.d_kv: rotary positions need heads of an even size, got"
         f" {self.d_kv}."
+      )
+
+  def _check_sizes(self) -> None:
+    """Checks the whole numbers."""
+    for name, most in (
+      ("layers", MOST_LAYERS),
+      ("d_model", _LARGEST_SIZE),
+      ("heads", _LARGEST_SIZE),
+      ("d_kv", _LARGEST_SIZE),
+      ("d_ff", _LARGEST_SIZE),
+    ):
+      checks.positive(
+        f"model.{name}", getattr(self, name), most, _NO_SUCH_MODEL
+      )
+    for name in ("vocab", "pieces", "max_positions"):
+      checks.not_negative(
+        f"model.{name}", getattr(self, name), MOST_ROWS, _NO_SUCH_MODEL
+      )
+    for name in ("kv_heads", "window"):
+      checks.not_negative(f"model.{name}", getattr(self, name))
+    for name in (
+      "window_every",
+      "relative_max_distance",
+      "rotary_original_length",
+    ):
+      checks.positive(f"model.{name}", getattr(self, name))
+    if self.positions == "learned":
+      checks.positive("model.max_positions", self.max_positions)
+    checks.at_most(
+      "model.relative_buckets",
+      self.relative_buckets,
+      _LARGEST_SIZE,
+      _NO_SUCH_MODEL,
+    )
+    if self.vocab and self.pieces > self.vocab:
+      raise ValueError(
+        f"model.pieces: expected at most as many as model.vocab has rows"
+        f" ({self.vocab}), got {self.pieces}. 0 makes all rows tokens."
+      )
+
+  def _check_numbers(self) -> None:
+    """Checks the real numbers."""
+    for name in ("query_scale", "attention_cap", "logit_cap"):
+      if getattr(self, name) != 0:
+        checks.above_zero(f"model.{name}", getattr(self, name))
+    for name in (
+      "norm_epsilon",
+      "rotary_base",
+      "rotary_factor",
+      "rotary_low_frequency",
+      "rotary_high_frequency",
+    ):
+      checks.above_zero(f"model.{name}", getattr(self, name))
+    low, high = self.rotary_low_frequency, self.rotary_high_frequency
+    if self.rotary_scaling == "llama3" and low >= high:
+      raise ValueError(
+        "model.rotary_high_frequency: expected more than"
+        f" model.rotary_low_frequency ({low}), got {high}."
       )
 
 
@@ -154,8 +216,19 @@ class AdapterConfig:
   def __post_init__(self):
     names = checks.names("adapter.lora_weights", self.lora_weights)
     object.__setattr__(self, "lora_weights", names)
-    for name in ("lora_rank", "soft_prompt"):
-      checks.not_negative(f"adapter.{name}", getattr(self, name))
+    checks.not_negative(
+      "adapter.lora_rank",
+      self.lora_rank,
+      _LARGEST_SIZE,
+      "a rank is smaller than model.d_model",
+    )
+    checks.above_zero("adapter.lora_alpha", self.lora_alpha)
+    checks.not_negative(
+      "adapter.soft_prompt",
+      self.soft_prompt,
+      checks.LONGEST_ROW,
+      checks.ROW_IN_MEMORY,
+    )
     for name in self.lora_weights:
       checks.one_of("adapter.lora_weights", name, LORA_WEIGHTS)
 

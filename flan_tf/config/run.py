@@ -48,6 +48,14 @@ class RunConfig:
   def __post_init__(self):
     names = checks.names("held_out", self.held_out)
     object.__setattr__(self, "held_out", names)
+    checks.seed("seed", self.seed)
+    if self.adapter.soft_prompt:
+      checks.at_least(
+        "seed", self.seed, 0, "The soft prompt is drawn with a positive seed."
+      )
+    checks.batch_size(
+      "train.batch", self.train.batch, "data.length", self.data.length
+    )
 
 
 def replace(run: RunConfig, section: str, **changes) -> RunConfig:
@@ -144,8 +152,10 @@ def _value(field_type: Any, value: Any, key: str) -> Any:
     return _build(field_type, value, f"{key}.")
   if field_type == _NAMES:
     return checks.names(key, value)
-  if field_type is float and isinstance(value, int):
+  is_flag = isinstance(value, bool)  # Python counts them as integers.
+  if field_type is float and isinstance(value, int) and not is_flag:
+    checks.finite(key, value)
     return float(value)
-  if not isinstance(value, field_type):
+  if not isinstance(value, field_type) or is_flag and field_type is not bool:
     raise ValueError(f"{key}: expected {field_type.__name__}, got {value!r}.")
   return value

@@ -7,6 +7,7 @@ from flan_tf.config import checks
 PRECISIONS = ("float32", "bfloat16")
 RECOMPUTE_POLICIES = ("nothing", "inputs", "light", "layers")
 SCHEDULES = ("constant", "rsqrt", "linear", "cosine")
+PLATFORMS = ("auto", "cpu", "gpu", "tpu")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class MeshConfig:
 
   def __post_init__(self):
     checks.one_of("mesh.precision", self.precision, PRECISIONS)
+    checks.one_of("mesh.platform", self.platform, PLATFORMS)
     if self.tpu and self.platform != "tpu":
       raise ValueError(
         f"mesh.tpu names {self.tpu!r}, but mesh.platform is {self.platform!r}."
@@ -67,6 +69,8 @@ class TrainConfig:
     weight_decay: a step multiplies each matrix by 1 - weight_decay * learning
       rate.
     save_every: steps between checkpoints. The last step is always saved.
+    save_minutes: also save when so many minutes have passed since the last
+      checkpoint, measured on the first host; 0 for never.
     keep: number of checkpoints to keep, the newest ones.
     log_every: steps between log lines.
     steps_per_loop: steps that the devices run before control returns to
@@ -88,6 +92,7 @@ class TrainConfig:
   parameter_scale: bool = True
   weight_decay: float = 0.0
   save_every: int = 500
+  save_minutes: float = 0.0
   keep: int = 2
   log_every: int = 10
   steps_per_loop: int = 1
@@ -104,8 +109,16 @@ class TrainConfig:
     for name in ("save_every", "log_every"):
       self._check_multiple_of_loop(name, getattr(self, name))
     self.profiled_steps()
-    for name in ("learning_rate", "warmup", "clip_norm", "weight_decay"):
-      checks.not_negative(f"train.{name}", getattr(self, name))
+    checks.not_negative("train.warmup", self.warmup)
+    for name in ("learning_rate", "weight_decay", "save_minutes"):
+      checks.at_least(f"train.{name}", getattr(self, name), 0)
+    checks.at_least("train.clip_norm", self.clip_norm, 0, "0 sets no limit.")
+    if self.weight_decay * self.learning_rate > 1:
+      raise ValueError(
+        "train.weight_decay: a step takes weight_decay * learning_rate of each"
+        f" weight away, and {self.weight_decay} * {self.learning_rate} is more"
+        " than all of it."
+      )
     if self.batch % self.microbatches:
       raise ValueError(
         f"train.batch: {self.batch} rows do not split into"
@@ -121,7 +134,7 @@ class TrainConfig:
     if not self.profile_steps:
       return range(0)
     first, dash, last = self.profile_steps.partition("-")
-    if not (dash and first.strip().isdigit() and last.strip().isdigit()):
+    if not (dash and _is_step(first.strip()) and _is_step(last.strip())):
       raise ValueError(
         f"train.profile_steps: cannot read {self.profile_steps!r}; write"
         " FIRST-LAST, e.g. '10-15'."
@@ -146,3 +159,7 @@ class TrainConfig:
       f" train.{name} to {choices}, or train.steps_per_loop to a divisor of"
       f" {steps}."
     )
+
+
+def _is_step(text: str) -> bool:
+  return text.isdecimal() and len(text) <= len(str(checks.LARGEST_INT32))

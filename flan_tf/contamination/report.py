@@ -9,8 +9,10 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from flan_tf import safe_files
 from flan_tf.contamination.measure import FEW_ROWS, TaskOverlap
 from flan_tf.report import cells, table_format
+from flan_tf.terminal_text import visible
 
 _FEW_ROWS_NOTE = (
   f"† fewer than {FEW_ROWS} clean or dirty rows: their scores say almost"
@@ -68,8 +70,10 @@ def notes(
 
 def text(overlaps: Sequence[TaskOverlap], left_out: Mapping[str, str]) -> str:
   """Returns table and notes for a terminal."""
-  return "\n".join(
-    [table_format.to_text(table(overlaps)), *notes(overlaps, left_out)]
+  return visible(
+    "\n".join(
+      [table_format.to_text(table(overlaps)), *notes(overlaps, left_out)]
+    )
   )
 
 
@@ -105,8 +109,7 @@ def write(
   }
   for name, content in files.items():
     path = tf.io.gfile.join(output, name)
-    with tf.io.gfile.GFile(path, "w") as file:
-      file.write(content + "\n" if content else "")
+    safe_files.write_text(path, content + "\n" if content else "")
   return tf.io.gfile.join(output, "contamination.md")
 
 

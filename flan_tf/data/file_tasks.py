@@ -4,6 +4,7 @@ Prompts and answers are used as they are written; only the run's markers are put
 around them, as around the prompts of all tasks.
 """
 
+import dataclasses
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -56,7 +57,8 @@ def open_file_tasks(
         f"data.files: {files[task].path} and {path} would both be the task"
         f" {task!r}. Rename one of them, or make one file of both."
       )
-    file = files[task] = prompt_file.read_prompt_file(path)
+    file = _with_known_tasks(prompt_file.read_prompt_file(path), known)
+    files[task] = file
     if fingerprint:
       prompt_file.check_fingerprint(file, fingerprint)
     _refuse_held_out(file, known, held_out)
@@ -80,6 +82,21 @@ def task_name(path: str) -> str:
       " from a to z, or digits. Rename the file."
     )
   return name
+
+
+def _with_known_tasks(
+  file: PromptFile, known: registry.TaskRegistry
+) -> PromptFile:
+  """Gives lines of "RTE" the origin "rte", if the task table has that task."""
+  names = {task.name.lower(): task.name for task in known}
+  origins: dict[prompt_file.Origin, prompt_file.OriginLines] = {}
+  for (task, cluster), lines in file.origins.items():
+    origin = prompt_file.Origin(names.get(task.lower(), task), cluster)
+    first, count = origins.get(origin, (lines.first, 0))
+    origins[origin] = prompt_file.OriginLines(
+      min(first, lines.first), count + lines.count
+    )
+  return dataclasses.replace(file, origins=origins)
 
 
 def _refuse_held_out(

@@ -2,8 +2,8 @@
 
     opened, left_out = open_tasks(tasks, data_dir)
 
-No row is read here. A task that cannot be opened is left out with a reason, and
-the other tasks are opened.
+No row is read here. A task whose data set is not prepared is left out with a
+reason, and the other tasks are opened.
 """
 
 import dataclasses
@@ -53,6 +53,9 @@ def open_tasks(
 
   Returns:
     (opened tasks, {name of a task that cannot be opened: reason}).
+
+  Raises:
+    prepared_dataset.DamagedDatasetError: a data set is there, and damaged.
   """
   datasets: dict[schema.Source, PreparedDataset | str] = {}
   opened, left_out = [], {}
@@ -89,6 +92,9 @@ def open_training_tasks(
 
   Returns:
     (tasks that can train, {name of a task that cannot train: reason}).
+
+  Raises:
+    prepared_dataset.DamagedDatasetError: a data set is there, and damaged.
   """
   opened, left_out = open_tasks(tasks, data_dir, train_cap)
   trainable = []

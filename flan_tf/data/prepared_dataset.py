@@ -6,6 +6,7 @@ opened, and a note reports the difference.
 """
 
 import dataclasses
+import json
 import os
 import re
 from typing import Any
@@ -14,12 +15,21 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.utils import conversion_utils
 
-from flan_tf.data import prompt_file
+from flan_tf.data import feature_classes, prompt_file, record_files
 from flan_tf.task import schema
+
+# File in a directory that `shipped_rows` has written.
+SHIPPED_STAMP = "sample_rows.sha256"
+# Characters of an error of TFDS.
+_LONGEST_REASON = 300
 
 
 class NotPreparedError(FileNotFoundError):
   """A data set is not in the data directory; the message says how to add it."""
+
+
+class DamagedDatasetError(ValueError):
+  """The files of a data set are damaged; the message names one of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +45,7 @@ class PreparedDataset:
     notes: facts for users, e.g. that the version differs.
     builder: the TFDS builder; None for a file of prompts.
     columns: {feature: values of all rows} for a file of prompts; else empty.
+    checked_splits: splits whose number of rows agrees with their files.
   """
 
   source: schema.Source
@@ -46,6 +57,9 @@ class PreparedDataset:
   builder: Any = dataclasses.field(repr=False, compare=False)
   columns: dict[str, list[bytes]] = dataclasses.field(
     default_factory=dict, repr=False, compare=False
+  )
+  checked_splits: set[str] = dataclasses.field(
+    default_factory=set, repr=False, compare=False
   )
 
 
@@ -59,6 +73,7 @@ def open_dataset(source: schema.Source, data_dir: str) -> PreparedDataset:
   Raises:
     NotPreparedError: the data set is not there; the message has the command
       that prepares it.
+    DamagedDatasetError: its metadata are damaged.
     ValueError: a line of a file of prompts cannot be used, or the file changed.
   """
   if source.file:
@@ -80,23 +95,30 @@ def open_dataset(source: schema.Source, data_dir: str) -> PreparedDataset:
     raise NotPreparedError(_how_to_prepare(source, data_dir, folder))
   version = source.version if source.version in versions else versions[-1]
   path = os.path.join(folder, version)
-  if notes:
-    # Opened by its name, TFDS would ask the hub.
-    builder = tfds.builder_from_directory(path)
-  else:
-    builder = tfds.builder(f"{name}:{version}", data_dir=data_dir)
+  try:
+    feature_classes.check_feature_classes(path)
+    if notes:
+      # Opened by its name, TFDS would ask the hub.
+      builder = tfds.builder_from_directory(path)
+    else:
+      builder = tfds.builder(f"{name}:{version}", data_dir=data_dir)
+    counts = _checked_counts(builder.info, path)
+  except (OSError, tf.errors.OpError):
+    raise  # The file system failed, such as a bucket without a network.
+  except Exception as error:  # TFDS raises many types.
+    problem = _describe_damage(path, error)
+    raise damaged(source, data_dir, path, problem) from error
   if version != source.version:
     notes.append(
       f"version {version} is read, the task was written against"
       f" {source.version}"
     )
-  splits = builder.info.splits
   return PreparedDataset(
     source=source,
     data_dir=data_dir,
     path=path,
     version=version,
-    counts={name: split.num_examples for name, split in splits.items()},
+    counts=counts,
     notes=tuple(notes),
     builder=builder,
   )
@@ -116,6 +138,72 @@ def prepare_command(source: schema.Source, data_dir: str) -> str:
   return (
     f"python -m launch.prepare --tfds_data_dir={data_dir}"
     f" --sources={source.name}"
+  )
+
+
+def damaged(
+  source: schema.Source, data_dir: str, path: str, problem: str
+) -> DamagedDatasetError:
+  """Returns the error for a data set with a damaged file.
+
+  Args:
+    source: the data set.
+    data_dir: the directory that holds it.
+    path: the folder of the version that is read.
+    problem: a sentence that names the file.
+  """
+  repair = how_to_repair(source, data_dir, path)
+  return DamagedDatasetError(f"Data set {source.name!r}: {problem}\n{repair}")
+
+
+def how_to_repair(source: schema.Source, data_dir: str, path: str) -> str:
+  """Says how to replace a damaged data set; the arguments are `damaged`'s."""
+  if tf.io.gfile.exists(os.path.join(path, SHIPPED_STAMP)):
+    return f"Remove {path}: the next run writes these shipped rows again."
+  return (
+    f"Prepare it again: remove {path} and run\n "
+    f" {prepare_command(source, data_dir)}"
+  )
+
+
+def _checked_counts(info: Any, folder: str) -> dict[str, int]:
+  """Returns the number of rows of each split.
+
+  Raises:
+    ValueError: the metadata contradict themselves or the names of the files.
+  """
+  if info.features is None:
+    raise ValueError("there are no features")
+  for name, split in info.splits.items():
+    if any(length < 0 for length in split.shard_lengths):
+      raise ValueError(f"a file of split {name!r} has fewer than 0 rows")
+  if unnamed := record_files.unnamed_files(info, folder):
+    raise ValueError(
+      f"no split has the file {unnamed[0]}; the splits are"
+      f" {', '.join(info.splits) or 'none'}"
+    )
+  return {name: split.num_examples for name, split in info.splits.items()}
+
+
+def _describe_damage(folder: str, error: Exception) -> str:
+  """Names the damaged metadata of a data set that TFDS cannot open."""
+  for name in (record_files.INFO, record_files.FEATURES):
+    path = os.path.join(folder, name)
+    if not tf.io.gfile.exists(path):
+      continue
+    try:
+      with tf.io.gfile.GFile(path, "rb") as file:
+        value = json.loads(file.read())
+    except (ValueError, RecursionError) as reason:
+      return f"{path} is damaged: it is not JSON ({reason})."
+    if not isinstance(value, dict):
+      return f"{path} is damaged: expected a JSON object."
+  # Both files are JSON, and the content of one is not what TFDS expects.
+  path = os.path.join(folder, record_files.INFO)
+  reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+  return (
+    f"{path}, or {record_files.FEATURES} beside it, is damaged:"
+    f" {reason[:_LONGEST_REASON]}."
   )
 
 

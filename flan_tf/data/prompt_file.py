@@ -2,21 +2,28 @@
 
     {"prompt": "Is it so? ...", "answer": "yes", "log_prob": -0.1, ...}
 
-There is one JSON object per line, as `launch.generate` writes them. Other keys
-are ignored, except for three. "task" and "cluster" name the origin of a prompt,
-so that held-out tasks cannot come back in a file. "ended": false marks an
-answer that was cut at the maximum length; such lines are left out, because a
-model would learn to stop there. The whole file is held in memory.
+There is one JSON object per line, as `launch.generate` writes them. A byte
+order mark, lines of blanks and other keys are ignored, except for three keys.
+"task" and "cluster" name the origin of a prompt, in capitals or not, so that
+held-out tasks cannot come back in a file. "ended": false marks an answer that
+was cut at the maximum length. Such lines are left out, because a model would
+learn to stop there, and so are lines whose prompt is empty; both are counted
+and shown. The whole file is held in memory.
 """
 
+import codecs
 import dataclasses
+import difflib
 import hashlib
-import json
-from typing import NamedTuple
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from flan_tf import json_lines
 from flan_tf.task import schema
 
 PROMPT, ANSWER = "prompt", "answer"
+_TASK, _CLUSTER, _ENDED = "task", "cluster", "ended"
 
 
 class Origin(NamedTuple):
@@ -44,6 +51,7 @@ class PromptFile:
     answers: the answer of each line, UTF-8.
     origins: {origin: its lines}.
     cut: number of lines that are left out because their answer was cut.
+    empty: number of lines that are left out because their prompt is empty.
   """
 
   path: str
@@ -52,6 +60,7 @@ class PromptFile:
   answers: list[bytes]
   origins: dict[Origin, OriginLines]
   cut: int = 0
+  empty: int = 0
 
   def __len__(self) -> int:
     return len(self.prompts)
@@ -76,6 +85,10 @@ class PromptFile:
     if self.cut:
       notes.append(
         f"{self.cut:,} lines are left out, as their answers were cut at a limit"
+      )
+    if self.empty:
+      notes.append(
+        f"{self.empty:,} lines are left out, as their prompts are empty"
       )
     if self._unknown_origins:
       notes.append(
@@ -111,8 +124,8 @@ def read_prompt_file(path: str) -> PromptFile:
 
   Raises:
     FileNotFoundError: there is no such file.
-    ValueError: a line is not an object with a "prompt" and an "answer", or
-      there is no line at all.
+    ValueError: a line is not an object with a "prompt" and an "answer", another
+      key of it has a wrong value, or there is no line to train on.
   """
   import tensorflow as tf
 
@@ -123,29 +136,44 @@ def read_prompt_file(path: str) -> PromptFile:
     )
   with tf.io.gfile.GFile(path, "rb") as file:
     data = file.read()
-  prompts, answers, cut = [], [], 0
+  prompts, answers, cut, empty = [], [], 0, 0
   origins: dict[Origin, OriginLines] = {}
-  for number, text in enumerate(data.split(b"\n"), 1):
+  texts = data.removeprefix(codecs.BOM_UTF8).split(b"\n")
+  for number, text in enumerate(texts, 1):
     if not text.strip():
       continue
     try:
       line = _parse(text)
     except ValueError as error:
-      raise ValueError(f"{path}, line {number}: {error}") from error
+      advice = ""
+      if number == len(texts):  # Only this line has no line end.
+        advice = (
+          " If launch.generate was interrupted, run it again: it continues the"
+          " file."
+        )
+      raise ValueError(f"{path}, line {number}: {error}{advice}") from error
     if not line.ended:
       cut += 1
+      continue
+    if not line.prompt.strip():
+      empty += 1
       continue
     prompts.append(line.prompt)
     answers.append(line.answer)
     first, count = origins.get(line.origin, (number, 0))
     origins[line.origin] = OriginLines(first, count + 1)
   if not prompts:
-    problem = "has only answers that were cut" if cut else "is empty"
+    left_out = [
+      f"whose answer was cut ({cut:,})" if cut else "",
+      f"whose prompt is empty ({empty:,})" if empty else "",
+    ]
+    problem = " or ".join(filter(None, left_out))
+    problem = f"has only lines {problem}" if problem else "is empty"
     raise ValueError(
       f'{path} {problem}: expected JSON lines with "{PROMPT}" and "{ANSWER}".'
     )
   fingerprint = hashlib.sha256(data).hexdigest()[:8]
-  return PromptFile(path, fingerprint, prompts, answers, origins, cut)
+  return PromptFile(path, fingerprint, prompts, answers, origins, cut, empty)
 
 
 def check_fingerprint(file: PromptFile, expected: str) -> None:
@@ -159,15 +187,9 @@ def check_fingerprint(file: PromptFile, expected: str) -> None:
 
 
 def _parse(text: bytes) -> _Line:
-  """Parses a line; raises ValueError if it has no prompt or no answer."""
-  try:
-    value = json.loads(text)
-  except ValueError as error:
-    raise ValueError(
-      f"expected a JSON object, got {text[:80]!r} ({error}). If launch.generate"
-      " was interrupted, run it again: it continues the file."
-    ) from error
-  if not isinstance(value, dict) or not isinstance(value.get(PROMPT), str):
+  """Parses a line; raises ValueError if a value cannot be used."""
+  value = json_lines.parse_object(text)
+  if not isinstance(value.get(PROMPT), str):
     raise ValueError(
       f'expected an object whose "{PROMPT}" is a text, got {text[:80]!r}.'
     )
@@ -177,13 +199,43 @@ def _parse(text: bytes) -> _Line:
       " generate answers for prompts, run python -m launch.generate"
       " --checkpoint=DIR --input=FILE --output=ANSWERS."
     )
-  task, cluster = value.get("task"), value.get("cluster")
+  origin = Origin(_text(value, _TASK), _known_cluster(_text(value, _CLUSTER)))
+  for name in (PROMPT, ANSWER, _TASK, _CLUSTER):
+    json_lines.check_text(f'"{name}"', value.get(name) or "")
+  ended = value.get(_ENDED)
+  if not isinstance(ended, bool | None):
+    raise ValueError(
+      f'expected "{_ENDED}" to be true or false, without quotation marks, got'
+      f" {ended!r}."
+    )
   return _Line(
-    value[PROMPT].encode(),
-    value[ANSWER].encode(),
-    Origin(
-      task if isinstance(task, str) else "",
-      cluster if isinstance(cluster, str) else "",
-    ),
-    ended=value.get("ended") is not False,
+    value[PROMPT].encode(), value[ANSWER].encode(), origin, ended is not False
   )
+
+
+def _text(value: Mapping[str, Any], name: str) -> str:
+  """Returns a text of a line without blanks around it; "" if it is missing."""
+  text = value.get(name)
+  if not isinstance(text, str | None):
+    raise ValueError(f'expected "{name}" to be a text, got {text!r}.')
+  return (text or "").strip()
+
+
+def _known_cluster(name: str) -> str:
+  """Returns the cluster of the task table that a text names: "NLI" -> "nli".
+
+  Other texts are returned as they are.
+
+  Raises:
+    ValueError: it is nearly the name of a cluster.
+  """
+  plain = re.sub(r"[\s-]+", "_", name.lower())
+  if plain in schema.CLUSTERS:
+    return plain
+  for similar in difflib.get_close_matches(plain, schema.CLUSTERS, n=1):
+    raise ValueError(
+      f'"{_CLUSTER}" is {name!r}. Did you mean {similar!r}? Held-out clusters'
+      " are found by this name. If it is another one, choose a name that is"
+      f" less similar. Clusters: {', '.join(schema.CLUSTERS)}."
+    )
+  return name

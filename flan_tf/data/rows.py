@@ -11,8 +11,8 @@ import tensorflow as tf
 from tensorflow_datasets.core import file_adapters
 
 from flan_tf import name_lists
-from flan_tf.data import row_ranges
-from flan_tf.data.prepared_dataset import PreparedDataset, prepare_command
+from flan_tf.data import record_files, row_ranges
+from flan_tf.data.prepared_dataset import PreparedDataset, how_to_repair
 
 # Key that `read_rows` adds to the features of a row.
 ROW_INDEX = "row_index"
@@ -42,13 +42,16 @@ def read_rows(
 
   Raises:
     ValueError: the data set has no such split.
+    DataCorruptionError: the files are not as their metadata say.
   """
   split = row_range.split
-  if split not in dataset.counts and len(row_range):
-    raise ValueError(
-      f"{dataset.source.name}: "
-      + name_lists.unknown_name("split", split, dataset.counts)
-    )
+  if len(row_range):
+    if split not in dataset.counts:
+      raise ValueError(
+        f"{dataset.source.name}: "
+        + name_lists.unknown_name("split", split, dataset.counts)
+      )
+    check_split(dataset, split)
 
   parse = dict
   if dataset.builder is not None:
@@ -65,6 +68,27 @@ def read_rows(
     .enumerate(start=row_range.start)
     .map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
   )
+
+
+def check_split(dataset: PreparedDataset, split: str) -> None:
+  """Compares the files of a split with the metadata beside them.
+
+  That is done once for an opened data set and split. A file of prompts has no
+  metadata.
+
+  Raises:
+    DataCorruptionError: the split has more or fewer rows than the metadata say,
+      or other features; see `record_files`.
+  """
+  if dataset.builder is None or split in dataset.checked_splits:
+    return
+  with naming_corrupt_files(dataset, split):
+    info = dataset.builder.info
+    problem = record_files.wrong_count(info, split)
+    problem = problem or record_files.unknown_feature(info, split)
+  if problem:
+    raise _corruption(dataset, split, problem)
+  dataset.checked_splits.add(split)
 
 
 @contextlib.contextmanager
@@ -88,11 +112,16 @@ def naming_corrupt_files(
     problem = _describe_broken_file(dataset, split)
     if problem is None:
       raise  # No file is broken: the error has another cause.
-    raise DataCorruptionError(
-      f"{dataset.source.name}, split {split!r}: {problem}\nPrepare it again:"
-      f" remove {dataset.path} and run\n  "
-      + prepare_command(dataset.source, dataset.data_dir)
-    ) from error
+    raise _corruption(dataset, split, problem) from error
+
+
+def _corruption(
+  dataset: PreparedDataset, split: str, problem: str
+) -> DataCorruptionError:
+  repair = how_to_repair(dataset.source, dataset.data_dir, dataset.path)
+  return DataCorruptionError(
+    f"{dataset.source.name}, split {split!r}: {problem}\n{repair}"
+  )
 
 
 def _read_records(
@@ -120,10 +149,14 @@ def _read_records(
   files = []
   for instruction in info.splits[str(row_range)].file_instructions:
     file = adapter.make_tf_data(os.fspath(instruction.filename))
-    files.append(file.skip(instruction.skip).take(instruction.take))
-  records = functools.reduce(tf.data.Dataset.concatenate, files)
-  # A file that ends too early is an error, not a smaller data set.
-  return records.apply(tf.data.experimental.assert_cardinality(len(row_range)))
+    file = file.skip(instruction.skip)
+    if not instruction.takes_all:
+      file = file.take(instruction.take)
+    # A file that ends too early or too late is an error, not a smaller data
+    # set.
+    expected = tf.data.experimental.assert_cardinality(instruction.take)
+    files.append(file.apply(expected))
+  return functools.reduce(tf.data.Dataset.concatenate, files)
 
 
 def _describe_broken_file(dataset: PreparedDataset, split: str) -> str | None:
@@ -142,9 +175,13 @@ def _describe_broken_file(dataset: PreparedDataset, split: str) -> str | None:
         count += 1
     except tf.errors.OpError as error:
       reason = re.sub(r"\{\{.*?\}\} ?| \[Op:.*", "", str(error.message))
+      beside = ""
+      if isinstance(error, tf.errors.InvalidArgumentError):
+        # The record is as it was written, but is not as the features say.
+        beside = f", or {record_files.FEATURES} beside it,"
       return (
-        f"{path} is corrupt: {count} of {expected} records can be read"
-        f" ({reason.strip()})."
+        f"{path}{beside} is corrupt: {count} of {expected} records can be read"
+        f" ({reason.strip(' .')})."
       )
     if count != expected:
       return f"{path} holds {count} records where {expected} are expected."

@@ -10,13 +10,13 @@ Rows are written with the TFDS features of the real data set, so that all code
 reads them exactly as it reads the real data set.
 """
 
+import functools
 import hashlib
 import importlib.metadata
 import json
 import os
 import pathlib
 import shutil
-import tempfile
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -24,11 +24,12 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 
+from flan_tf.data import prepared_dataset, unfinished_folders
 from flan_tf.task import schema
 
-# File with a digest of the rows that a directory was made from. A directory
+# It holds a digest of the rows that a directory was made from. A directory
 # without this file was prepared by someone else.
-_STAMP = "sample_rows.sha256"
+_STAMP = prepared_dataset.SHIPPED_STAMP
 
 
 def file_name(dataset: str) -> str:
@@ -78,7 +79,8 @@ def prepare_shipped_rows(
   """Writes the rows of the tasks' data sets as a TFDS directory.
 
   A data set is written completely or not at all. It is skipped if `out_dir`
-  has the same rows already, or a data set that someone else prepared.
+  has the same rows already, or a data set that someone else prepared. What an
+  earlier process left behind unfinished is removed.
 
   Args:
     tasks: the tasks; those without a file of rows are left out.
@@ -94,6 +96,7 @@ def prepare_shipped_rows(
   """
   out_dir = pathlib.Path(out_dir)
   out_dir.mkdir(parents=True, exist_ok=True)
+  unfinished_folders.remove_left_behind(out_dir)
   for name in dict.fromkeys(task.source.name for task in tasks):
     path = pathlib.Path(rows_dir) / file_name(name)
     if not path.exists():
@@ -155,9 +158,8 @@ def write_dataset(
 def _prepare(
   name: str, path: pathlib.Path, out_dir: pathlib.Path, stamp: str
 ) -> None:
-  """Writes one data set into a temporary directory, then renames that."""
-  root = pathlib.Path(tempfile.mkdtemp(prefix=".incomplete-", dir=out_dir))
-  try:
+  """Writes one data set into an unfinished folder, then renames that."""
+  with unfinished_folders.unfinished_folder(out_dir) as root:
     # In an empty directory, TFDS takes the features from its own code and not
     # from a data set that `out_dir` may hold.
     builder = tfds.builder(name, data_dir=str(root))
@@ -191,8 +193,6 @@ def _prepare(
       # Another process wrote the same rows in the meantime.
       if not (target / _STAMP).exists():
         raise
-  finally:
-    shutil.rmtree(root, ignore_errors=True)
 
 
 def _stamps(folder: pathlib.Path) -> list[pathlib.Path]:
@@ -202,5 +202,10 @@ def _stamps(folder: pathlib.Path) -> list[pathlib.Path]:
 
 def _stamp(path: pathlib.Path) -> str:
   """Returns a digest of the rows and of the version of TFDS."""
-  version = importlib.metadata.version("tensorflow_datasets")
-  return hashlib.sha256(path.read_bytes() + version.encode()).hexdigest()
+  content = path.read_bytes() + _tfds_version().encode()
+  return hashlib.sha256(content).hexdigest()
+
+
+@functools.cache
+def _tfds_version() -> str:
+  return importlib.metadata.version("tensorflow_datasets")

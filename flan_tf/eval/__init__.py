@@ -6,7 +6,8 @@ Read in this order:
     protocol             the evaluation of a model, step by step
     task_requests        what is asked, in a fixed order
     scored_prediction    the record of one answer with its score
-    prediction_log       answers on disk, so that an evaluation can resume
+    prediction_log       answers on disk, so that an evaluation can resume;
+                         log_format has the lines and checksums of its files
     scoring              scores of answers, and metrics of sets of answers
     metrics              the table of metrics by name; metric is one of them,
                          and classification_metrics, text_metrics and

@@ -3,8 +3,10 @@
 import dataclasses
 
 from flan_tf import name_lists
-from flan_tf.config import EXEMPLARS, SCORES
+from flan_tf.config import EXEMPLARS, SCORES, checks
 from flan_tf.task import wordings
+
+_MOST_RESAMPLES = 1_000_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +35,7 @@ class EvaluationConfig:
     resamples: number of draws of the bootstrap.
 
   Raises:
-    ValueError: a name is unknown.
+    ValueError: a name is unknown, or a number is out of its range.
   """
 
   max_examples: int = 0
@@ -57,3 +59,15 @@ class EvaluationConfig:
       name = getattr(self, setting)
       if name not in known:
         raise ValueError(name_lists.unknown_name(setting, name, known))
+    for setting in ("max_examples", "shots"):
+      checks.not_negative(setting, getattr(self, setting))
+    for index in self.templates:
+      checks.not_negative("templates", index)
+    checks.not_negative(
+      "max_new", self.max_new, checks.LONGEST_ROW, checks.ROW_IN_MEMORY
+    )
+    checks.positive("chunk", self.chunk)
+    checks.positive(
+      "resamples", self.resamples, _MOST_RESAMPLES, "each draws all rows again"
+    )
+    checks.seed("seed", self.seed)

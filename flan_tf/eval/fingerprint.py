@@ -5,28 +5,29 @@ logs and results.json contain fingerprints. So the texts that are hashed here
 must never change, whatever the classes and their fields are called.
 """
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
+from flan_tf.checkpoints import base_model
 from flan_tf.checkpoints.bundle import Bundle
 from flan_tf.data.prompt_format import PromptFormat
 from flan_tf.data.requests import Example
 from flan_tf.task import schema
 
 
-def fingerprint_checkpoint(path: str) -> str:
+def fingerprint_checkpoint(path: str, adapter_base: str = "") -> str:
   """Returns the fingerprint of a checkpoint's weights and vocabulary.
 
   For adapters it depends on the weights that they were trained on, too.
 
+  Args:
+    path: the checkpoint.
+    adapter_base: for adapters, where the model that they adapt lies now; by
+      default where it was.
+
   Raises:
     CheckpointError: a file of the checkpoint is missing.
   """
-  bundle = Bundle.open(path)
-  parts = bundle.identity_files()
-  if bundle.base:
-    parts.append(fingerprint_checkpoint(bundle.base).encode())
-  return _digest(parts)
+  return Bundle.open(path, adapter_base).fingerprint
 
 
 def fingerprint_requests(
@@ -55,7 +56,7 @@ def fingerprint_requests(
 
 def fingerprint_texts(texts: Iterable[str]) -> str:
   """Returns the fingerprint of texts in their order."""
-  return _digest(text.encode() for text in texts)
+  return base_model.fingerprint(text.encode() for text in texts)
 
 
 def _template_text(template: schema.Template) -> str:
@@ -89,10 +90,3 @@ def _prompt_format_text(prompt_format: PromptFormat) -> str:
     f" chat=ChatConfig(before={chat.before!r}, between={chat.between!r},"
     f" after={chat.after!r}))"
   )
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-  of_all = hashlib.sha256()
-  for part in parts:
-    of_all.update(hashlib.sha256(part).digest())
-  return of_all.hexdigest()[:16]

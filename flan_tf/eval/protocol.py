@@ -56,6 +56,7 @@ def evaluate(
   config: EvaluationConfig = _DEFAULT,
   output: str = "",
   restart: bool = False,
+  adapter_base: str = "",
 ) -> EvaluationResults:
   """Evaluates one model; a task without a result is listed with the reason.
 
@@ -69,6 +70,8 @@ def evaluate(
     output: folder for the prediction logs. Predictions that are there already
       are not made again. "" saves none.
     restart: True removes the predictions of this label first.
+    adapter_base: for adapters, the path of the model that they adapt, if it
+      does not lie where it was.
 
   Raises:
     PredictionLogError: `output` has predictions of another evaluation.
@@ -77,7 +80,7 @@ def evaluate(
   folder = prediction_log.folder_of(output, label) if output else ""
   if folder and restart and tf.io.gfile.exists(folder):
     tf.io.gfile.rmtree(folder)
-  weights = fingerprint_checkpoint(checkpoint) if folder else ""
+  weights = fingerprint_checkpoint(checkpoint, adapter_base) if folder else ""
   settings = _answer_settings(model, config)
   evaluation = _Evaluation(
     model=model,

@@ -46,6 +46,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from flan_tf import json_lines, safe_files
 from flan_tf.eval.task_result import (
   Json,
   TaskResult,
@@ -56,6 +57,16 @@ from flan_tf.task import schema
 
 # Schema of results.json. Schema 1 had no intervals, `run` and `time`.
 SCHEMA = 2
+# Keys that are read -> types of their values; schema 1 lacks some others.
+_TYPES = {
+  "checkpoint": str,
+  "label": str,
+  "tasks": list,
+  "held_out": str,
+  "not_read": dict,
+  "seed": int,
+  "settings": dict,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,30 +160,34 @@ class EvaluationResults:
     Raises:
       ValueError: a key is missing, or a later version wrote the value.
     """
-    if value.get("schema", 1) > SCHEMA:
+    written_by = value.get("schema", 1)
+    if not isinstance(written_by, int) or written_by > SCHEMA:
       raise ValueError(
-        f"Results of schema {value['schema']}; this version reads 1 to"
+        f"Results of schema {written_by!r}; this version reads 1 to"
         f" {SCHEMA}. Install the version of flan_tf that wrote them, or a later"
         " one."
       )
     try:
+      json_lines.check_types(value, _TYPES)
+      reasons = value["not_read"]
+      json_lines.check_types(reasons, dict.fromkeys(reasons, str))
       return cls(
         checkpoint=value["checkpoint"],
         label=value["label"],
         tasks=tuple(map(TaskResult.from_json, value["tasks"])),
         held_out=value["held_out"],
-        not_read=dict(value["not_read"]),
+        not_read=dict(reasons),
         seed=value["seed"],
         settings=value["settings"],
         tuned_start=value.get("tuned_start", False),
         run=value.get("run", {}),
         time=value.get("time", {}),
       )
-    except KeyError as error:
+    except (KeyError, ValueError) as error:
+      what = f"{error} is unknown." if isinstance(error, KeyError) else error
       raise ValueError(
-        f"Results: key {error} is missing or unknown. Expected the value of"
-        " EvaluationResults.to_json; evaluate again if another version wrote"
-        " the file."
+        f"These are not results of an evaluation: {what} If another version of"
+        " flan_tf wrote them, evaluate again."
       ) from error
 
   def write_json(self, path: str) -> None:
@@ -185,8 +200,7 @@ class EvaluationResults:
     text = json.dumps(
       self.to_json(), indent=2, ensure_ascii=False, allow_nan=False
     )
-    with tf.io.gfile.GFile(path, "w") as file:
-      file.write(text + "\n")
+    safe_files.write_text(path, text + "\n")
 
   @classmethod
   def read(cls, path: str) -> "EvaluationResults":
@@ -203,9 +217,9 @@ class EvaluationResults:
         f"No results at {path}. `launch.evaluate` writes results.json into its"
         " output folder."
       )
-    with tf.io.gfile.GFile(path, "r") as file:
-      text = file.read()
+    with tf.io.gfile.GFile(path, "rb") as file:
+      content = file.read()
     try:
-      return cls.from_json(json.loads(text))
+      return cls.from_json(json_lines.parse_object(content))
     except ValueError as error:
       raise ValueError(f"{path}: {error}") from error

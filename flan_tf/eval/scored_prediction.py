@@ -17,8 +17,33 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from flan_tf import json_lines
 from flan_tf.data.requests import Example, Request
 from flan_tf.inference.predictions import Prediction
+
+_LISTS = (list, tuple)  # JSON has lists, predictions in memory have tuples.
+# Key of a line -> types of its value.
+_TYPES: dict[str, Any] = {
+  "part": str,
+  "template": int,
+  "row": int,
+  "prompt": str,
+  "exemplars": int,
+  "trimmed": bool,
+  "answer": str,
+  "references": _LISTS,
+  "group": str,
+  "right": (bool, type(None)),
+  "score": (int, float),
+}
+# The further keys of a classification.
+_OPTION_TYPES: dict[str, Any] = {
+  "options": _LISTS,
+  "answer_index": int,
+  "choice": int,
+  "scores": _LISTS,
+  "values": _LISTS,
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,8 +109,9 @@ class ScoredPrediction:
     """Builds the prediction of a line.
 
     Raises:
-      KeyError: a key is missing or unknown.
+      ValueError: a key is missing or unknown, or has a value of another type.
     """
+    _check_keys(value)
     fields = dict(value)
     example = Example(
       row_index=fields.pop("row"),
@@ -109,7 +135,13 @@ class ScoredPrediction:
       log_probs=tuple(fields.pop("scores", ())),
       option_scores=tuple(fields.pop("values", ())),
     )
-    scored = cls(prediction, fields.pop("score"), fields.pop("right"))
-    if fields:
-      raise KeyError(*fields)
-    return scored
+    return cls(prediction, fields.pop("score"), fields.pop("right"))
+
+
+def _check_keys(value: Mapping[str, Any]) -> None:
+  """Raises ValueError if a line has other keys, or values of other types."""
+  known = _TYPES if value.get("choice") is None else _TYPES | _OPTION_TYPES
+  json_lines.check_types(value, known)
+  unknown = value.keys() - known.keys()
+  if unknown:
+    raise ValueError(f"key {min(unknown)!r} is unknown.")

@@ -9,11 +9,34 @@ import statistics
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from flan_tf import name_lists
+from flan_tf import json_lines, name_lists
 from flan_tf.eval.classification_metrics import half_interval
 from flan_tf.task import schema
 
 Json = dict[str, Any]
+_NUMBER = (int, float)
+_NUMBER_OR_NULL = (*_NUMBER, type(None))
+# Keys that are read -> types of their values; schema 1 lacks some others.
+_TEMPLATE_TYPES = {
+  "template": int,
+  "test": _NUMBER_OR_NULL,
+  "dev": _NUMBER_OR_NULL,
+  "others": dict,
+}
+_TASK_TYPES = {
+  "task": str,
+  "dataset": str,
+  "cluster": str,
+  "kind": str,
+  "metric": str,
+  "templates": list,
+  "examples": int,
+  "dev_examples": int,
+  "left_out": dict,
+  "trimmed": int,
+  "test_rows_from": str,
+  "majority": _NUMBER_OR_NULL,
+}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -57,11 +80,14 @@ class TemplateScore:
 
   @classmethod
   def from_json(cls, value: Mapping[str, Any]) -> "TemplateScore":
+    json_lines.check_types(value, _TEMPLATE_TYPES)
+    others = value["others"]
+    json_lines.check_types(others, dict.fromkeys(others, _NUMBER_OR_NULL))
     return cls(
       template=value["template"],
       test=_nan_if_null(value["test"]),
       dev=_nan_if_null(value["dev"]),
-      others={name: _nan_if_null(v) for name, v in value["others"].items()},
+      others={name: _nan_if_null(v) for name, v in others.items()},
       interval=_interval_from_json(value.get("interval")),
     )
 
@@ -196,6 +222,7 @@ class TaskResult:
 
   @classmethod
   def from_json(cls, value: Mapping[str, Any]) -> "TaskResult":
+    json_lines.check_types(value, _TASK_TYPES)
     return cls(
       task=value["task"],
       dataset=value["dataset"],
@@ -230,8 +257,16 @@ def _interval_to_json(
   return None if interval is None else list(interval)
 
 
-def _interval_from_json(ends: list[float] | None) -> tuple[float, float] | None:
-  return None if ends is None else (ends[0], ends[1])
+def _interval_from_json(ends: Any) -> tuple[float, float] | None:
+  if ends is None:
+    return None
+  if (
+    not isinstance(ends, list)
+    or len(ends) != 2
+    or not all(isinstance(end, _NUMBER) for end in ends)
+  ):
+    raise ValueError(f"key 'interval' is {ends!r:.80}; expected two numbers.")
+  return ends[0], ends[1]
 
 
 def _nan_if_null(value: float | None) -> float:

@@ -1,16 +1,20 @@
-"""Answers a file of prompts; a stopped run resumes after its last line."""
+"""Answers a file of prompts; a stopped run resumes after its last line.
+
+All prompts are checked before the first one is answered.
+"""
 
 import json
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from flan_tf import json_lines
+from flan_tf import json_lines, safe_files, write_lock
 from flan_tf.inference.progress import ProgressBar
 from flan_tf.inference.prompt_answers import PromptAnswer
+from flan_tf.json_lines import NumberedObject
 
 _log = logging.getLogger(__name__)
 # Prompts to rank share rows; about so many characters fill a row.
@@ -53,44 +57,48 @@ def answer_file(
 
   Raises:
     FileNotFoundError: there is no source.
-    ValueError: a line has no prompt, or options that cannot be ranked; or the
-      target answers other prompts, or is by another model.
+    LockedError: another process is writing to the target.
+    ValueError: a line is not a JSON object in UTF-8, or has no prompt, or
+      options that cannot be ranked; or the target answers other prompts, or is
+      by another model.
   """
   if not tf.io.gfile.exists(source):
     raise FileNotFoundError(
       f"There is no file {source}; expected JSON lines with prompts."
     )
-  lines = json_lines.read_jsonl(source, complete=True)
+  lines = json_lines.read_numbered(source, complete=True)
   options = [
-    _checked_options(f"{source}, line {number}", line)
-    for number, line in enumerate(lines, 1)
+    _checked_options(f"{source}, line {line.number}", line.value)
+    for line in lines
   ]
-  done = json_lines.read_jsonl(target)
-  _check_resumable(source, lines, target, done, by)
-  prompts = [line["prompt"] for line in lines]
-  count = _Counter(max(len(lines) - len(done), 0), target)
-  with tf.io.gfile.GFile(target, "w") as file:
+  with write_lock.hold(target, "answering prompts", beside=True):
+    done = json_lines.read_numbered(target)
+    _check_resumable(source, lines, target, done, by)
+    prompts = [line.value["prompt"] for line in lines]
+    count = _Counter(max(len(lines) - len(done), 0), target)
     # Written again without a last line that was cut short.
-    file.write("".join(json.dumps(line) + "\n" for line in done))
-    for part in _batches(prompts, options, len(done), batch):
-      answers = answer_batch(prompts[part], options[part], part.start)
-      for line, answer in zip(lines[part], answers, strict=True):
-        answered = {**line, **answer.to_json(), **({"by": by} if by else {})}
-        file.write(json.dumps(answered) + "\n")
-      file.flush()
-      count.add(len(answers))
+    kept = "".join(json.dumps(line.value) + "\n" for line in done)
+    with safe_files.open_to_append(target, kept) as file:
+      for part in _batches(prompts, options, len(done), batch):
+        answers = answer_batch(prompts[part], options[part], part.start)
+        for line, answer in zip(lines[part], answers, strict=True):
+          answered = {**line.value, **answer.to_json()}
+          answered |= {"by": by} if by else {}
+          file.write(json.dumps(answered) + "\n")
+        file.flush()
+        count.add(len(answers))
   return AnswerCounts(max(len(lines) - len(done), 0), len(done))
 
 
 def _check_resumable(
   source: str,
-  lines: Sequence[Any],
+  lines: Sequence[NumberedObject],
   target: str,
-  done: Sequence[Any],
+  done: Sequence[NumberedObject],
   by: str,
 ) -> None:
   """Raises ValueError if the answered lines are not those of this run."""
-  for number, (old, line) in enumerate(zip(done, lines, strict=False), 1):
+  for (number, old), (_, line) in zip(done, lines, strict=False):
     if any(old.get(key) != line.get(key) for key in ("prompt", "options")):
       raise ValueError(
         f"{target}, line {number} answers another prompt than {source}. Remove"
@@ -122,13 +130,13 @@ def _batches(
       begin, continued, characters = number + 1, 0, 0
 
 
-def _checked_options(where: str, line: Any) -> tuple[str, ...]:
+def _checked_options(where: str, line: Mapping[str, Any]) -> tuple[str, ...]:
   """Returns the options of a line; () if it has none.
 
   Raises:
     ValueError: the line has no prompt, or options that cannot be ranked.
   """
-  if not isinstance(line, dict) or not isinstance(line.get("prompt"), str):
+  if not isinstance(line.get("prompt"), str):
     raise ValueError(
       f'{where}: expected an object with a "prompt", got {str(line)[:80]}.'
     )
@@ -142,6 +150,9 @@ def _checked_options(where: str, line: Any) -> tuple[str, ...]:
       f" empty, got {json.dumps(options)[:80]}. Without options the prompt is"
       " continued freely."
     )
+  json_lines.check_text(f'{where}: "prompt"', line["prompt"])
+  for number, option in enumerate(options, 1):
+    json_lines.check_text(f'{where}: option {number} of "options"', option)
   return tuple(options)
 
 

@@ -42,6 +42,26 @@ def candidate_count(beams: int, ends: int) -> int:
   return max(2, 1 + ends) * beams
 
 
+def check_vocabulary(beams: int, ends: int, pieces: int) -> None:
+  """Checks that a vocabulary has enough tokens for the candidates of a beam.
+
+  Args:
+    beams: number of beams; 1 for no search.
+    ends: number of ids that end a text.
+    pieces: number of tokens to choose from.
+
+  Raises:
+    ValueError: it has fewer.
+  """
+  candidates = candidate_count(beams, ends)
+  if beams > 1 and candidates > pieces:
+    raise ValueError(
+      f"beams={beams}: the search looks at {candidates} tokens of each beam,"
+      f" but the vocabulary has {pieces}. Take at most"
+      f" {pieces * beams // candidates} beams."
+    )
+
+
 class BeamSearch:
   """A beam search in progress.
 

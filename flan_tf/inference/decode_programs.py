@@ -93,13 +93,16 @@ class DecodePrograms:
 
   Args:
     model: the weights, on their mesh.
+
+  Attributes:
+    pieces: number of tokens to choose from.
   """
 
   def __init__(self, model: LoadedModel):
     self._model = model
     # Rows of the table beyond the vocabulary are not tokens to choose.
-    pieces = model.run.model.pieces or model.vocabulary.size
-    self._config = dataclasses.replace(model.run.model, pieces=pieces)
+    self.pieces = model.run.model.pieces or model.vocabulary.size
+    self._config = dataclasses.replace(model.run.model, pieces=self.pieces)
     self._prefill: dict[ProgramKey, program.Program] = {}
     self._decode: dict[ProgramKey, program.Program] = {}
     self._output_table = None

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from flan_tf.inference import beam_search, stop_strings
+from flan_tf.config import checks
+from flan_tf.inference import beam_search, finite_results, stop_strings
 from flan_tf.inference.decode_programs import (
   TOKENS_PER_CALL,
   BeamInputs,
@@ -57,6 +58,9 @@ class GenerationRequest:
 
   def __post_init__(self):
     stop_strings.check_stops(self.stops)
+    checks.positive(
+      "max_new", self.max_new, checks.LONGEST_ROW, checks.ROW_IN_MEMORY
+    )
 
   @property
   def tokens_per_call(self) -> int:
@@ -78,18 +82,24 @@ class Generator:
     self, model: LoadedModel, programs: DecodePrograms | None = None
   ):
     self._model = model
+    self._is_checked = False
     self.programs = programs or DecodePrograms(model)
 
   def continuations(
     self, prompts: list[np.ndarray], request: GenerationRequest
   ) -> list[np.ndarray]:
     """Returns the new ids of each prompt; see `LanguageModel.continuations`."""
+    beams = request.sampling.beams
+    pieces = self.programs.pieces
+    beam_search.check_vocabulary(beams, len(request.ends), pieces)
+    if not self._is_checked:
+      finite_results.check_output_table(self._model)
+      self._is_checked = True
     results: list[np.ndarray] = [np.zeros(0, np.int32)] * len(prompts)
     context_tokens = self._model.prompt_format.context_tokens
     prompts = [context_tokens(ids) for ids in prompts]
     # Prompts of like length together, so that little is padded.
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
-    beams = request.sampling.beams
     size = self._batch_size(beams)
     generate = self._search_batch if beams > 1 else self._continue_batch
     for start in range(0, len(order), size):
@@ -126,6 +136,7 @@ class Generator:
   ) -> list[list[int]]:
     """Samples the new ids of a batch of prompts; `numbers` are their places."""
     texts = [self._new_text(request) for _ in prompts]
+    pieces = self.programs.pieces
     uniform = np.zeros([key.rows, request.max_new], np.float32)
     if request.sampling.draws:
       for row, i in enumerate(numbers):
@@ -134,6 +145,7 @@ class Generator:
         )
     for new in self._columns(prompts, key, uniform, request):
       for text, ids in zip(texts, new, strict=False):
+        finite_results.check_tokens(self._model, text, ids, pieces)
         text.add(ids)
       if request.show:
         for i, text in zip(numbers, texts, strict=True):
@@ -212,6 +224,7 @@ class Generator:
     start, candidates, cache = self._run_prompts(repeated, key, no_draws)
     for column in range(key.columns, key.columns + request.max_new):
       values, ids = self._candidates(key, candidates)
+      finite_results.check_candidates(self._model, values[: len(prompts)])
       parents = np.zeros([key.rows // beams, beams], np.int32)
       tokens = np.zeros_like(parents)
       for group, search in enumerate(searches):

@@ -43,6 +43,7 @@ class LanguageModel(LoadedModel):
       float64 [examples], in nats, summed over tokens.
 
     Raises:
+      NotFiniteError: a log-probability is NaN or infinite.
       ValueError: an example is empty or does not fit into a row.
     """
     scores = self.score_options(
@@ -70,6 +71,8 @@ class LanguageModel(LoadedModel):
       For each prompt float64 [options], in nats, summed over tokens.
 
     Raises:
+      NotFiniteError: a log-probability is NaN or infinite. The message names
+        the weights that are the cause.
       ValueError: an option is empty, or does not fit into a row with its
         prompt.
     """
@@ -118,7 +121,9 @@ class LanguageModel(LoadedModel):
       The new ids of each prompt, with the id that ended the text.
 
     Raises:
-      ValueError: a stop string is empty.
+      NotFiniteError: the model's logits are NaN or infinite. The message names
+        the weights that are the cause.
+      ValueError: a stop string is empty, or a number is out of its range.
     """
     request = GenerationRequest(
       max_new=max_new,

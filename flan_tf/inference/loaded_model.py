@@ -7,11 +7,12 @@ import tensorflow as tf
 
 from flan_tf import config
 from flan_tf.checkpoints.bundle import Bundle
+from flan_tf.config import checks
 from flan_tf.data.prompt_format import PromptFormat
 from flan_tf.mesh import program, state
 from flan_tf.mesh.devices import Devices
 from flan_tf.model import adapters, dims
-from flan_tf.model.run_mesh import open_run_mesh, run_layout
+from flan_tf.model.run_mesh import check_weights, open_run_mesh, run_layout
 from flan_tf.model.weights import (
   ModelWeights,
   NamedWeights,
@@ -38,10 +39,11 @@ class LoadedModel:
     devices: the devices of the mesh.
     weights: the model's weights.
     adapters: LoRA matrices and soft prompts; empty without any.
+    origin: where the weights come from, for messages.
 
   Raises:
-    ValueError: the mesh does not fit the model, or spans several hosts: each
-      host would see its own rows only.
+    ValueError: the batch is too large; or the mesh does not fit the model, or
+      spans several hosts: each host would see its own rows only.
   """
 
   def __init__(
@@ -53,7 +55,16 @@ class LoadedModel:
   ):
     self.run, self.vocabulary = run, vocabulary
     mesh = run.mesh
+    self.origin = "the model"
     self.layout = run_layout(mesh)
+    length = run.data.length
+    dims.check_length(run.model, length)
+    checks.positive("batch", batch)
+    checks.batch_size("batch", batch, "data.length", length)
+    d = dims.dims_for(run.model, batch, length)
+    # Before devices are made for a mesh that does not fit.
+    self.layout.check(d.tokens)
+    check_weights(self.layout, run)
     self.devices = devices or open_run_mesh(mesh).devices
     if self.devices.hosts > 1:
       raise ValueError(
@@ -62,9 +73,6 @@ class LoadedModel:
       )
     self.batch = batch
     self._dtype = tf.as_dtype(mesh.precision)
-    dims.check_length(run.model, run.data.length)
-    d = dims.dims_for(run.model, batch, run.data.length)
-    self.layout.check(d.tokens)
     specs = weight_specs(run.model, d)
     self.weights = state.State(self.devices, self.layout, specs, self._dtype)
     adapted = adapters.adapter_specs(run.model, run.adapter, d)
@@ -77,6 +85,7 @@ class LoadedModel:
     mesh: config.MeshConfig | None = None,
     batch: int = 16,
     data: config.DataConfig | None = None,
+    adapter_base: str = "",
   ) -> Self:
     """Loads a checkpoint, or the newest one of a workdir.
 
@@ -85,12 +94,14 @@ class LoadedModel:
       mesh: the mesh to run on; by default one core, in the run's precision.
       batch: number of rows that are computed at once.
       data: prompt lengths and separator to use; by default those of the run.
+      adapter_base: for adapters, where the model that they adapt lies now; by
+        default where it was.
 
     Raises:
       CheckpointError: there is none, or it is corrupt.
       ValueError: the mesh does not fit the model.
     """
-    bundle = Bundle.open(path)
+    bundle = Bundle.open(path, adapter_base)
     run = bundle.run
     if mesh is None:
       mesh = dataclasses.replace(run.mesh, shape="")
@@ -99,6 +110,7 @@ class LoadedModel:
       bundle.vocabulary,
       batch,
     )
+    model.origin = bundle.path
     if model.adapters.specs:
       bundle.restore([model.adapters])
       bundle = bundle.open_base()

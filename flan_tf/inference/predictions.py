@@ -11,6 +11,7 @@ The tokens of an option include those that end an answer, e.g. end-of-text.
 """
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -26,6 +27,7 @@ from flan_tf.data.requests import (
 )
 from flan_tf.inference import stop_strings
 from flan_tf.inference.language_model import LanguageModel
+from flan_tf.mesh.finite import NotFiniteError
 from flan_tf.task import schema
 
 
@@ -41,6 +43,9 @@ class Prediction:
     log_probs: log-probability of each option; empty for a generation.
     option_scores: value that each option was ranked by; `log_probs` for the
       score "sum".
+
+  Raises:
+    NotFiniteError: a log-probability or a score is NaN or infinite.
   """
 
   request: Request
@@ -49,6 +54,16 @@ class Prediction:
   choice: int | None = None
   log_probs: tuple[float, ...] = ()
   option_scores: tuple[float, ...] = ()
+
+  def __post_init__(self):
+    numbers = [*self.log_probs, *self.option_scores]
+    if not all(map(math.isfinite, numbers)):
+      raise NotFiniteError(
+        f"Row {self.example.row_index}: the options {self.example.options} have"
+        f" the log-probabilities {self.log_probs} and the scores"
+        f" {self.option_scores}. These are not finite, so that no option is the"
+        " best one: the weights are not usable."
+      )
 
   @property
   def example(self) -> Example:
@@ -75,6 +90,8 @@ def predict(
     score: one of `SCORES`. Among equal options, the first one is chosen.
 
   Raises:
+    NotFiniteError: the model gives log-probabilities or logits that are NaN
+      or infinite.
     ValueError: the score is unknown, or an option has no tokens.
   """
   if score not in SCORES:

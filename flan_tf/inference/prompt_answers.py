@@ -95,6 +95,8 @@ def answer_prompts(
     first: number of the first prompt. Random draws depend on these numbers.
 
   Raises:
+    NotFiniteError: the model gives log-probabilities or logits that are NaN
+      or infinite.
     ValueError: an option has no tokens, or a stop string is empty.
   """
   around = wordings.markers(markers or model.run.data.markers)

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from flan_tf import config
+from flan_tf.inference import finite_results
 from flan_tf.inference.loaded_model import LoadedModel
 from flan_tf.inference.prefix_trees import TreeBatchShape
 from flan_tf.inference.tree_packing import pack_trees
@@ -88,7 +89,7 @@ class Scorer:
   ) -> list[np.ndarray]:
     """Returns the log-probabilities of the options of each prompt.
 
-    See `LanguageModel.score_options`.
+    See `LanguageModel.score_options`, also for errors.
     """
     model = self._model
     scores = [np.zeros(len(choices)) for choices in options]
@@ -117,6 +118,7 @@ class Scorer:
       for place in places:
         option = log_probs[place.row, place.begin : place.end]
         scores[place.prompt][place.option] = option.sum()
+    finite_results.check_scores(model, scores)
     return scores
 
   def program_for(self, shape: TreeBatchShape) -> ScoreProgram:

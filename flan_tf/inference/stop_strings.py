@@ -48,6 +48,10 @@ class Continuation:
       size = next(size for size in sizes if self._has_stop(size))
       self.ids, self.finished = self.ids[:size], True
 
+  def ends_within(self, ids: Iterable[int]) -> bool:
+    """Returns whether the text has ended, or would with one of these ids."""
+    return self.finished or any(int(token) in self._ends for token in ids)
+
   def _has_stop(self, size: int) -> bool:
     """Returns whether the text of the first `size` ids has a stop string."""
     text = self._decode(self.ids[:size])

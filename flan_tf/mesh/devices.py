@@ -18,12 +18,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from flan_tf import name_lists
-from flan_tf.mesh import tpu_slice
+from flan_tf import name_lists, waits
+from flan_tf.config import PLATFORMS
+from flan_tf.mesh import cluster_config, tpu_slice
 
 _log = logging.getLogger(__name__)
 
-PLATFORMS = ("auto", "cpu", "gpu", "tpu")
+# Each is a thread of TensorFlow; more of them than a machine has cores only
+# take memory.
+_MOST_CPU_DEVICES = 512
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,8 +144,8 @@ def open_devices(
     axes: sizes of the mesh's axes, which decide the order of TPU cores.
 
   Raises:
-    ValueError: there are too few devices, or the mesh does not fill the TPU.
-      The message has both numbers.
+    ValueError: there are too few devices, or the mesh does not fill the TPU
+      (the message has both numbers), or TF_CONFIG is wrong.
   """
   if platform not in PLATFORMS:
     raise ValueError(name_lists.unknown_name("platform", platform, PLATFORMS))
@@ -174,8 +177,10 @@ def _open_local(platform: str, names: list[str]) -> Devices:
 
 def _open_workers(cores: int) -> Devices:
   """Opens the devices of all hosts that TF_CONFIG names."""
+  cluster_config.check_cluster_config(os.environ["TF_CONFIG"])
   _log.info("Waiting for all hosts of TF_CONFIG: %s", os.environ["TF_CONFIG"])
-  strategy = tf.distribute.MultiWorkerMirroredStrategy()
+  with waits.announced("Waiting for all hosts of TF_CONFIG"):
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
   resolver = strategy.cluster_resolver
   if strategy.num_replicas_in_sync != cores:
     raise ValueError(
@@ -193,6 +198,12 @@ def _open_workers(cores: int) -> Devices:
 
 def _split_cpu(cores: int) -> None:
   """Splits the host's CPU into at least `cores` logical devices."""
+  if cores > _MOST_CPU_DEVICES:
+    raise ValueError(
+      f"The mesh has {cores:,} cores, but a CPU is split into at most"
+      f" {_MOST_CPU_DEVICES} devices. Make mesh.shape (--mesh) smaller, or use"
+      " other devices (mesh.platform)."
+    )
   cpu = tf.config.list_physical_devices("CPU")[0]
   if cores > 1 and not tf.config.get_logical_device_configuration(cpu):
     devices = [tf.config.LogicalDeviceConfiguration()] * cores

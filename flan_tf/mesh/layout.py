@@ -15,6 +15,8 @@ from flan_tf import name_lists
 from flan_tf.mesh.compat import mtf
 
 AXES = ("data", "sequence", "model")
+# More cores than any slice has.
+_LONGEST_AXIS = 1 << 20
 
 # (begin, size) of a shard along each dimension of a tensor.
 ShardRange = tuple[tuple[int, int], ...]
@@ -100,7 +102,8 @@ class Layout:
         )
       number = self.num_shards(dim.name)
       if dim.size % number:
-        fit = [n for n in range(1, number + 1) if dim.size % n == 0]
+        sizes = range(1, min(number, dim.size) + 1)
+        fit = [n for n in sizes if dim.size % n == 0]
         raise ValueError(
           f"Dimension {dim.name!r} has size {dim.size}, which does not split"
           f" over mesh axis {axis!r} of size {number}. Sizes of {axis!r} that"
@@ -134,8 +137,12 @@ def parse_layout(shape: str, rules: str, dimensions: tuple[str, ...]) -> Layout:
       raise ValueError(
         "mesh.shape: " + name_lists.unknown_name("axis", axis, AXES)
       )
-    if not size.isdigit() or int(size) < 1:
-      raise ValueError(f"mesh.shape: {axis}:{size} is not a number of cores.")
+    is_short = len(size) <= len(str(_LONGEST_AXIS))  # Else int() may refuse it.
+    if not (size.isdecimal() and is_short and 1 <= int(size) <= _LONGEST_AXIS):
+      raise ValueError(
+        f"mesh.shape: {axis}:{size} is not a number of cores, 1 to"
+        f" {_LONGEST_AXIS:,}."
+      )
     axes.append(mtf.Dimension(axis, int(size)))
   sizes = {axis.name: axis.size for axis in axes}
   effective_rules = []

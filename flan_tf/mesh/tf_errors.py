@@ -7,7 +7,7 @@ where the operations were created. The cause stands after them.
 _SOURCE_LINES = (
   "Graph execution error",
   "Detected at node",
-  "File ",
+  'File "',
   "<stack traces",
   "Original stack trace",
   "Errors may have originated",

@@ -25,7 +25,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import tensorflow as tf
 
-from flan_tf.mesh import tf_errors
+from flan_tf import waits
+from flan_tf.mesh import tf_errors, tpu_servers
 
 # Sizes of a box of cores along (x, y, z, core of a chip).
 Block = tuple[int, ...]
@@ -53,9 +54,13 @@ def open_slice(
   """
   name = name or os.environ.get("TPU_NAME", "") or LOCAL
   try:
-    resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
-    tf.config.experimental_connect_to_cluster(resolver)
-    topology = tf.tpu.experimental.initialize_tpu_system(resolver)
+    with waits.announced(f"Looking for the TPU {name!r}", later=waits.EVERY):
+      resolver = tf.distribute.cluster_resolver.TPUClusterResolver(tpu=name)
+    if name != LOCAL:
+      tpu_servers.wait_for_servers(resolver)
+    with waits.announced(f"Connecting to the TPU {name!r}"):
+      tf.config.experimental_connect_to_cluster(resolver)
+      topology = tf.tpu.experimental.initialize_tpu_system(resolver)
   # Outside Google Cloud, the lookup of a name raises OSError.
   except (ValueError, OSError, RuntimeError, tf.errors.OpError) as error:
     raise ValueError(_no_tpu_message(name, error)) from error

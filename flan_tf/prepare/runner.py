@@ -28,7 +28,6 @@ from flan_tf.prepare.dataset_preparer import (
 from flan_tf.prepare.download_plan import PlannedDownload
 from flan_tf.task import schema
 
-
 # Called with each outcome, the number of outcomes so far, and their total.
 OnDone = Callable[[PreparationOutcome, int, int], None]
 

@@ -22,11 +22,17 @@ import traceback
 from collections.abc import Sequence
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.download import downloader
 
 # On this branch, the hub has every public data set as Parquet files. That
 # includes data sets that are defined by a Python program, which the package
 # `datasets` refuses to run since version 4.
 _PARQUET_BRANCH = "refs/convert/parquet"
+
+# Attempts of a download. Pauses between them double; with TFDS's own number, a
+# data set takes almost two minutes to fail without a network, and with this one
+# 12 seconds.
+_RETRIES = 6
 
 # Limits of the text of an error.
 _LINES, _COLUMNS = 4, 300
@@ -54,6 +60,7 @@ def prepare(
     imports: modules that define further TFDS data sets.
   """
   instructions = manual
+  downloader.MAX_RETRIES = _RETRIES
   try:
     for module in imports:
       importlib.import_module(module)

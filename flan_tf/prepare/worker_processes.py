@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,11 @@ from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from flan_tf import waits
 from flan_tf.task import schema
+
+# Bytes of a log that are looked at for its last line, and the line's limit.
+_TAIL, _COLUMNS = 4_000, 200
 
 
 class WorkerProcesses:
@@ -72,8 +77,9 @@ class WorkerProcesses:
           env=_environment(),
         )
         self._running.add(process)
-      text = process.stdout.read() if process.stdout else b""
-      status = process.wait()
+      with waits.announced(lambda: _progress(source.name, log_file.name)):
+        text = process.stdout.read() if process.stdout else b""
+        status = process.wait()
       with self._lock:
         self._running.discard(process)
       for stream in (process.stdin, process.stdout):
@@ -102,6 +108,21 @@ def _local_file(path: str) -> Iterator:
   with tempfile.NamedTemporaryFile() as file:
     yield file
     tf.io.gfile.copy(file.name, path, overwrite=True)
+
+
+def _progress(name: str, log: str) -> str:
+  """Returns a line about a data set that is being prepared.
+
+  Args:
+    name: name of the data set.
+    log: path of the local file with the output of TFDS.
+  """
+  with open(log, "rb") as file:
+    file.seek(max(0, os.path.getsize(log) - _TAIL))
+    text = file.read().decode(errors="replace")
+  lines = [line.strip() for line in re.split(r"[\r\n]|\x1b\[A", text)]
+  last = next((line for line in reversed(lines) if line), "no output yet")
+  return f"{name}: {last[:_COLUMNS]}"
 
 
 def _environment() -> dict[str, str]:

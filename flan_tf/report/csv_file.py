@@ -5,7 +5,8 @@
 `template` is the number of a template, or the name of a summary over templates:
 "mean" (with the interval of the mean), "std", "best_dev", or "majority" (always
 an accuracy, with its interval). Scores are percentages. An empty cell is a
-number that does not exist.
+number that does not exist. A text that a spreadsheet would take for a formula
+begins with an apostrophe.
 """
 
 import csv
@@ -14,6 +15,7 @@ import json
 import math
 from collections.abc import Iterator
 
+from flan_tf import safe_files
 from flan_tf.eval import task_result
 from flan_tf.report import comparison
 
@@ -31,14 +33,14 @@ COLUMNS = (
   "dev_examples",
   "settings",
 )
+# A cell that begins with one of these is a formula, or may become one.
+_FORMULA = ("=", "+", "-", "@", "\t", "\n")
+_TEXTS = ("label", "cluster", "task", "metric", "template", "settings")
 
 
 def write(path: str, compared: comparison.Comparison) -> None:
   """Writes a file, local or `gs://`, into an existing folder."""
-  import tensorflow as tf
-
-  with tf.io.gfile.GFile(path, "w") as file:
-    file.write(text(compared))
+  safe_files.write_text(path, text(compared))
 
 
 def text(compared: comparison.Comparison) -> str:
@@ -50,8 +52,17 @@ def text(compared: comparison.Comparison) -> str:
     settings = json.dumps({**evaluation.settings, "seed": evaluation.seed})
     for result in evaluation.tasks:
       for line in _lines(result):
-        writer.writerow({"label": label, **line, "settings": settings})
+        cells = {"label": label, **line, "settings": settings}
+        cells |= {name: as_text(str(cells[name])) for name in _TEXTS}
+        writer.writerow(cells)
   return out.getvalue()
+
+
+def as_text(cell: str) -> str:
+  """Returns the text of a cell so that no spreadsheet runs it as a formula."""
+  # Python writes a carriage return without quotes, so it would end the row.
+  cell = cell.replace("\r", "\n")
+  return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 
 def _lines(result: task_result.TaskResult) -> Iterator[dict[str, object]]:

@@ -3,12 +3,17 @@
 import textwrap
 
 from flan_tf.report import comparison, sentences, table_format, tables
+from flan_tf.terminal_text import visible
 
 WIDTH = 80  # characters
 
 
 def text(compared: comparison.Comparison) -> str:
-  """Returns the scores, their differences, and what a reader must know."""
+  """Returns the scores, their differences, and what a reader must know.
+
+  Control characters, which labels and settings of strangers' results may have,
+  are shown and not obeyed.
+  """
   parts = [sentences.title(compared)]
   if compared.tasks:
     scores = [_table(tables.brief_scores(compared))]
@@ -24,7 +29,7 @@ def text(compared: comparison.Comparison) -> str:
     parts.append("\n".join(map(_item, notes)))
   if compared.differences:
     parts += _difference_parts(compared)
-  return "\n\n".join(parts) + "\n"
+  return visible("\n\n".join(parts) + "\n")
 
 
 def _notes(compared: comparison.Comparison) -> list[str]:

@@ -1,5 +1,6 @@
 """Writes the files of a report: Markdown, HTML page, plot, TensorBoard."""
 
+from flan_tf import safe_files
 from flan_tf.report import (
   comparison,
   markdown,
@@ -39,13 +40,13 @@ def write(
   join = tf.io.gfile.join
   tf.io.gfile.makedirs(directory)
   path = join(directory, _MARKDOWN_FILE)
-  _write(join(directory, _PAGE_FILE), page.html(compared))
+  safe_files.write_text(join(directory, _PAGE_FILE), page.html(compared))
   if not compared.tasks:
-    _write(path, markdown.markdown(compared))
+    safe_files.write_text(path, markdown.markdown(compared))
     return path
   png = plot.templates_png(compared)
-  _write(join(directory, _PLOT_FILE), png)
-  _write(path, markdown.markdown(compared, _PLOT_FILE))
+  safe_files.write_bytes(join(directory, _PLOT_FILE), png)
+  safe_files.write_text(path, markdown.markdown(compared, _PLOT_FILE))
   if tensorboard:
     tensorboard_summaries.write(
       join(directory, _TENSORBOARD_FOLDER),
@@ -55,10 +56,3 @@ def write(
       step=step,
     )
   return path
-
-
-def _write(path: str, content: str | bytes) -> None:
-  import tensorflow as tf
-
-  with tf.io.gfile.GFile(path, "w" if isinstance(content, str) else "wb") as f:
-    f.write(content)

@@ -13,10 +13,17 @@ class MeshSizes:
   """
 
   def __init__(self, mesh: config.MeshConfig):
-    axes = [axis.split(":") for axis in mesh.shape.split(";") if axis]
-    self.axes = {name.strip(): int(size) for name, size in axes}
-    rules = [rule.split(":") for rule in mesh.layout.split(";") if rule]
-    self._rules = {name.strip(): axis.strip() for name, axis in rules}
+    """Reads the mesh of a run.
+
+    Raises:
+      ValueError: the shape or the layout is not written as expected.
+    """
+    axes = _pairs("mesh.shape", mesh.shape, "data:2;model:4")
+    for name, size in axes.items():
+      if not (size.isdecimal() and len(size) < 8 and int(size)):
+        raise ValueError(f"mesh.shape: {name}:{size} is no number of cores.")
+    self.axes = {name: int(size) for name, size in axes.items()}
+    self._rules = _pairs("mesh.layout", mesh.layout, "batch:data;heads:model")
 
   @property
   def cores(self) -> int:
@@ -39,3 +46,22 @@ class MeshSizes:
     """Returns the number of shards of a tensor with these dimensions."""
     axes = {self.axis_of(name) for name in dimensions}
     return math.prod(self.axes.get(axis, 1) for axis in axes)
+
+
+def _pairs(setting: str, text: str, example: str) -> dict[str, str]:
+  """Reads "name:value;name:value".
+
+  Args:
+    setting: the setting that has the text, for an error message.
+    text: the text.
+    example: a text that could be read, for an error message.
+  """
+  pairs = {}
+  for part in filter(None, text.split(";")):
+    name, colon, value = (word.strip() for word in part.partition(":"))
+    if not (name and colon and value) or ":" in value:
+      raise ValueError(
+        f"{setting}: cannot read {part!r}; write e.g. {example!r}."
+      )
+    pairs[name] = value
+  return pairs

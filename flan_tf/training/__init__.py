@@ -8,9 +8,11 @@ step             loss, gradients and update on every core
 adafactor        the optimizer
 schedule         learning rates
 loop             takes steps, logs, saves, and stops on a signal
+run_saver        saves checkpoints when they are due
+divergence       finds losses and weights that are not finite
 progress_meter   metrics between two log lines
 metric_writer    metrics.jsonl and TensorBoard
 profiling        profiles of some steps
 run_summary      descriptions of a run, and sample prompts
-stop_signals     SIGTERM and Ctrl-C as requests to stop
+stop_signals     SIGTERM, SIGHUP and Ctrl-C as requests to stop
 """

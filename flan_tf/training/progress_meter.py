@@ -1,9 +1,11 @@
 """Collects the metrics of the steps between two log lines."""
 
+import dataclasses
 import logging
 import sys
 import time
 from collections import Counter
+from typing import Any
 
 from flan_tf.data.batches import Batch
 from flan_tf.progress_bars import shows_progress_bars
@@ -13,8 +15,34 @@ from flan_tf.training.step import StepMetrics
 _log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass
+class _Sums:
+  """Sums over the steps since the last log line.
+
+  Attributes:
+    steps: number of steps.
+    loss: loss of each step times its scored tokens.
+    scored_tokens: number of scored tokens.
+    grad_norm: norm of each step's gradient.
+    positions: positions of all packed rows.
+    tokens_per_task: tokens of each task, prompts included.
+    seconds: time that the steps took.
+  """
+
+  steps: int = 0
+  loss: float = 0.0
+  scored_tokens: float = 0.0
+  grad_norm: float = 0.0
+  positions: int = 0
+  tokens_per_task: dict[str, int] = dataclasses.field(default_factory=dict)
+  seconds: float = 0.0
+
+
 class ProgressMeter:
   """Averages the metrics of steps; shows a progress bar on a terminal.
+
+  A run that resumes continues with the sums of its checkpoint, so that its next
+  log line is that of a run that was never stopped.
 
   Args:
     session: the session that is being trained.
@@ -30,8 +58,8 @@ class ProgressMeter:
         session.config.train.steps, stateful_metrics=names, unit_name="step"
       )
     self._session = session
-    self._loss, self._norm = keras.metrics.Mean(), keras.metrics.Mean()
-    self._reset()
+    self._sums = _Sums(**session.meter_state)
+    self._start = time.perf_counter() - self._sums.seconds
 
   def add(self, metrics: StepMetrics, batch: Batch, rate: float) -> None:
     """Adds a step.
@@ -41,11 +69,16 @@ class ProgressMeter:
       batch: the global batch that it trained on.
       rate: its learning rate.
     """
-    self._loss.update_state(metrics.loss, sample_weight=metrics.tokens)
-    self._norm.update_state(metrics.grad_norm)
+    sums = self._sums
+    sums.steps += 1
+    sums.loss += metrics.loss * metrics.tokens
+    sums.scored_tokens += metrics.tokens
+    sums.grad_norm += metrics.grad_norm
+    sums.positions += batch.features["targets"].size
+    tokens = Counter(sums.tokens_per_task)
+    tokens.update(batch.tokens_per_task)
+    sums.tokens_per_task = dict(tokens)
     self._rate = rate
-    self._tokens_per_task.update(batch.tokens_per_task)
-    self._positions += batch.features["targets"].size
     if self._bar is not None:
       values = [("loss", metrics.loss), ("grad_norm", metrics.grad_norm)]
       values.append(("tokens/s", self._tokens_per_second))
@@ -59,17 +92,18 @@ class ProgressMeter:
       "tokens_per_second"; "fill", the share of positions that hold a token; and
       "share/TASK", the share of tokens of each task.
     """
-    tokens = sum(self._tokens_per_task.values())
+    sums = self._sums
+    tokens = sum(sums.tokens_per_task.values())
     values = {
-      "loss": float(self._loss.result()),
-      "grad_norm": float(self._norm.result()),
+      "loss": sums.loss / sums.scored_tokens if sums.scored_tokens else 0.0,
+      "grad_norm": sums.grad_norm / sums.steps,
       "learning_rate": self._rate,
       "tokens_per_second": self._tokens_per_second,
-      "fill": tokens / self._positions,
+      "fill": tokens / sums.positions,
     }
     shares = {
       f"share/{name}": count / tokens
-      for name, count in self._tokens_per_task.items()
+      for name, count in sums.tokens_per_task.items()
     }
     if self._bar is None:
       _log.info(
@@ -80,8 +114,16 @@ class ProgressMeter:
         values["grad_norm"],
         values["tokens_per_second"],
       )
-    self._reset()
+    self._sums, self._start = _Sums(), time.perf_counter()
     return values | shares
+
+  @property
+  def state(self) -> dict[str, Any]:
+    """The sums since the last log line as JSON values; empty after a line."""
+    if not self._sums.steps:
+      return {}
+    self._sums.seconds = self._seconds
+    return dataclasses.asdict(self._sums)
 
   def close(self) -> None:
     """Ends the line of the progress bar."""
@@ -89,13 +131,9 @@ class ProgressMeter:
       sys.stdout.write("\n")
 
   @property
-  def _tokens_per_second(self) -> float:
-    elapsed = max(time.perf_counter() - self._start, 1e-9)
-    return sum(self._tokens_per_task.values()) / elapsed
+  def _seconds(self) -> float:
+    return max(time.perf_counter() - self._start, 1e-9)
 
-  def _reset(self) -> None:
-    self._loss.reset_state()
-    self._norm.reset_state()
-    self._tokens_per_task: Counter[str] = Counter()
-    self._positions = 0
-    self._start = time.perf_counter()
+  @property
+  def _tokens_per_second(self) -> float:
+    return sum(self._sums.tokens_per_task.values()) / self._seconds

@@ -5,13 +5,17 @@ for something else is refused.
 """
 
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from flan_tf import config, name_lists
 from flan_tf.checkpoints.bundle import Bundle
+from flan_tf.data.mixture_report import MixtureReport
 from flan_tf.vocab.base import Vocabulary
 from flan_tf.vocab.load import load_vocabulary
+
+_log = logging.getLogger(__name__)
 
 # Settings, or whole sections, that may differ when a run resumes. They change
 # neither the batches nor the meaning of the checkpoint's tensors.
@@ -20,6 +24,7 @@ _MAY_CHANGE = (
   "mesh",
   "train.steps",
   "train.save_every",
+  "train.save_minutes",
   "train.keep",
   "train.log_every",
   "train.steps_per_loop",
@@ -119,38 +124,70 @@ def check_vocabulary(path: str, checkpoint: Bundle) -> Vocabulary:
   return saved
 
 
-def check_same_examples(
-  examples: Mapping[str, int], checkpoint: Bundle
+def check_same_data(
+  report: MixtureReport, digests: Mapping[str, str], checkpoint: Bundle
 ) -> None:
   """Checks that the data has not changed since a checkpoint was written.
 
-  The position in the data that the checkpoint holds is valid only then.
+  The position in the data that the checkpoint holds is valid only then. Old
+  checkpoints have no digests; for them only the numbers of examples are
+  compared, which is logged.
 
   Args:
-    examples: number of training examples by task, as they are now.
+    report: the training mixture as it is now.
+    digests: the digest of each task, see `data_digest.data_digests`.
     checkpoint: the checkpoint to resume from.
 
   Raises:
-    ValueError: the number of examples of a task differs.
+    ValueError: a task has other examples, or the tasks have another order.
   """
-  before = checkpoint.data["examples"]
-  if before == examples:
-    return
-  changed = sorted(
-    name
-    for name in {**before, **examples}
-    if before.get(name) != examples.get(name)
-  )
-  counts = ", ".join(
-    f"{name} {before.get(name, 0)} and {examples.get(name, 0)}"
-    for name in changed
-  )
-  raise ValueError(
-    f"The data changed since {checkpoint.path} was written, so the run cannot"
-    f" continue with the same batches. Examples then and now: {counts}. Restore"
-    " the data, or start a new workdir with"
-    f" --config.train.init_from={checkpoint.path}."
-  )
+  counts_before = checkpoint.data["examples"]
+  counts = {task.name: task.examples for task in report.tasks}
+  other_counts = [
+    f"{name} {counts_before.get(name, 0)} and {counts.get(name, 0)}"
+    for name in sorted({**counts_before, **counts})
+    if counts_before.get(name) != counts.get(name)
+  ]
+  digests_before = checkpoint.data.get("data_digests")
+  if digests_before is None:
+    digests_before = digests
+    _log.warning(
+      "%s has no digests of its training data. Only the numbers of examples"
+      " are compared: the run does not notice if their content has changed.",
+      checkpoint.path,
+    )
+  other_content = [
+    f"{name} ({count} examples)"
+    for name, count in counts.items()
+    if counts_before.get(name) == count
+    and digests_before.get(name) != digests[name]
+  ]
+  changes = []
+  if other_counts:
+    changes.append(f"Examples then and now: {', '.join(other_counts)}.")
+  if other_content:
+    changes.append(
+      "As many examples as then, but with other content or another mixing"
+      f" rate: {', '.join(other_content)}."
+    )
+  if not changes and list(digests_before) != list(digests):
+    changes.append("The tasks have another order.")
+  if changes:
+    raise ValueError(
+      f"The data changed since {checkpoint.path} was written, so the run cannot"
+      f" continue with the same batches. {' '.join(changes)}"
+      f"{_where_from(report, checkpoint)} Restore the rows, and the templates"
+      " of the tasks, or start a new workdir with"
+      f" --config.train.init_from={checkpoint.path}."
+    )
+
+
+def _where_from(report: MixtureReport, checkpoint: Bundle) -> str:
+  """Says where the rows came from then and now, if that differs."""
+  before = checkpoint.data.get("mixture", {}).get("data_dir", "")
+  if before in ("", report.data_dir):
+    return ""
+  return f" They were read from {before} then, and from {report.data_dir} now."
 
 
 def _differences(

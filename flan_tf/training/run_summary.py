@@ -40,14 +40,18 @@ def sample_prompts(
   features = batch.features
   first_of_task, others, seen = [], [], set()
   for row, segments in enumerate(features["segment_ids"]):
-    for segment in range(1, segments.max() + 1):
-      in_segment = segments == segment
-      task = batch.names[features["task_ids"][row][in_segment][0]]
-      group = others if task in seen else first_of_task
-      group.append((task, row, in_segment))
-      seen.add(task)
+    # Segment 0 is padding. A long row has too many segments for a mask of each.
+    for segment, start in zip(
+      *np.unique(segments, return_index=True), strict=True
+    ):
+      if segment:
+        task = batch.names[features["task_ids"][row][start]]
+        group = others if task in seen else first_of_task
+        group.append((task, row, segment))
+        seen.add(task)
   texts = []
-  for task, row, in_segment in (first_of_task + others)[:number]:
+  for task, row, segment in (first_of_task + others)[:number]:
+    in_segment = features["segment_ids"][row] == segment
     is_target = features["loss_weights"][row] > 0
     ids = features["targets"][row]
     prompt = vocabulary.decode(ids[in_segment & ~is_target])

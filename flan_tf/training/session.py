@@ -2,16 +2,19 @@
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flan_tf import config
+from flan_tf.checkpoints import checkpoint_dirs
+from flan_tf.checkpoints.base_model import BaseModel
 from flan_tf.checkpoints.bundle import bundle_files
 from flan_tf.checkpoints.saver import Saver, check_shared_workdir
+from flan_tf.data import data_digest
 from flan_tf.data.batches import Batches, BatchState
 from flan_tf.data.mixture_report import MixtureReport
 from flan_tf.mesh.program import HostSum
-from flan_tf.model.run_mesh import open_run_mesh
+from flan_tf.model.run_mesh import check_splits, open_run_mesh, run_layout
 from flan_tf.task import schema
 from flan_tf.training import resume_policy, starting_point, training_data
 from flan_tf.training.step import TrainStep
@@ -32,7 +35,12 @@ class TrainingSession:
     started_from: a description of where the weights came from.
     tasks_seen: every task that the weights have seen, in this run or in the
       runs that it started from -> the task's cluster.
-    base: for adapters, the checkpoint of the model that they adapt.
+    base: for adapters, the model that they adapt.
+    meter_state: what `ProgressMeter.state` was when the checkpoint was saved
+      from which the run resumes.
+    check_writer: raises an error if this process is no longer the one that
+      writes to the workdir.
+    data_digests: identify the training data, see `data_digest.data_digests`.
   """
 
   config: config.RunConfig
@@ -43,7 +51,10 @@ class TrainingSession:
   train_step: TrainStep
   started_from: str
   tasks_seen: dict[str, str]
-  base: str = ""
+  base: BaseModel | None = None
+  meter_state: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+  data_digests: Mapping[str, str] = dataclasses.field(default_factory=dict)
+  check_writer: Callable[[], object] = lambda: None
 
   def save(self, workdir: str, state: BatchState) -> str:
     """Writes a checkpoint of the current step and returns its folder.
@@ -56,9 +67,28 @@ class TrainingSession:
     self.saver.wait()
     return path
 
-  def start_saving(self, workdir: str, state: BatchState) -> str:
-    """Like `save`, but in the background; `self.saver.wait()` waits for it."""
-    files = bundle_files(self.config, self._data(state), self.vocabulary)
+  def start_saving(
+    self,
+    workdir: str,
+    state: BatchState,
+    meter_state: Mapping[str, Any] | None = None,
+  ) -> str:
+    """Starts to write a checkpoint; `self.saver.wait()` waits for its end.
+
+    Args:
+      workdir: workdir of the run.
+      state: position of the next batch.
+      meter_state: what `ProgressMeter.state` is now.
+
+    Returns:
+      The folder of the checkpoint.
+    """
+    data = self._data(state)
+    if self.base:
+      data |= self.base.entries(checkpoint_dirs.step_dir(workdir, self.step))
+    if meter_state:
+      data["meter"] = dict(meter_state)
+    files = bundle_files(self.config, data, self.vocabulary)
     states = [self.train_step.weights, self.train_step.slots]
     keep = self.config.train.keep
     return self.saver.save(workdir, self.step, states, files, keep)
@@ -66,7 +96,7 @@ class TrainingSession:
   @functools.cached_property
   def saver(self) -> Saver:
     """The background writer of this run's checkpoints."""
-    return Saver(self.sum_over_hosts)
+    return Saver(self.sum_over_hosts, check_writer=self.check_writer)
 
   @property
   def is_chief(self) -> bool:
@@ -84,8 +114,9 @@ class TrainingSession:
       "step": self.step,
       "next_batch": state.to_json(),
       "examples": _example_counts(self.report),
+      "data_digests": dict(self.data_digests),
       "seen": self.tasks_seen,
-      "base": self.base,
+      "base": "",
       "mixture": self.report.to_json(),
     }
 
@@ -95,6 +126,7 @@ def open_session(
   workdir: str,
   tasks: Sequence[schema.Task],
   data_dir: str,
+  adapter_base: str = "",
 ) -> TrainingSession:
   """Opens devices, data and weights of a run.
 
@@ -104,23 +136,28 @@ def open_session(
       checkpoint, if there is one.
     tasks: tasks that the run may train on.
     data_dir: a prepared TFDS directory.
+    adapter_base: see `starting_point.resolve_run`.
 
   Raises:
     ValueError: see `starting_point.resolve_run`; or the mesh does not fit the
       model or the devices, or there is nothing to train on.
   """
+  stored = starting_point.with_stored_model(run, workdir)
+  check_splits(run_layout(run.mesh), stored)
   # Devices come first: TensorFlow cannot add CPU devices once it has started.
   devices, layout = open_run_mesh(run.mesh)
   check_shared_workdir(workdir, devices)
-  resolved = starting_point.resolve_run(run, workdir)
+  resolved = starting_point.resolve_run(run, workdir, adapter_base)
   checkpoint = resolved.checkpoint
   tables, report = training_data.load_tables(resolved, tasks, data_dir)
+  digests = data_digest.data_digests(tables, report.rates)
   train_step = TrainStep(devices, layout, resolved.config)
-  step, state = 0, None
+  step, state, meter_state = 0, None, {}
   if checkpoint and resolved.resumes:
-    resume_policy.check_same_examples(_example_counts(report), checkpoint)
+    resume_policy.check_same_data(report, digests, checkpoint)
     step = checkpoint.step
     state = BatchState.from_json(checkpoint.data["next_batch"])
+    meter_state = checkpoint.data.get("meter", {})
   base = starting_point.load_weights(train_step, resolved)
   seen_before = checkpoint.tasks_seen if checkpoint else {}
   return TrainingSession(
@@ -133,6 +170,8 @@ def open_session(
     started_from=resolved.started_from,
     tasks_seen=seen_before | _tasks_seen(tasks, report),
     base=base,
+    meter_state=meter_state,
+    data_digests=digests,
   )
 
 

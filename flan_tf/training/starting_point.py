@@ -6,10 +6,10 @@
 """
 
 import dataclasses
-import os
 
 from flan_tf import config
 from flan_tf.checkpoints import checkpoint_dirs
+from flan_tf.checkpoints.base_model import BaseModel
 from flan_tf.checkpoints.bundle import Bundle
 from flan_tf.model import adapters, dims
 from flan_tf.training import resume_policy
@@ -45,12 +45,16 @@ class ResolvedRun:
     return f"new weights, seed {self.config.seed}"
 
 
-def resolve_run(run: config.RunConfig, workdir: str) -> ResolvedRun:
+def resolve_run(
+  run: config.RunConfig, workdir: str, adapter_base: str = ""
+) -> ResolvedRun:
   """Finds the checkpoint to start from and takes the model from it.
 
   Args:
     run: the configuration as the user gives it.
     workdir: workdir of the run, which need not exist.
+    adapter_base: to resume a run that trains adapters, where the model that
+      they adapt lies now; by default where it was.
 
   Raises:
     CheckpointError: the checkpoint cannot be opened.
@@ -58,10 +62,11 @@ def resolve_run(run: config.RunConfig, workdir: str) -> ResolvedRun:
       has seen held-out tasks, or the run names no vocabulary.
   """
   if checkpoint_dirs.completed_steps(workdir):
-    checkpoint = Bundle.open(workdir)
+    checkpoint = Bundle.open(workdir, adapter_base)
     run = _with_chat_template(run, checkpoint)
     resume_policy.check_resume(run, checkpoint)
     return _resolve_from(checkpoint, run, resumes=True)
+  checkpoint_dirs.warn_of_incomplete(workdir)
   if run.train.init_from:
     checkpoint = Bundle.open(run.train.init_from)
     if checkpoint.run.adapter.trains:
@@ -81,7 +86,22 @@ def resolve_run(run: config.RunConfig, workdir: str) -> ResolvedRun:
   return _resolve_new(run)
 
 
-def load_weights(step: TrainStep, resolved: ResolvedRun) -> str:
+def with_stored_model(run: config.RunConfig, workdir: str) -> config.RunConfig:
+  """Returns a run with the model of the checkpoint that it starts from, if any.
+
+  Reads only the checkpoint's small files, so that no device is needed.
+
+  Raises:
+    CheckpointError: the checkpoint cannot be opened.
+  """
+  resumes = checkpoint_dirs.completed_steps(workdir)
+  path = workdir if resumes else run.train.init_from
+  if not path:
+    return run
+  return dataclasses.replace(run, model=Bundle.open(path).run.model)
+
+
+def load_weights(step: TrainStep, resolved: ResolvedRun) -> BaseModel | None:
   """Sets all states of a training step: weights, slots and frozen weights.
 
   Args:
@@ -89,16 +109,17 @@ def load_weights(step: TrainStep, resolved: ResolvedRun) -> str:
     resolved: the run.
 
   Returns:
-    For adapters, the path of the checkpoint of the model that they adapt; else
-    an empty string.
+    For adapters, the model that they adapt; else None.
   """
   checkpoint, seed = resolved.checkpoint, resolved.config.seed
   if resolved.resumes:
     assert checkpoint
     checkpoint.restore([step.weights, step.slots])
-    if step.frozen:
-      checkpoint.open_base().restore([step.frozen])
-    return checkpoint.base
+    if not step.frozen:
+      return None
+    base = checkpoint.open_base()
+    base.restore([step.frozen])
+    return base.as_base()
   step.slots.initialize(seed)
   if step.frozen:
     assert checkpoint, "`resolve_run` refuses adapters without a checkpoint."
@@ -107,12 +128,12 @@ def load_weights(step: TrainStep, resolved: ResolvedRun) -> str:
     adapters.initialize_soft_prompt(
       step.weights, step.frozen, resolved.vocabulary.size, seed
     )
-    return _absolute(checkpoint.path)
+    return checkpoint.as_base()
   if checkpoint:
     checkpoint.restore([step.weights])
   else:
     step.weights.initialize(seed)
-  return ""
+  return None
 
 
 def _resolve_from(
@@ -145,6 +166,13 @@ def _resolve_new(run: config.RunConfig) -> ResolvedRun:
       f"model.vocab is {size}, but the vocabulary {run.data.vocabulary} has"
       f" {vocabulary.size} pieces. Set model.vocab to 0, or to {padded}."
     )
+  pieces = run.model.pieces
+  if pieces and not vocabulary.size <= pieces <= size:
+    raise ValueError(
+      f"model.pieces is {pieces}, but the vocabulary {run.data.vocabulary} has"
+      f" {vocabulary.size} pieces, and the embedding {size} rows. Set"
+      f" model.pieces to 0, or to {vocabulary.size}."
+    )
   run = config.replace(run, "model", vocab=size)
   return ResolvedRun(run, vocabulary, None, False)
 
@@ -156,7 +184,3 @@ def _with_chat_template(
   if run.chat.is_set:
     return run
   return dataclasses.replace(run, chat=checkpoint.run.chat)
-
-
-def _absolute(path: str) -> str:
-  return path if "://" in path else os.path.abspath(path)

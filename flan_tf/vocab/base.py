@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+# The most pieces of a vocabulary from elsewhere. The largest in use have some
+# 260,000.
+MOST_PIECES = 1 << 21
+
 
 class VocabularyError(ValueError):
   """Raised if a vocabulary file is missing or cannot be used."""

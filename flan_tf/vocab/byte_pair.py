@@ -28,6 +28,7 @@ import functools
 import hashlib
 import json
 import re
+import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -118,7 +119,7 @@ class BytePairVocabulary(Vocabulary):
     Raises:
       VocabularyError: a part does not fit.
     """
-    merge_texts = [m if isinstance(m, str) else " ".join(m) for m in merges]
+    merge_texts = [_merge_text(merge, source) for merge in merges]
     values = {
       "kind": KIND,
       "pattern": pattern,
@@ -280,6 +281,15 @@ class BytePairVocabulary(Vocabulary):
       return bpe_ops.BytePairMerger(
         whole_words, byte_ids, merges, self._piece_bytes
       )
+
+
+def _merge_text(merge: Any, source: str) -> str:
+  if isinstance(merge, str):
+    return merge
+  if not isinstance(merge, Sequence) or list(map(type, merge)) != [str, str]:
+    got = reprlib.repr(merge)
+    raise VocabularyError(f"{source}: {got} is no merge of two pieces.")
+  return " ".join(merge)
 
 
 def _merge_pair(merge: str) -> tuple[str, str]:

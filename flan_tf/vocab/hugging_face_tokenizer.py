@@ -2,11 +2,13 @@
 
 import json
 import os
+import reprlib
 from collections.abc import Mapping
-from typing import Any
 
+from flan_tf import foreign_values
+from flan_tf.foreign_values import ForeignValues
 from flan_tf.vocab import byte_characters, byte_pair, pretokenize
-from flan_tf.vocab.base import Vocabulary, VocabularyError
+from flan_tf.vocab.base import MOST_PIECES, Vocabulary, VocabularyError
 from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
 
 _SENTENCE_PIECE = "tokenizer.model"
@@ -43,9 +45,9 @@ def load_hugging_face_tokenizer(folder: str | os.PathLike) -> Vocabulary:
     return _load_sentence_piece(folder)
   else:
     spec, path = _gpt2_spec(folder), os.path.join(folder, "merges.txt")
-  model = spec.get("model", {})
-  pattern = pretokenize.find_pattern(spec.get("pre_tokenizer"))
-  kind = model.get("type", "BPE")
+  model = spec.section("model")
+  pattern = pretokenize.find_pattern(spec.section("pre_tokenizer"))
+  kind = model.text("type", "BPE")
   if kind != "BPE" or pattern is None:
     if has_sentence_piece:
       return _load_sentence_piece(folder)
@@ -56,19 +58,24 @@ def load_hugging_face_tokenizer(folder: str | os.PathLike) -> Vocabulary:
       f" SentencePiece {_SENTENCE_PIECE} in the same folder."
     )
   _refuse_unsupported_options(path, spec)
-  added = {t["id"]: t["content"] for t in spec.get("added_tokens") or []}
-  pieces = {**{i: t for t, i in model["vocab"].items()}, **added}
+  added = {
+    token.integer("id", high=MOST_PIECES - 1): token.text("content")
+    for token in spec.sections("added_tokens")
+  }
+  vocab = model.section("vocab").all_integers(0, MOST_PIECES - 1)
+  pieces = {**{i: token for token, i in vocab.items()}, **added}
+  size = max(pieces, default=-1) + 1
   # Ids without a piece keep their place.
-  tokens = [pieces.get(i, f"<unused {i}>") for i in range(max(pieces) + 1)]
+  tokens = [pieces.get(i, f"<unused {i}>") for i in range(size)]
   unused = [i for i in range(len(tokens)) if i not in pieces]
   special = _special_roles(folder, {token: i for i, token in pieces.items()})
   return byte_pair.BytePairVocabulary.from_parts(
     tokens,
-    model["merges"],
+    model.items("merges"),
     pattern,
     {**special, "others": sorted([*added, *unused])},
     adds_bos=_adds_start(spec, pieces, special["bos"]),
-    ignore_merges=model.get("ignore_merges", False),
+    ignore_merges=model.flag("ignore_merges", False),
     normalizer="nfc" if spec.get("normalizer") else None,
     source=path,
   )
@@ -83,32 +90,58 @@ def _load_sentence_piece(folder: str) -> Vocabulary:
   vocabulary = SentencePieceVocabulary.load(
     os.path.join(folder, _SENTENCE_PIECE)
   )
-  settings = _read_json(os.path.join(folder, "tokenizer_config.json"), {})
-  model_config = _read_json(os.path.join(folder, "config.json"), {})
-  embedding_rows = model_config.get("vocab_size", 0)
-  added = _read_json(os.path.join(folder, "added_tokens.json"), {})
-  pieces = {i: piece for piece, i in added.items()}
-  for i, token in settings.get("added_tokens_decoder", {}).items():
-    pieces[int(i)] = token["content"]
+  settings = _read_if_present(folder, "tokenizer_config.json")
+  embedding_rows = _read_if_present(folder, "config.json").integer(
+    "vocab_size", 0, high=MOST_PIECES
+  )
+  added = _read_if_present(folder, "added_tokens.json")
+  ids = added.all_integers(0, MOST_PIECES - 1)
+  pieces = {i: piece for piece, i in ids.items()}
+  decoder = settings.section("added_tokens_decoder").all_sections()
+  for number, token in decoder.items():
+    pieces[_piece_id(number, token)] = token.text("content")
   last = max((i for i in pieces if i < embedding_rows), default=-1)
   new_ids = range(vocabulary.size, last + 1)
-  if new_ids:
-    vocabulary = vocabulary.with_special_pieces(
-      [pieces.get(i, f"<unused {i}>") for i in new_ids]
-    )
-  if settings.get("add_bos_token") is False:
+  new_pieces = [pieces.get(i, f"<unused {i}>") for i in new_ids]
+  if new_pieces:
+    vocabulary = _with_pieces(folder, vocabulary, new_pieces)
+  if not settings.flag("add_bos_token", True):
     return vocabulary.without_start()
   return vocabulary
 
 
-def _refuse_unsupported_options(path: str, spec: Mapping[str, Any]) -> None:
-  model, normalizer = spec["model"], spec.get("normalizer")
-  options = {name: model[name] for name in _OPTIONS if model.get(name)}
+def _with_pieces(
+  folder: str, vocabulary: SentencePieceVocabulary, pieces: list[str]
+) -> SentencePieceVocabulary:
+  try:
+    return vocabulary.with_special_pieces(pieces)
+  except VocabularyError as error:
+    raise VocabularyError(
+      f"{folder}: SentencePiece refuses the pieces that added_tokens.json or"
+      f" tokenizer_config.json adds to {_SENTENCE_PIECE}:"
+      f" {reprlib.repr(pieces)}. Expected texts that are not empty, and that"
+      " the model does not have yet."
+    ) from error
+
+
+def _piece_id(number: str, token: ForeignValues) -> int:
+  """Returns the id of a piece in tokenizer_config.json, where it is a text."""
+  if not (number.isascii() and number.isdigit() and len(number) < 10):
+    raise VocabularyError(
+      f"{token.origin}: expected the id of a piece, such as 32000."
+    )
+  return int(number)
+
+
+def _refuse_unsupported_options(path: str, spec: ForeignValues) -> None:
+  model, normalizer = spec.section("model"), spec.section("normalizer")
+  options = {name: model.get(name) for name in _OPTIONS if model.get(name)}
   # unk_token is never used if every byte has a piece.
-  if all(c in model["vocab"] for c in byte_characters.CHARACTERS):
+  vocab = model.section("vocab").names()
+  if set(byte_characters.CHARACTERS) <= set(vocab):
     options.pop("unk_token", None)
-  if normalizer and normalizer.get("type") != "NFC":
-    options["normalizer"] = normalizer
+  if normalizer.names() and normalizer.text("type", "") != "NFC":
+    options["normalizer"] = spec.get("normalizer")
   if options:
     raise VocabularyError(
       f"{path} has options that byte-pair vocabularies do not support here:"
@@ -117,17 +150,18 @@ def _refuse_unsupported_options(path: str, spec: Mapping[str, Any]) -> None:
 
 
 def _adds_start(
-  spec: Mapping[str, Any], pieces: Mapping[int, str], bos: int | None
+  spec: ForeignValues, pieces: Mapping[int, str], bos: int | None
 ) -> bool:
   """Returns whether the tokenizer puts the start piece before every text."""
   if bos is None:
     return False
-  steps = [spec.get("post_processor") or {}]
-  steps += steps[0].get("processors") or []
+  steps = [spec.section("post_processor")]
+  steps += steps[0].sections("processors")
+  # A step names what it writes; the first of it comes before the text.
+  firsts = [step.sections("single")[:1] for step in steps]
   return any(
-    (step.get("single") or [{}])[0].get("SpecialToken", {}).get("id")
-    == pieces[bos]
-    for step in steps
+    first.section("SpecialToken").text("id", "") == pieces[bos]
+    for (first,) in filter(None, firsts)
   )
 
 
@@ -140,23 +174,26 @@ def _special_roles(
     folder: the model folder, with the files that name the pieces.
     ids: the id of each piece.
   """
-  names = _read_json(os.path.join(folder, "special_tokens_map.json"), {})
-  names |= _read_json(os.path.join(folder, "tokenizer_config.json"), {})
-  model_config = _read_json(os.path.join(folder, "config.json"), {})
+  names = _read_if_present(folder, "special_tokens_map.json").updated(
+    _read_if_present(folder, "tokenizer_config.json")
+  )
+  model_config = _read_if_present(folder, "config.json")
   roles: dict[str, int | None] = {}
   for role in ("bos", "eos", "pad"):
     token = names.get(f"{role}_token")
     token = token.get("content") if isinstance(token, dict) else token
     number = model_config.get(f"{role}_token_id")
-    number = number[0] if isinstance(number, list) else number
+    number = number[0] if isinstance(number, list) and number else number
     role_id = ids.get(token) if isinstance(token, str) else number
-    roles[role] = role_id if role_id in ids.values() else None
+    roles[role] = None
+    if isinstance(role_id, int) and role_id in ids.values():
+      roles[role] = role_id
   if roles["eos"] is None:
     roles["eos"] = ids.get(byte_pair.END_OF_TEXT)
   return roles
 
 
-def _gpt2_spec(folder: str) -> dict[str, Any]:
+def _gpt2_spec(folder: str) -> ForeignValues:
   """Returns vocab.json and merges.txt in the form of a tokenizer.json."""
   merges_path = os.path.join(folder, "merges.txt")
   if not os.path.exists(merges_path):
@@ -171,38 +208,46 @@ def _gpt2_spec(folder: str) -> dict[str, Any]:
       f" vocab.json with merges.txt (GPT-2), or {_SENTENCE_PIECE}"
       " (SentencePiece)."
     )
-  settings = _read_json(os.path.join(folder, "tokenizer_config.json"), {})
-  tokenizer_class = settings.get("tokenizer_class", _GPT2_CLASSES[0])
+  settings = _read_if_present(folder, "tokenizer_config.json")
+  tokenizer_class = settings.text("tokenizer_class", _GPT2_CLASSES[0])
   if tokenizer_class not in _GPT2_CLASSES:
     raise VocabularyError(
       f"{folder} has vocab.json and merges.txt, but only a tokenizer.json says"
       f" how a {tokenizer_class} splits texts. `AutoTokenizer.from_pretrained"
       "(...).save_pretrained(...)` writes one."
     )
-  vocab = _read_json(os.path.join(folder, "vocab.json"))
-  with open(merges_path, encoding="utf-8") as file:
-    lines = [line.rstrip("\n") for line in file]
+  vocab = _read_json(os.path.join(folder, "vocab.json")).all_integers(
+    0, MOST_PIECES - 1
+  )
   end = byte_pair.END_OF_TEXT
-  return {
+  values = {
     "pre_tokenizer": {"type": "ByteLevel"},
     "added_tokens": [{"id": vocab[end], "content": end}]
     if end in vocab
     else [],
     "model": {
       "vocab": vocab,
-      "merges": [m for m in lines if m and not m.startswith("#version")],
+      "merges": _read_merges(merges_path),
     },
   }
+  return ForeignValues(folder, values, VocabularyError)
 
 
-def _read_json(path: str, default: Any = None) -> dict[str, Any]:
-  """Reads a JSON file; returns `default` if it is missing and has one."""
+def _read_merges(path: str) -> list[str]:
   try:
     with open(path, encoding="utf-8") as file:
-      return json.load(file)
-  except FileNotFoundError as error:
-    if default is not None:
-      return default
-    raise VocabularyError(f"There is no file {path}.") from error
-  except ValueError as error:
-    raise VocabularyError(f"{path} is no JSON: {error}.") from error
+      lines = [line.rstrip("\n") for line in file]
+  except (OSError, UnicodeDecodeError) as error:
+    raise VocabularyError(f"{path} cannot be read: {error}.") from error
+  return [line for line in lines if line and not line.startswith("#version")]
+
+
+def _read_json(path: str) -> ForeignValues:
+  return foreign_values.read_json(path, VocabularyError)
+
+
+def _read_if_present(folder: str, name: str) -> ForeignValues:
+  """Returns the values of a folder's JSON file; none if it is missing."""
+  return foreign_values.read_json_if_present(
+    os.path.join(folder, name), VocabularyError
+  )

@@ -27,6 +27,7 @@ import tokenizers
 from tokenizers import pre_tokenizers
 
 from flan_tf import name_lists
+from flan_tf.foreign_values import ForeignValues
 
 # Character classes as in `tokenizers`. RE2's \s has ASCII only, and RE2 does
 # not know the letters and numbers of Unicode 15.1 and later.
@@ -133,22 +134,24 @@ def split_words(texts: Any, name: str) -> Any:
   return tf.ragged.boolean_mask(words, words != "")
 
 
-def find_pattern(spec: dict | None) -> str | None:
+def find_pattern(spec: ForeignValues) -> str | None:
   """Returns the name of a tokenizer.json's pattern; None if it is unknown.
 
   Args:
     spec: the entry "pre_tokenizer" of the file.
   """
-  steps = (spec or {}).get("pretokenizers", [spec]) if spec else []
+  steps = [spec] if spec.names() else []
+  if "pretokenizers" in spec.names():
+    steps = spec.sections("pretokenizers")
   parts: list[Any] = []
   for step in steps:
-    kind = step.get("type")
-    if kind == "Digits" and step.get("individual_digits"):
+    kind = step.text("type", "")
+    if kind == "Digits" and step.flag("individual_digits", False):
       parts.append("digits")
-    elif kind == "Split" and step.get("behavior") == "Isolated":
-      parts.append(step.get("pattern", {}).get("Regex"))
-    elif kind == "ByteLevel" and not step.get("add_prefix_space"):
-      parts += [_GPT2] if step.get("use_regex", True) else []
+    elif kind == "Split" and step.text("behavior", "") == "Isolated":
+      parts.append(step.section("pattern").text("Regex", ""))
+    elif kind == "ByteLevel" and not step.flag("add_prefix_space", False):
+      parts += [_GPT2] if step.flag("use_regex", True) else []
     else:
       return None
   for name, pattern in PATTERNS.items():

@@ -64,7 +64,8 @@ class SentencePieceVocabulary(Vocabulary):
       if not serialized:
         raise RuntimeError("it is empty")
       processor.LoadFromSerializedProto(serialized)
-    except (RuntimeError, TypeError, OSError) as error:
+    # ValueError: the library cannot decode its own message on damaged bytes.
+    except (RuntimeError, TypeError, OSError, ValueError) as error:
       raise VocabularyError(
         f"The {len(serialized)} bytes from {source} are not a SentencePiece"
         " model. `python -m launch.train_vocabulary` or spm_train makes one."

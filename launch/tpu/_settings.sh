@@ -62,10 +62,14 @@ _unknown() {
   fail "unknown option '$1'. Known: $(printf '%s ' $2)(see --help)."
 }
 
-# Checks that a flag's value is a whole number.
+# Checks that a flag's value is a whole number of at most nine digits, which
+# Bash can compare.
 check_number() {  # NAME VALUE
   case "$2" in
-    '' | *[!0-9]*) fail "--$1: expected a whole number, got '$2'." ;;
+    '' | *[!0-9]* | 0?*)
+      fail "--$1: expected a whole number, without zeros before it, got '$2'."
+      ;;
+    ??????????*) fail "--$1: expected at most 999999999, got $2." ;;
   esac
 }
 

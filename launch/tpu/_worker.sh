@@ -9,7 +9,8 @@
 #   run COMMAND   on the first VM: starts COMMAND, or follows it if it is
 #                 running
 #   is_running    on the first VM: prints yes or no
-#   stop          on the first VM: lets COMMAND save and end
+#   stop          on the first VM: lets COMMAND save and end, after which `run`
+#                 ends with 130, so that nobody starts COMMAND again
 #
 # The output of COMMAND is in ~/.flan/log. Once a minute it is copied to
 # $FLAN_LOG.
@@ -129,7 +130,7 @@ run() {
   exec 8>>"$state/lock"
   if flock --nonblock 8; then
     printf '%s' "$command" >"$state/command"
-    rm -f "$state/status"
+    rm -f "$state/status" "$state/stopped"
     : >"$state/log"
     setsid nohup "$root/launch/tpu/_worker.sh" job "$@" \
       >>"$state/log" 2>&1 </dev/null &
@@ -149,7 +150,8 @@ run() {
 
 # Runs the command and copies its log, in a session of their own.
 job() {
-  local pid copier status=0
+  local pid="" copier status=0
+  trap '[ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null || true' TERM
   activate
   TPU_NAME="$(tpu_name)"
   export TPU_NAME
@@ -166,15 +168,27 @@ job() {
   copier="$!"
   "$@" &
   pid="$!"
-  trap 'kill -TERM "$pid" 2>/dev/null || true' TERM
+  # It may have been told to stop before it began.
+  [ ! -e "$state/stopped" ] || kill -TERM "$pid" 2>/dev/null || true
   # A signal ends `wait`, but not the command.
   while kill -0 "$pid" 2>/dev/null; do
     wait "$pid" || true
   done
   wait "$pid" || status="$?"
+  if [ -e "$state/stopped" ]; then
+    status="$(status_of_stopped "$status")"
+  fi
   kill "$copier" 2>/dev/null || true
   copy_log
   printf '%s\n' "$status" >"$state/status"
+}
+
+# Prints 130 for a command that ended because it was stopped, else its status.
+status_of_stopped() {  # STATUS
+  case "$1" in
+    75 | 143) printf 130 ;;
+    *) printf '%s' "$1" ;;
+  esac
 }
 
 copy_log() {
@@ -192,12 +206,15 @@ copy_log_each_minute() {
 
 stop() {
   if [ "$(is_running)" = no ]; then
-    say "no command is running"
+    say "no command is running. If run.sh is about to restart one, end run.sh" \
+      "with Ctrl-C."
     return
   fi
+  : >"$state/stopped"
   kill -TERM "$(cat "$state/pid")"
   flock "$state/lock" true
-  say "the command has ended"
+  say "the command has ended with status" \
+    "$(cat "$state/status" 2>/dev/null || printf unknown)"
 }
 
 "$@"

@@ -25,7 +25,7 @@ read_flags "" "$@"
 read_settings
 
 wait_until_active 30 || fail "there is no slice $NAME. Create it first:" \
-  "launch/tpu/create.sh --settings=$settings_file"
+  "launch/tpu/create.sh $(quoted --settings="$settings_file")"
 if [ -n "$SOURCE" ]; then
   on_workers all "rm -rf $remote && $(quoted git clone --depth=1 "$SOURCE" \
     "$remote")"

@@ -29,11 +29,12 @@ resumes from its last checkpoint.
                    the project there; --recreate=spot creates a spot slice,
                    which is cheaper but may be taken away again
   --poll=SECS      seconds between two checks of the slice's state (30)
-  --stop           lets the current run save a checkpoint and end
+  --stop           lets the current run save a checkpoint and end; it is not
+                   restarted
   --dry_run        prints the commands and runs nothing
   --help           prints this text
 
-The exit status is that of COMMAND.
+The exit status is that of COMMAND, and 130 if --stop ended it.
 TEXT
 }
 
@@ -99,6 +100,11 @@ for ((restarts = 0; ; restarts++)); do
     exit "$status"
   fi
   say "the command ended with status $status"
+  if [ "$status" = 130 ]; then
+    say "it was stopped by --stop or by Ctrl-C, so it is not restarted. The" \
+      "same command resumes it."
+    exit "$status"
+  fi
   # The state of a slice that was taken away changes after some seconds.
   sleep "$flag_poll"
   if [ "$status" != 75 ] && [ "$status" != 255 ] &&

@@ -7,8 +7,7 @@ import pathlib
 
 from absl.testing import absltest
 
-from tests.helpers import tiny
-from tests.project import documents_test
+from tests.helpers import documents, tiny
 
 TINY = tiny.Tiny()
 setUpModule, tearDownModule = TINY.open, TINY.close
@@ -18,13 +17,13 @@ class ReadmeTest(absltest.TestCase):
   def test_python_blocks(self):
     """On the tiny model in the place of runs/tuned."""
     os.chdir(TINY.folder)
-    self.addCleanup(os.chdir, documents_test.ROOT)
+    self.addCleanup(os.chdir, documents.ROOT)
     run = TINY.run(held_out="nli", data__tasks="sst2")
     TINY.train(run, TINY.folder / "runs/tuned", names=("sst2",))
-    text = documents_test.README.read_text(encoding="utf-8")
+    text = documents.README.read_text(encoding="utf-8")
     programs = [
       content
-      for info, content in documents_test.blocks(text)
+      for info, content in documents.blocks(text)
       if info == "python tested"
     ]
     self.assertNotEmpty(programs)

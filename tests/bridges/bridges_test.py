@@ -58,7 +58,9 @@ from flan_tf.vocab.base import (
   VocabularyError,  # noqa: E402
 )
 from flan_tf.vocab.load import load_vocabulary  # noqa: E402
+from launch import convert  # noqa: E402
 from tests.helpers import (
+  binaries,  # noqa: E402
   toys,  # noqa: E402
   transformers_models,  # noqa: E402
 )
@@ -902,16 +904,14 @@ class RunsTest(BridgesTest):
     for source_flag, message in (
       ("gguf", "The source 'gguf' is not of the form FORMAT:PATH"),
       ("onnx:a.onnx", "Unknown format 'onnx'"),
-      ("hugging_face:nowhere", "There is no nowhere/config.json"),
+      ("hugging_face:nowhere", "There is no file nowhere/config.json"),
     ):
-      done = tiny.start(
-        "-m",
-        "launch.convert",
+      status, _, errors = binaries.call(
+        convert,
         f"--source={source_flag}",
         f"--target=native:{self.path('native')}",
       )
-      _, errors = done.communicate()
-      self.assertEqual(done.returncode, 1)
+      self.assertEqual(status, 1)
       self.assertIn(message, errors)
       self.assertNotIn("Traceback", errors)
       self.assertFalse(os.path.exists(self.path("native")))

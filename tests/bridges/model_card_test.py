@@ -10,7 +10,8 @@ from absl.testing import absltest
 
 from flan_tf import config
 from flan_tf.task import schema
-from tests.helpers import tiny
+from launch import convert as convert_binary
+from tests.helpers import binaries, tiny
 
 TINY = tiny.Tiny()
 
@@ -191,18 +192,16 @@ class ResultsTest(ModelCardTestCase):
   def test_convert_with_results(self):
     # Commands start in the root of the project.
     folder = self.evaluate(start=str(tiny.ROOT))
-    command = ("-m", "launch.convert", f"--target=native:{self.path('there')}")
-    refused = tiny.start(
-      *command, f"--source=native:{TINY.folder}", f"--results={folder}"
+    flags = (f"--target=native:{self.path('there')}", f"--results={folder}")
+    status, _, errors = binaries.call(
+      convert_binary, *flags, f"--source=native:{TINY.folder}"
     )
-    done = tiny.start(
-      *command, f"--source=native:{TUNED}", f"--results={folder}"
-    )
-    _, errors = refused.communicate()
-    self.assertEqual(refused.returncode, 1)
+    self.assertEqual(status, 1)
     self.assertNotIn("Traceback", errors)
-    _, errors = done.communicate()
-    self.assertEqual(done.returncode, 0, errors)
+    status, _, errors = binaries.call(
+      convert_binary, *flags, f"--source=native:{TUNED}"
+    )
+    self.assertEqual(status, 0, errors)
     card = pathlib.Path(self.path("there"), "README.md").read_text()
     self.assertIn("| base | tuned | diff. |", card)
 

@@ -14,7 +14,8 @@ from flan_tf.bridges.native import checkpoint_source, checkpoint_writer
 from flan_tf.checkpoints.bundle import Bundle
 from flan_tf.inference.language_model import LanguageModel
 from flan_tf.vocab.load import load_vocabulary, vocabulary_from_bytes
-from tests.helpers import byte_pairs, tiny, toys
+from launch import convert
+from tests.helpers import binaries, byte_pairs, tiny, toys
 
 TINY = tiny.Tiny()
 TEXTS = ("The lighthouse counted 12 ships, isn't it?", "OPTIONS:\n- yes\n- no")
@@ -202,6 +203,7 @@ class ResizeTest(parameterized.TestCase):
     (0, ["<b>", "<b>"], "named twice: '<b>'"),
     (0, ["<b c>"], "a piece must have no blanks in it: '<b c>'"),
     (0, [""], "a piece must not be empty"),
+    (10**11, (), r"expected 16,777,216 rows or fewer.* would take 25,600 GB"),
   )
   def test_refused(self, vocab, pieces, message):
     with self.assertRaisesRegex(resize.ResizeError, message):
@@ -212,17 +214,15 @@ class RunsTest(absltest.TestCase):
   def test_convert_with_new_pieces_and_talk_with_them(self):
     folder = pathlib.Path(self.create_tempdir().full_path)
     TINY.train(TINY.run(train__steps=1), folder / "base")
-    done = tiny.start(
-      "-m",
-      "launch.convert",
+    status, output, errors = binaries.call(
+      convert,
       f"--source=native:{folder / 'base'}",
       f"--target=native:{folder / 'made'}",
       "--vocab=512",
       "--add_pieces=<|user|>,<|model|>",
       "--chat=<|user|>{prompt}<|model|>\\n{answer}{eos}",
     )
-    output, errors = done.communicate()
-    self.assertEqual(done.returncode, 0, errors)
+    self.assertEqual(status, 0, errors)
     self.assertIn("2 pieces added, 512 rows", output)
     made = checkpoint_source.open_source(str(folder / "made"))
     self.assertEqual(made.chat.between, "<|model|>\n")

@@ -63,14 +63,14 @@ class Case:
 
 
 CASES = {
-  "t5": Case(toys.MODEL, "plain pieces", {"separator": "flan"}),
+  "t5": Case(toys.one_layer(toys.MODEL), "plain pieces", {"separator": "flan"}),
   "gpt2": Case(
-    dataclasses.replace(toys.FAMILIES["gpt2"], max_positions=160),
+    dataclasses.replace(toys.FAMILIES["gpt2"], layers=1, max_positions=160),
     "gpt2",
     {"separator": "plain", "markers": "flan", "overflow": "end"},
   ),
   "llama3": Case(
-    toys.FAMILIES["llama3"],
+    toys.one_layer(toys.FAMILIES["llama3"]),
     "llama3",
     {"separator": "chat"},
     config.ChatConfig("<|start|>user ", "\n<|start|>it\n", "<|pad|>\n"),
@@ -243,6 +243,8 @@ class DetokenizeTest(parameterized.TestCase):
 class FamiliesTest(SavedModelTestCase):
   @parameterized.parameters("t5", "gpt2", "llama3", "gemma2")
   def test_answers_and_scores_are_those_of_the_model(self, name):
+    if name != "llama3":  # One family runs as TensorFlow Serving runs it.
+      self.enterContext(toys.unoptimized_graphs())
     folder = pathlib.Path(self.create_tempdir().full_path)
     path = checkpoint_of(CASES[name], str(folder / "native"))
     target = str(folder / "models" / "1")
@@ -258,7 +260,8 @@ class FamiliesTest(SavedModelTestCase):
     ENDED.update(answer.ended for answer in wanted)
     self.assertLen({answer.trimmed for answer in wanted}, 2)
     self.assert_answers(loaded, model, ["What is it?"], max_new=3)
-    self.assert_answers(loaded, model, ["What is it?"], max_new=99)
+    if name == "t5":
+      self.assert_answers(loaded, model, ["What is it?"], max_new=99)
     answers = [ANSWERS[i % len(ANSWERS)] for i in range(len(PROMPTS))]
     self.assert_scores(loaded, model, list(PROMPTS), answers)
     self.assert_scores(loaded, model, ["What is it?"], ["no"])

@@ -1,6 +1,5 @@
 """Checkpoints are written on one mesh, read on another, and are complete."""
 
-import json
 import os
 import pathlib
 from unittest import mock
@@ -228,26 +227,43 @@ class CheckpointTest(parameterized.TestCase):
       content[at] ^= 0xFF
     (path / name).write_bytes(content)
     with self.assertRaisesRegex(
-      checkpoint_dirs.CheckpointError, "step_00000005' cannot be read.*corrupt"
+      checkpoint_dirs.CheckpointError,
+      f"step_00000005' cannot be read; its file '{name}' is corrupt",
     ):
-      restore.restore_states(checkpoint_dirs.find(self.workdir), states(mesh))
+      restore.restore_states(str(path), states(mesh))
+    if name == checkpoint_dirs.INDEX:
+      with self.assertRaisesRegex(
+        checkpoint_dirs.CheckpointError, "state.index' was changed after it"
+      ):
+        checkpoint_dirs.find(self.workdir)
 
-  def test_a_corrupt_marker(self):
-    path = pathlib.Path(write(self.workdir, 5, mesh=""))
-    (path / "COMPLETE").write_text("{")
-    with self.assertRaisesRegex(
-      checkpoint_dirs.CheckpointError, "step_00000005/COMPLETE is corrupt"
+  def test_what_stopped_runs_left_is_removed(self):
+    left = [self.leave_incomplete(step) for step in (1, 2, 9)]
+    write(self.workdir, 3, mesh="")
+    with self.assertLogs("flan_tf", "INFO") as log:
+      write(self.workdir, 4, mesh="")
+      self.leave_incomplete(1)
+      write(self.workdir, 5, mesh="")
+    self.assertIn("step_00000001, which a stopped run left", log.output[0])
+    self.assertEqual(
+      [os.path.exists(one) for one in left], [False, False, True]
+    )
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [3, 4, 5])
+
+  def leave_incomplete(self, step: int) -> str:
+    path = checkpoint_dirs.step_dir(self.workdir, step)
+    os.makedirs(os.path.join(path, "part-00000-of-00001"))
+    return path
+
+  def test_another_writer_stops_the_saver_before_it_replaces_anything(self):
+    write(self.workdir, 1, mesh="")
+    lost = mock.Mock(side_effect=RuntimeError("taken over"))
+    with (
+      self.assertRaisesRegex(RuntimeError, "taken over"),
+      saver.Saver(check_writer=lost) as writer,
     ):
-      checkpoint_dirs.find(self.workdir)
-
-  def test_the_marker_has_all_sizes(self):
-    path = pathlib.Path(write(self.workdir, 5, mesh=""))
-    sizes = {
-      file.name: file.stat().st_size
-      for file in path.iterdir()
-      if file.name != "COMPLETE"
-    }
-    self.assertEqual(json.loads((path / "COMPLETE").read_text()), sizes)
+      writer.save(self.workdir, 2, states(""), FILES, keep=1)
+    self.assertEqual(checkpoint_dirs.completed_steps(self.workdir), [1])
 
   @parameterized.parameters("", "model:4")
   def test_another_shape(self, mesh):

@@ -52,78 +52,6 @@ class FileTestCase(parameterized.TestCase):
     return task
 
 
-class ReadTest(FileTestCase):
-  def test_lines_are_rows(self):
-    path = self.write(
-      "a.jsonl",
-      {"prompt": " Is\n{it} so?", "answer": " yes ", "log_prob": -1, "task": 7},
-      "",
-      {"answer": "é", "prompt": "", "cluster": "nli", "task": "rte"},
-    )
-    found = prompt_file.read_prompt_file(path)
-    self.assertEqual(found.prompts, [b" Is\n{it} so?", b""])
-    self.assertEqual(found.answers, [b" yes ", "é".encode()])
-    self.assertEqual(found.origins, {("", ""): (1, 1), ("rte", "nli"): (3, 1)})
-
-  def test_a_fingerprint_names_the_contents(self):
-    path = self.write("a.jsonl", *lines(3))
-    same = self.write("b.jsonl", *lines(3))
-    other = self.write("c.jsonl", *lines(4))
-    names = [
-      prompt_file.read_prompt_file(p).fingerprint for p in (path, same, other)
-    ]
-    self.assertEqual(names[0], names[1])
-    self.assertNotEqual(names[0], names[2])
-    self.assertRegex(names[0], "^[0-9a-f]{8}$")
-
-  @parameterized.parameters(
-    ('{"prompt": "a", "answ', "line 2: expected a JSON object, got .*run it"),
-    ([1], 'line 2: expected an object whose "prompt" is a text, got .*1'),
-    ({"answer": "a"}, 'line 2: expected an object whose "prompt" is a text'),
-    ({"prompt": 3, "answer": "a"}, 'line 2: expected an object whose "prompt"'),
-    (
-      {"prompt": "a"},
-      'line 2: expected "answer" to be a text, got None. To generate answers'
-      " for prompts, run python -m launch.generate --checkpoint",
-    ),
-    (
-      {"prompt": "a", "answer": 3},
-      'line 2: expected "answer" to be a text, got 3',
-    ),
-    ('{"prompt": "a", "answer": "\\ud800"}', "line 2: .*surrogate"),
-  )
-  def test_lines_that_cannot_be_used(self, line, message):
-    path = self.write("a.jsonl", *lines(1), line)
-    with self.assertRaisesRegex(ValueError, "a.jsonl, " + message):
-      prompt_file.read_prompt_file(path)
-
-  def test_bytes_that_are_not_utf_8(self):
-    path = self.folder / "a.jsonl"
-    path.write_bytes(b'{"prompt": "a", "answer": "\xff"}\n')
-    with self.assertRaisesRegex(ValueError, "line 1: expected a JSON object"):
-      prompt_file.read_prompt_file(str(path))
-
-  def test_nothing_to_read(self):
-    with self.assertRaisesRegex(ValueError, "a.jsonl is empty: expected JSON"):
-      prompt_file.read_prompt_file(self.write("a.jsonl", "", "  "))
-    cut = self.write("b.jsonl", *lines(2, ended=False))
-    with self.assertRaisesRegex(ValueError, "has only answers that were cut"):
-      prompt_file.read_prompt_file(cut)
-    for path in (self.folder / "none.jsonl", self.folder):
-      with self.assertRaisesRegex(
-        FileNotFoundError, "there is no file .*launch.generate writes such"
-      ):
-        prompt_file.read_prompt_file(str(path))
-
-  def test_answers_that_were_cut_are_left_out_with_a_note(self):
-    ended, cut = lines(2, ended=True), lines(3, ended=False)
-    found = prompt_file.read_prompt_file(self.write("a.jsonl", *ended, *cut))
-    self.assertLen(found, 2)
-    self.assertIn(
-      "3 lines are left out, as their answers were cut", found.notes[1]
-    )
-
-
 class TaskTest(FileTestCase):
   @parameterized.parameters(
     ("runs/answers.jsonl", "answers"),
@@ -190,6 +118,10 @@ class HeldOutTest(FileTestCase):
     ({"task": "rte", "cluster": "sentiment"}, "nli"),
     ({"task": "rte"}, "rte"),
     ({"task": "anli_r2"}, "anli_r1"),
+    ({"cluster": "NLI"}, "nli"),
+    ({"cluster": " Reading Comprehension "}, "reading_comprehension"),
+    ({"task": "RTE"}, "nli"),
+    ({"task": " Rte"}, "rte"),
   )
   def test_lines_of_held_out_tasks_are_refused(self, origin, held_out):
     path = self.write("a.jsonl", *lines(2), *lines(3, **origin))
@@ -203,7 +135,7 @@ class HeldOutTest(FileTestCase):
   @parameterized.parameters(
     ({"cluster": "sentiment"}, "nli"),
     ({"task": "cb"}, "rte"),
-    ({"task": "summarize", "cluster": 3}, "nli"),
+    ({"task": "summarize", "cluster": "of my own"}, "nli"),
     ({"cluster": "nli"}, ""),
   )
   def test_lines_of_other_tasks_train(self, origin, held_out):
@@ -228,11 +160,13 @@ class HeldOutTest(FileTestCase):
         *lines(1, task="rte"),
         *lines(1, cluster="misc"),
         *lines(1, task="cb", cluster="nli"),
+        *lines(1, task="CB", cluster="NLI"),
+        *lines(1, task="Mine"),
       )
     )
     self.assertEqual(
       dict(task.source.made_from),
-      {"rte": "nli", "mine: misc": "misc", "cb": "nli"},
+      {"rte": "nli", "mine: misc": "misc", "cb": "nli", "Mine": ""},
     )
 
   def test_lines_of_unknown_origin_have_a_note(self):
@@ -282,7 +216,7 @@ class TableTest(FileTestCase):
     pairs = [
       (" {prompt}\n\n\t", " yes"),
       ("é 漢 \x00", "no\n"),
-      ("", "{answer}"),
+      ("{", "{answer}"),
       ("\\n", '"'),
     ]
     path = self.write(

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import pathlib
 import shutil
@@ -81,12 +80,19 @@ class PredictionLogTest(parameterized.TestCase):
     opened = self.written(2)
     opened.finish()
     self.assertEqual(os.listdir(self.folder), ["rte.jsonl"])
-    first, *lines = self.path("rte.jsonl").read_text().split("\n")[:-1]
-    self.assertEqual(json.loads(first)["header"]["seed"], 0)
-    self.assertLen(lines, 5)
+    lines = self.path("rte.jsonl").read_text().split("\n")[:-1]
+    first, *others = map(json.loads, lines)
+    self.assertEqual(first["header"]["schema"], 2)
+    self.assertEqual(first["header"]["seed"], 0)
+    self.assertLen(first["sha256"], 64)
+    # Chunks of 2, 2 and 1 predictions, a checksum after each.
+    self.assertEqual(
+      [line["chunk"]["number"] if "chunk" in line else "" for line in others],
+      ["", "", 0, "", "", 1, "", 2],
+    )
     self.assertContainsSubset(
       {"part": "test", "template": 1, "row": 0, "options": ["no", "yes"]},
-      json.loads(lines[0]),
+      others[0],
     )
 
   def test_chunks(self):
@@ -118,7 +124,7 @@ class PredictionLogTest(parameterized.TestCase):
   def test_numbers_keep_their_value(self):
     random = np.random.default_rng(0)
     scores = tuple((-random.exponential(size=200) * 10.0**-3).tolist())
-    scores += (-math.inf, 5e-324, 0.1 + 0.2, float(np.float32(-1.1)))
+    scores += (5e-324, 0.1 + 0.2, float(np.float32(-1.1)))
     opened = self.open(requests=1)
     opened.write(0, [choice(0, scores=scores)])
     (line,) = self.open(requests=1).read(0) or []
@@ -226,14 +232,21 @@ class PredictionLogTest(parameterized.TestCase):
       prediction_log.read_log(self.folder, "rte")
     os.makedirs(self.folder)
     path = self.path("rte.jsonl")
-    path.write_text('{"a": 1}\n')
-    with self.assertRaisesRegex(
-      ValueError, "rte.jsonl is not a prediction log"
-    ):
-      prediction_log.read_log(self.folder, "rte")
-    path.write_text('{"header": {}}\n{"part": "test"}\n')
-    with self.assertRaisesRegex(ValueError, "this version of flan_tf wrote"):
-      prediction_log.read_log(self.folder, "rte")
+    for text in ("", '{"a": 1}\n', '{"header": {}}\n', "[1]\n", "\n"):
+      path.write_text(text)
+      with self.assertRaisesRegex(
+        prediction_log.PredictionLogError, "rte.jsonl is not a prediction log"
+      ):
+        prediction_log.read_log(self.folder, "rte")
+
+  def test_what_a_stopped_run_began_to_write_is_removed(self):
+    opened = self.written(0, 1, 2)
+    self.path("rte.jsonl.77.tmp").write_text("half")
+    self.path("rte2.jsonl.77.tmp").write_text("of another task")
+    opened.finish()
+    self.assertCountEqual(
+      os.listdir(self.folder), ["rte.jsonl", "rte2.jsonl.77.tmp"]
+    )
 
   def test_lines_are_values(self):
     self.assertEqual(choice(1), choice(1))

@@ -261,6 +261,39 @@ class EvaluationResultsTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, "b.json: "):
       results.EvaluationResults.read(path)
 
+  def test_reading_other_shapes(self):
+    path = self.create_tempdir().full_path + "/results.json"
+    _FULL.write_json(path)
+    with open(path, "rb") as file:
+      whole = file.read()
+    for old, new, message in (
+      (whole, b"[]", r"expected a JSON object, got '\[\]'"),
+      (whole, b"null", "expected a JSON object, got 'null'"),
+      (whole, whole[:-3], "expected a JSON object"),
+      (whole, b"", "expected a JSON object, got ''"),
+      (b'"nli"', b'"\xff"', "expected UTF-8, but byte .* is .xff"),
+      (b'"label": "tuned"', b'"label": null', "'label' is None; expected a t"),
+      (b'"seed": 7', b'"seed": "7"', "'seed' is '7'; expected a whole number"),
+      (b'"schema": 2', b'"schema": "2"', "schema '2'; this version reads 1 t"),
+      (b'"not prepared"', b"[]", r"'snli' is \[\]; expected a text"),
+      (b'"templates": [', b'"templates": [5, ', "expected an object, got 5"),
+      (b'"test": 50.0', b'"test": "x"', "'test' is 'x'; expected a whole num"),
+      (b'"spearman": null', b'"spearman": "x"', "'spearman' is 'x'; expected"),
+      (b'"classification"', b'"other"', "'OTHER' is unknown"),
+    ):
+      with open(path, "wb") as file:
+        file.write(whole.replace(old, new, 1))
+      with self.subTest(new):
+        with self.assertRaisesRegex(ValueError, f"^{path}: .*{message}"):
+          results.EvaluationResults.read(path)
+
+  def test_intervals_are_two_numbers(self):
+    for ends in ("x", [1.0], [1.0, "x"], 5):
+      value = _FULL.to_json()
+      value["tasks"][0]["interval"] = ends
+      with self.assertRaisesRegex(ValueError, "expected two numbers"):
+        results.EvaluationResults.from_json(value)
+
 
 if __name__ == "__main__":
   absltest.main()

@@ -10,6 +10,8 @@ from unittest import mock
 from absl import flags
 from absl.testing import flagsaver
 
+from flan_tf import progress_bars
+
 
 def call(binary: types.ModuleType, *arguments: str) -> tuple[int, str, str]:
   """Runs a module of launch as a shell would.
@@ -26,6 +28,8 @@ def call(binary: types.ModuleType, *arguments: str) -> tuple[int, str, str]:
   with (
     warnings.catch_warnings(),
     flagsaver.flagsaver(),
+    # Binaries switch progress bars on, for the rest of the process.
+    mock.patch.object(progress_bars, "_enabled", False),
     mock.patch.object(sys, "argv", [binary.__name__, *arguments]),
     contextlib.redirect_stdout(out),
     contextlib.redirect_stderr(err),

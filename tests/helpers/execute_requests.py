@@ -10,7 +10,7 @@ from tests.helpers import toys
 DATA_AND_MODEL = "batch:data;heads:model;d_ff:model;vocab:model"
 _ALL = f"{DATA_AND_MODEL};d_model:data;stream:model"
 _EIGHT_HEADS = dataclasses.replace(toys.MODEL, heads=8)
-_ONE_LAYER = dataclasses.replace(_EIGHT_HEADS, layers=1)
+_ONE_LAYER = toys.one_layer(_EIGHT_HEADS)
 _GROUPED = dataclasses.replace(toys.FAMILIES["gemma2"], heads=8, kv_heads=4)
 
 
@@ -37,25 +37,25 @@ LAYOUTS = {
   "everything, adapters": ExecutedLayout(
     "data:4;model:2",
     _ALL,
-    toys.FAMILIES["qwen2"],
+    toys.one_layer(toys.FAMILIES["qwen2"]),
     {"adapter.lora_rank": 2, "adapter.soft_prompt": 3},
   ),
   "stream": ExecutedLayout(
     "model:4",
     f"{DATA_AND_MODEL};stream:model",
-    toys.FAMILIES["gpt2"],
+    toys.one_layer(toys.FAMILIES["gpt2"]),
     {"train.recompute": "inputs"},
   ),
   "three axes": ExecutedLayout(
     "data:2;sequence:2;model:2",
     f"{DATA_AND_MODEL};length:sequence",
-    toys.MODEL,
+    toys.one_layer(toys.MODEL),
     {"train.recompute": "light"},
   ),
   "three axes, weights": ExecutedLayout(
     "data:2;sequence:2;model:2",
     f"{DATA_AND_MODEL};length:sequence;stream:sequence;d_model:data",
-    toys.FAMILIES["mistral"],
+    toys.one_layer(toys.FAMILIES["mistral"]),
     {"train.microbatches": 2},
   ),
 }

@@ -73,6 +73,7 @@ def write(
   kinds=None,
   tokenizer=True,
   template="",
+  parts=1,
   **metadata,
 ):
   """Writes a GGUF file.
@@ -85,6 +86,8 @@ def write(
     kinds: GGUF's types of the tensors that are not stored as float32, by name.
     tokenizer: whether the file gets the vocabulary.
     template: the chat template; empty for none.
+    parts: number of files of the model, of which this one claims to be the
+      first.
     **metadata: further metadata of the architecture; a__b stands for a.b.
   """
   writer = gguf.GGUFWriter(path, architecture)
@@ -119,6 +122,8 @@ def write(
     writer.add_pad_token_id(2)
   if template:
     writer.add_chat_template(template)
+  if parts > 1:
+    writer.add_uint16("split.count", parts)
   for name, value in tensors.items():
     kind = (kinds or {}).get(name)
     if kind is None:

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,9 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 from flan_tf import config  # noqa: E402
 
 TASKS = ("rte", "sst2")
+# tests/run.py sets it to a folder in which the first test file that opens a
+# Tiny leaves its rows and vocabulary; the others copy them.
+_SHARED = "FLAN_TEST_SHARED"
 
 
 class Tiny:
@@ -56,13 +60,19 @@ class Tiny:
     with contextlib.ExitStack() as stack:
       temporary = stack.enter_context(tempfile.TemporaryDirectory())
       self.folder = pathlib.Path(temporary)
+      shared = os.environ.get(_SHARED)
+      if shared and os.path.exists(shared):
+        shutil.copytree(shared, self.folder, dirs_exist_ok=True)
       folder = str(self.folder / "cache")
       stack.enter_context(mock.patch.dict(os.environ, FLAN_CACHE=folder))
       self.vocabulary = str(self.folder / "tiny.model")
       self.data_dir = cache.data_dir()
-      chosen = registry.TaskRegistry(table.shipped_tasks()).select(TASKS)
-      texts = language_model.read_training_texts(chosen, self.data_dir)
-      SentencePieceVocabulary.train(texts, 320, self.vocabulary)
+      if not os.path.exists(self.vocabulary):
+        chosen = registry.TaskRegistry(table.shipped_tasks()).select(TASKS)
+        texts = language_model.read_training_texts(chosen, self.data_dir)
+        SentencePieceVocabulary.train(texts, 320, self.vocabulary)
+        if shared:
+          _share(self.folder, shared)
       self._stack = stack.pop_all()
 
   def close(self) -> None:
@@ -130,6 +140,14 @@ class Tiny:
       f"  return config.to_config_dict(config.from_mapping({values!r}))\n"
     )
     return str(path)
+
+
+def _share(folder: pathlib.Path, shared: str) -> None:
+  """Copies a folder to `shared`, unless another process was faster."""
+  copy = f"{shared}.{os.getpid()}"
+  shutil.copytree(folder, copy)
+  with contextlib.suppress(OSError):
+    os.rename(copy, shared)
 
 
 def start(*command: str, **env: str) -> subprocess.Popen:

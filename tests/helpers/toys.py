@@ -1,10 +1,12 @@
 """A tiny model, packed rows and meshes of logical CPUs, for several tests."""
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
+import tensorflow as tf
 
 from flan_tf import config
 from flan_tf.mesh import program, state
@@ -104,6 +106,29 @@ def run_config(mesh: str = "", **train) -> config.RunConfig:
 def open_cores() -> None:
   """Call first of all in a file that uses more than one core."""
   open_devices(CORES, "cpu")
+
+
+def one_layer(model: config.ModelConfig) -> config.ModelConfig:
+  """Returns the model with one layer, which has all choices of its family.
+
+  Of gemma2 it has only one kind of two.
+  """
+  return dataclasses.replace(model, layers=1)
+
+
+@contextlib.contextmanager
+def unoptimized_graphs() -> Iterator[None]:
+  """Runs graphs as they were traced.
+
+  TensorFlow's optimizer takes seconds for the graph of a step on four cores.
+  mesh_invariance_test.py trains, scores and generates with it.
+  """
+  set_options = tf.config.optimizer.set_experimental_options
+  set_options({"disable_meta_optimizer": True})
+  try:
+    yield
+  finally:
+    set_options({"disable_meta_optimizer": False})
 
 
 @functools.cache
@@ -214,7 +239,9 @@ def run(
     return [core.value(x) for x in results]
 
   on_cores = program.Program(devices, layout, step)
-  out = on_cores(*(on_cores.shard(x, mtf.Shape(dims)) for x, dims in feeds))
+  fed = [on_cores.shard(x, mtf.Shape(dims)) for x, dims in feeds]
+  with unoptimized_graphs():
+    out = on_cores(*fed)
   whole = []
   for index, result in enumerate(shapes):
     parts = [np.asarray(values[index]) for values in out]

@@ -97,12 +97,16 @@ class DataTest(parameterized.TestCase):
 class ScoreTest(absltest.TestCase):
   """Uses a stand-in for the harness: FlanScorer, with one answer reversed."""
 
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.tiny = tiny.Tiny()
+    cls.tiny.open()
+    cls.addClassCleanup(cls.tiny.close)
+
   def setUp(self):
     super().setUp()
-    self.tiny = tiny.Tiny()
-    self.tiny.open()
-    self.addCleanup(self.tiny.close)
-    self.base = self.tiny.folder / "base"
+    self.base = pathlib.Path(self.create_tempdir().full_path, "base")
 
   def lines(self, names=("rte", "sst2"), length=512):
     run = self.tiny.run(

@@ -143,6 +143,30 @@ class TrainTest(absltest.TestCase):
     self.assertEqual(status, 1)
     self.assertIn("--config is missing, e.g. launch/configs/", err)
 
+  def test_a_run_file_that_cannot_be_used(self):
+    folder = pathlib.Path(self.create_tempdir().full_path)
+    (folder / "mine.py").write_text("def get_config():\n  return nme\n")
+    for path, message in (
+      ("launch/configs/smal_tune.py", "Did you mean .*small_tune.py"),
+      ("launch/configs/ablation.py:size=zz", "Unknown size 'zz'. Known: 137b"),
+      (folder, "is a folder, not a run file"),
+      (folder / "mine.py", "mine.py, line 2: NameError: name 'nme'"),
+    ):
+      status, _, err = call(f"--config={path}", "--workdir=nowhere")
+      self.assertEqual(status, 1)
+      self.assertRegex(err, f"flag --config=.*{message}")
+      self.assertNotIn("Traceback", err)
+
+  def test_a_workdir_that_cannot_be_written(self):
+    file = self.create_tempfile().full_path
+    for workdir in (file, f"{file}/below", "/proc/nowhere"):
+      status, _, err = call(
+        f"--config={TINY.run_file(train__steps=1)}", f"--workdir={workdir}"
+      )
+      self.assertEqual(status, 1)
+      self.assertIn(file if "proc" not in workdir else workdir, err)
+      self.assertNotIn("Traceback", err)
+
   def test_words_that_are_no_flags(self):
     status, _, err = self.call("train", "now")
     self.assertEqual(status, 1)

@@ -342,15 +342,6 @@ class BinaryTest(absltest.TestCase):
       with self.assertRaisesRegex(ValueError, "two or more different texts"):
         generate.parse_options(text)
 
-  def test_lines_are_answered_and_new_begins_afresh(self):
-    from launch import generate
-
-    asked, talk = [], mock.Mock()
-    with mock.patch("sys.stdin", io.StringIO("one\n\n/new\na\\nb\n")):
-      generate._converse(asked.append, talk)
-    self.assertEqual(asked, ["one", "a\nb"])
-    talk.forget.assert_called_once_with()
-
   def test_an_answer_that_was_cut_says_so(self):
     from launch import generate
 

@@ -96,11 +96,11 @@ class TwoHostsTest(absltest.TestCase):
       hosts.append(host)
     return hosts
 
-  def finish(self, hosts) -> list[str]:
+  def finish(self, hosts, status: int) -> list[str]:
     outputs = []
     for host in hosts:
       out, err = host.communicate(timeout=_TIMEOUT)
-      self.assertEqual(host.returncode, 0, err)
+      self.assertEqual(host.returncode, status, err)
       outputs.append(out)
     return outputs
 
@@ -146,12 +146,12 @@ class TwoHostsTest(absltest.TestCase):
 
     wait_for_lines(rows / "metrics.jsonl", 3, check_alive)
     hosts[1].send_signal(signal.SIGTERM)
-    outputs = self.finish(hosts)
+    outputs = self.finish(hosts, status=75)
     last = metrics(rows)[-1]["step"]
     self.assertLess(last, 400)
     for out in outputs:
       self.assertIn("Finished at step 3.", out)
-      self.assertIn(f"Stopped at step {last}.", out)
+      self.assertIn(f"Stopped by SIGTERM at step {last} of 400", out)
 
     # One device continues from the checkpoints of two.
     self.check(TINY.run(train__steps=6), halves, exact=6)
@@ -295,9 +295,15 @@ class LauncherTest(absltest.TestCase):
     self.assertIn("[1] asked", output)
     self.assertNotIn("SIGKILL", output)
 
-  def test_sigterm_is_passed_on_to_all_hosts(self):
-    script = """
-      trap 'echo saving; kill $!; exit 0' TERM
+  def stop_hosts(self, number: int, status: int) -> tuple[int, str]:
+    """Sends a signal to the script.
+
+    Args:
+      number: the signal.
+      status: status of the hosts after SIGTERM.
+    """
+    script = f"""
+      trap 'echo saving; kill $!; exit {status}' TERM
       echo up; sleep 300 >/dev/null 2>&1 & wait"""
     started = self.start(
       "--hosts=2", "--restarts=9", "--", "bash", "-c", script
@@ -305,10 +311,34 @@ class LauncherTest(absltest.TestCase):
     output = ""
     while output.count("] up") < 2:
       output += next_line(started)
-    started.terminate()
+    started.send_signal(number)
     output, _ = started.communicate(timeout=_TIMEOUT)
-    self.assertEqual(started.returncode, 0)
     self.assertEqual(output.count("] saving"), 2)
+    self.assertNotIn("restart 1", output)
+    return started.returncode, output
+
+  def test_signals_are_passed_on_to_all_hosts(self):
+    for number, status in ((signal.SIGTERM, 75), (signal.SIGHUP, 75)):
+      found, output = self.stop_hosts(number, 75)
+      self.assertEqual(found, status)
+      self.assertIn("stopped by a signal; no host is started again", output)
+
+  def test_ctrl_c(self):
+    # A shell that starts this in the background ignores SIGINT.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    self.addCleanup(signal.signal, signal.SIGINT, before)
+    self.assertEqual(self.stop_hosts(signal.SIGINT, 75)[0], 130)
+
+  def test_stopped_hosts_may_finish_or_fail(self):
+    self.assertEqual(self.stop_hosts(signal.SIGTERM, 0)[0], 0)
+    self.assertEqual(self.stop_hosts(signal.SIGTERM, 1)[0], 1)
+
+  def test_ctrl_c_of_a_host_is_not_retried(self):
+    status, output = self.run_to_end(
+      "--hosts=1", "--restarts=3", "--", "bash", "-c", "exit 130"
+    )
+    self.assertEqual(status, 130)
+    self.assertIn("Ctrl-C stopped it, so it is not started again", output)
 
   def test_invalid_arguments_are_refused(self):
     command = ("--", "true")
@@ -317,9 +347,25 @@ class LauncherTest(absltest.TestCase):
       (command, "--hosts=N is missing, e.g. --hosts=2"),
       (
         ("--hosts=two", *command),
-        "--hosts: expected a whole number, got 'two'",
+        "--hosts: expected a whole number, without zeros before it, got 'two'",
       ),
-      (("--hosts=0", *command), "--hosts: expected 1 or more, got 0"),
+      (
+        ("--hosts=08", *command),
+        "--hosts: expected a whole number, without zeros before it, got '08'",
+      ),
+      (("--hosts=0", *command), "--hosts: expected 1 to 1000, got 0"),
+      (
+        (f"--hosts={10**19}", *command),
+        f"--hosts: expected 1 to 1000, got {10**19}",
+      ),
+      (
+        ("--hosts=1", "--port=70000", *command),
+        "--port: expected 1 to 65535, got 70000",
+      ),
+      (
+        ("--hosts=3", "--port=65534", *command),
+        "would listen on 65534 to 65536, but ports end at 65535. Name 65533",
+      ),
       (("--hosts=2",), "there is no command. It comes behind --"),
     ):
       status, output = self.run_to_end(*arguments)

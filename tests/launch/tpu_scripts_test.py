@@ -9,6 +9,7 @@ arguments. To accept changed golden files:
 
 import os
 import pathlib
+import shutil
 import subprocess
 
 from absl.testing import absltest, parameterized
@@ -51,9 +52,10 @@ exit "$status"
 class ScriptsTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
-    self.folder = pathlib.Path(self.create_tempdir().full_path)
+    # Paths with blanks must not come apart.
+    self.folder = pathlib.Path(self.create_tempdir().full_path, "two words")
     self.bin = self.folder / "bin"
-    self.bin.mkdir()
+    self.bin.mkdir(parents=True)
     gcloud = self.bin / "gcloud"
     gcloud.write_text(_GCLOUD)
     gcloud.chmod(0o755)
@@ -193,11 +195,20 @@ class ScriptsTest(parameterized.TestCase):
     self.check_refused("unknown option '--restarts'", "run.sh", "--restarts")
     self.check_refused("expected no words after --", "delete.sh", "--", "x")
     self.check_refused(
-      "expected a whole number, got 'x'", "run.sh", "--restarts=x"
+      "expected a whole number, without zeros before it, got 'x'",
+      "run.sh",
+      "--restarts=x",
     )
     self.check_refused(
-      "expected a whole number, got ''", "follow.sh", "--lines="
+      "expected a whole number, without zeros before it, got ''",
+      "follow.sh",
+      "--lines=",
     )
+    for flag, message in (
+      ("--restarts=08", "--restarts: expected a whole number, without zeros"),
+      (f"--poll={10**19}", "--poll: expected at most 999999999, got 1000"),
+    ):
+      self.check_refused(message, "run.sh", flag)
     self.check_refused(
       "no value or 'spot', got 'now'", "run.sh", "--recreate=now"
     )
@@ -296,6 +307,39 @@ class ScriptsTest(parameterized.TestCase):
     self.assertEqual(done.returncode, 3)
     self.assertIn("this is an error of the command", done.stderr)
     self.assertEqual(self.counts()[" run "], 1)
+
+  def test_a_stopped_command_is_not_restarted(self):
+    self.prepare_answers(
+      describe=("0 ACTIVE", "0 SUSPENDED"), run=("130",), is_running=("0 no",)
+    )
+    done = self.run_command()
+    self.assertEqual(done.returncode, 130)
+    self.assertIn("it was stopped by --stop or by Ctrl-C", done.stderr)
+    self.assertEqual(self.counts()[" run "], 1)
+
+  def test_recreate_calls_scripts_in_a_folder_with_blanks(self):
+    project = self.folder / "my project"
+    shutil.copytree(SCRIPTS, project / "launch" / "tpu")
+    for name in ("tools/python", "flan_tf", "tasks"):
+      (project / name).mkdir(parents=True)
+    (project / "tools/python/environment.sh").touch()
+    (project / "setup.py").touch()
+    (self.folder / "tpu.env").rename(self.folder / "my tpu.env")
+    self.prepare_answers(
+      describe=("0 SUSPENDED", "0 NONE", "0 ACTIVE"), is_running=("0 no",)
+    )
+    done = self.run_script(
+      str(project / "launch/tpu/run.sh"),
+      "--settings=my tpu.env",
+      "--recreate",
+      "--poll=0",
+      *TRAIN,
+    )
+    self.assertEqual(done.returncode, 0, done.stderr)
+    counts = self.counts()
+    self.assertEqual(
+      (counts["create"], counts["scp"], counts[" run "]), (1, 1, 1)
+    )
 
   def test_restarts_are_limited(self):
     self.prepare_answers(

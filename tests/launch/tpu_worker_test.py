@@ -33,8 +33,10 @@ class WorkerTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = pathlib.Path(self.create_tempdir().full_path)
+    # Paths with blanks must not come apart.
+    self.folder /= "two words"
     self.bin, self.home = self.folder / "bin", self.folder / "home"
-    self.home.mkdir()
+    self.home.mkdir(parents=True)
     project = self.folder / "flan"
     self.worker = project / "launch" / "tpu" / "_worker.sh"
     self.worker.parent.mkdir(parents=True)
@@ -131,7 +133,8 @@ class WorkerTest(absltest.TestCase):
 
   def test_an_equal_command_follows_the_running_one(self):
     here, go = self.folder / "here", self.folder / "go"
-    script = f"echo begun; touch {here}; until [ -e {go} ]; do sleep .1; done"
+    script = f"echo begun; touch '{here}'"
+    script += f"; until [ -e '{go}' ]; do sleep .1; done"
     command = ("run", "bash", "-c", f"{script}; echo done; exit 4")
     self.assertEqual(self.call("is_running"), (0, "no\n"))
     first = self.start(*command)
@@ -158,17 +161,50 @@ class WorkerTest(absltest.TestCase):
   def test_stop_lets_the_command_save_and_end(self):
     here = self.folder / "here"
     script = f"""
-      trap 'echo saving; kill $!; exit 0' TERM
-      sleep 60 >/dev/null 2>&1 & touch {here}; wait"""
+      trap 'echo saving; kill $!; exit 75' TERM
+      sleep 60 >/dev/null 2>&1 & touch '{here}'; wait"""
     started = self.start("run", "bash", "-c", script)
     self.wait_for(here)
     status, out = self.call("stop")
     self.assertEqual(status, 0)
-    self.assertIn("the command has ended", out)
+    self.assertIn("the command has ended with status 130", out)
     out, _ = started.communicate(timeout=_TIMEOUT)
-    self.assertEqual(started.returncode, 0, out)
+    # Not 75, after which run.sh would start it again.
+    self.assertEqual(started.returncode, 130, out)
     self.assertIn("saving\n", out)
-    self.assertIn("no command is running", self.call("stop")[1])
+    status, out = self.call("stop")
+    self.assertIn("no command is running. If run.sh is about to", out)
+    # The next command is one that nobody has stopped.
+    self.assertEqual(self.call("run", "bash", "-c", "exit 75")[0], 75)
+
+  def test_a_stopped_command_may_finish_or_fail(self):
+    for number in (0, 1):
+      here = self.folder / f"here {number}"
+      script = f"""
+        trap 'kill $!; exit {number}' TERM
+        sleep 60 >/dev/null 2>&1 & touch '{here}'; wait"""
+      started = self.start("run", "bash", "-c", script)
+      self.wait_for(here)
+      _, out = self.call("stop")
+      self.assertIn(f"the command has ended with status {number}", out)
+      out, _ = started.communicate(timeout=_TIMEOUT)
+      self.assertEqual(started.returncode, number, out)
+
+  def test_a_stop_before_the_command_begins(self):
+    environment = self.worker.parents[2] / "tools/python/environment.sh"
+    here, go = self.folder / "here", self.folder / "go"
+    environment.write_text(
+      f"touch '{here}'; until [ -e '{go}' ]; do sleep .05; done\n"
+    )
+    started = self.start("run", "sleep", "60")
+    self.wait_for(here)
+    stop = self.start("stop")
+    self.wait_for(self.home / ".flan" / "stopped")
+    go.touch()
+    out, _ = stop.communicate(timeout=_TIMEOUT)
+    self.assertIn("the command has ended with status 130", out)
+    out, _ = started.communicate(timeout=_TIMEOUT)
+    self.assertEqual(started.returncode, 130, out)
 
   def test_each_start_restarts_the_server(self):
     pid = self.home / ".flan" / "server.pid"

@@ -47,9 +47,12 @@ class ParseTest(parameterized.TestCase):
     ("rows:2", RULES, "Unknown axis 'rows'. Known: data, model, sequence."),
     ("data=2", RULES, "mesh.shape: cannot read 'data=2'; write e.g. 'data:2;"),
     ("data:", RULES, "mesh.shape: cannot read 'data:'"),
-    ("data:two", RULES, "mesh.shape: data:two is not a number of cores."),
-    ("data:0", RULES, "mesh.shape: data:0 is not a number of cores."),
-    ("data:-2", RULES, "mesh.shape: data:-2 is not a number of cores."),
+    ("data:two", RULES, "mesh.shape: data:two is not a number of cores, 1 to"),
+    ("data:²", RULES, "mesh.shape: data:² is not a number of cores, 1 to 1,"),
+    ("data:" + "9" * 5000, RULES, "9 is not a number of cores, 1 to 1,048,576"),
+    ("data:1048577", RULES, "data:1048577 is not a number of cores"),
+    ("data:0", RULES, "mesh.shape: data:0 is not a number of cores, 1 to"),
+    ("data:-2", RULES, "mesh.shape: data:-2 is not a number of cores, 1 to"),
     ("data:2;data:4", RULES, "mesh.shape: a name is given twice in 'data:2;"),
     (
       "",
@@ -140,6 +143,19 @@ class DevicesTest(parameterized.TestCase):
       " devices. Open the devices before any other TensorFlow operation",
     ):
       open_devices(4, "cpu")
+
+  def test_more_cores_than_a_cpu_is_split_into(self):
+    with (
+      mock.patch.object(
+        tf.config,
+        "set_logical_device_configuration",
+        side_effect=AssertionError("devices are made"),
+      ),
+      self.assertRaisesRegex(
+        ValueError, "The mesh has 99,999 cores, but a CPU .* at most 512"
+      ),
+    ):
+      open_devices(99_999, "cpu")
 
   def test_too_few_gpus(self):
     with (

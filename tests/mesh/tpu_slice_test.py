@@ -22,7 +22,7 @@ import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 from flan_tf.checkpoints import checkpoint_dirs, restore, saver, shards
-from flan_tf.mesh import state, tpu_slice
+from flan_tf.mesh import state, tpu_servers, tpu_slice
 from flan_tf.mesh.compat import mtf
 from flan_tf.mesh.devices import Devices, open_devices
 from flan_tf.mesh.layout import parse_layout
@@ -294,7 +294,7 @@ class SliceTest(absltest.TestCase):
     file.write_bytes(file.read_bytes()[::-1])
     with self.assertRaisesRegex(
       checkpoint_dirs.CheckpointError,
-      "one of its files is corrupt: .*[Cc]hecksum",
+      "its file 'state.data-.*' is corrupt: .*[Cc]hecksum",
     ):
       restore.restore_states(path, self.states())
 
@@ -320,6 +320,7 @@ class NoSliceTest(parameterized.TestCase):
     self.enter_context(
       mock.patch.object(tf.config, "experimental_connect_to_cluster")
     )
+    self.enter_context(mock.patch.object(tpu_servers, "wait_for_servers"))
 
   def open(self, cores: int, name: str = "local", axes=()):
     open_devices(cores, "tpu", name, axes)

@@ -1,6 +1,7 @@
 """Tokens are chosen alike on every mesh, and as NumPy would choose them."""
 
 import dataclasses
+import math
 
 import numpy as np
 from absl.testing import absltest, parameterized
@@ -152,7 +153,17 @@ class ChooseTest(parameterized.TestCase):
 
 class SamplingTest(parameterized.TestCase):
   @parameterized.parameters(
-    ({"temperature": -1}, r"temperature is -1; expected 0 \(greedy\) or more"),
+    ({"temperature": -1}, r"temperature is -1; expected 0 \(greedy\), or"),
+    ({"temperature": math.nan}, "temperature is nan; expected"),
+    ({"temperature": math.inf}, "temperature is inf; expected"),
+    ({"temperature": 1e-320}, "temperature is 1e-320; .* or 1e-30 to 1e"),
+    ({"temperature": 1, "top_p": math.nan}, "top_p is nan; expected above 0"),
+    ({"temperature": 1, "top_k": 1 << 31}, "top_k is 2147483648; .* 32 bits"),
+    ({"beams": 129}, r"beams is 129; expected 1 .* at most 128"),
+    ({"length_penalty": -1e308}, "length_penalty is -1e.308; .* -10 to 10"),
+    ({"length_penalty": 1e308}, "length_penalty is 1e.308; .* -10 to 10"),
+    ({"length_penalty": math.nan}, "length_penalty is nan; expected a number"),
+    ({"seed": 1 << 63}, "seed is 9223372036854775808; expected 0 or more"),
     ({"temperature": 1, "top_k": -2}, r"top_k is -2; expected 0 \(all"),
     ({"temperature": 1, "top_p": 0}, "top_p is 0; expected above 0"),
     ({"temperature": 1, "top_p": 1.5}, "top_p is 1.5; expected above 0"),

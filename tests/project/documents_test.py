@@ -21,9 +21,8 @@ from absl.testing import absltest, parameterized
 import tasks
 from flan_tf import config, name_lists
 from flan_tf.task import holdout, registry
+from tests.helpers.documents import ROOT, blocks
 
-ROOT = pathlib.Path(__file__).absolute().parents[2]
-README = ROOT / "README.md"
 DOCUMENTS = (
   "README.md",
   "CONTRIBUTING.md",
@@ -44,11 +43,6 @@ _OTHERS = (
   "pyright",
 )
 _ABSL_FLAGS = {"help", "helpfull", "helpshort", "v", "flagfile"}
-
-
-def blocks(text: str) -> list[tuple[str, str]]:
-  """(info string, content) of the fenced blocks of a Markdown text."""
-  return re.findall(r"^```([^\n]*)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 def commands(content: str) -> list[str]:
@@ -108,9 +102,12 @@ def _check_binary(name: str, arguments: list[str]) -> None:
 
 @functools.cache
 def _flags_of(name: str) -> frozenset[str]:
-  """Returns the flags of a binary; some are defined by functions of cli.py."""
+  """Returns the flags of a binary; some are defined by shared functions."""
   text = (ROOT / "launch" / f"{name}.py").read_text(encoding="utf-8")
-  shared = (ROOT / "launch/cli.py").read_text(encoding="utf-8")
+  shared = "\n".join(
+    (ROOT / "launch" / file).read_text(encoding="utf-8")
+    for file in ("cli.py", "config_flag.py")
+  )
   functions = dict(
     re.findall(
       r"^def (define_\w+)(.*?)(?=^\S)", shared, re.DOTALL | re.MULTILINE

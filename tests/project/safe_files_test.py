@@ -39,13 +39,21 @@ class WriteBytesTest(absltest.TestCase):
       self.assertEqual(self.path.read_bytes(), b"old")
       self.assertEqual(os.listdir(self.folder), ["results.json"])
 
-  def test_a_real_full_device(self):
-    if not os.path.exists("/dev/full"):
-      self.skipTest("This system has no /dev/full.")
-    self.path.symlink_to("/dev/full")
-    # The temporary file takes the place of the link, so that nothing is lost.
-    safe_files.write_bytes(str(self.path), b"content")
-    self.assertEqual(self.path.read_bytes(), b"content")
+  def test_a_link_stays(self):
+    target = self.folder / "target"
+    target.write_bytes(b"old")
+    self.path.symlink_to(target)
+    safe_files.write_bytes(str(self.path), b"new")
+    self.assertTrue(self.path.is_symlink())
+    self.assertEqual(target.read_bytes(), b"new")
+
+  def test_a_device(self):
+    safe_files.write_bytes(os.devnull, b"content")
+    self.assertTrue(os.path.exists(os.devnull))
+    self.assertFalse(os.path.isfile(os.devnull))
+    if os.path.exists("/dev/full"):
+      with self.assertRaisesRegex(OSError, "No space"):
+        safe_files.write_bytes("/dev/full", b"content")
 
   def test_a_folder_that_does_not_exist(self):
     with self.assertRaises(FileNotFoundError):

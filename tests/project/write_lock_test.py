@@ -39,6 +39,7 @@ class WriteLockTest(absltest.TestCase):
     """Writes a lock as another process would have left it."""
     with self.hold():
       value = {**self.read(), **changes}
+    os.makedirs(self.place, exist_ok=True)
     self.file.write_text(json.dumps(value))
     return value
 
@@ -47,7 +48,17 @@ class WriteLockTest(absltest.TestCase):
       self.assertEqual(self.read()["process"], os.getpid())
       self.assertEqual(self.read()["purpose"], "training")
       self.assertEqual(os.listdir(self.place), [write_lock.NAME])
-    self.assertEmpty(os.listdir(self.place))
+      pathlib.Path(self.place, "weights").touch()
+    self.assertEqual(os.listdir(self.place), ["weights"])
+
+  def test_a_new_folder_that_stays_empty_is_removed(self):
+    with self.hold():
+      pass
+    self.assertEmpty(os.listdir(self.folder))
+    os.mkdir(self.place)
+    with self.hold():
+      pass
+    self.assertEqual(os.listdir(self.folder), ["run"])
 
   def test_beside_a_file(self):
     with self.hold(beside=True):
@@ -169,7 +180,7 @@ class WriteLockTest(absltest.TestCase):
         self.assertEqual(os.listdir(self.place), [write_lock.NAME])
         with self.assertRaises(write_lock.LockedError), self.hold():
           pass
-    self.assertEmpty(os.listdir(self.place))
+    self.assertFalse(os.path.exists(self.place))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Run configurations: invalid values, run.json, and the shipped run files."""
 
 import json
+import math
 import pathlib
 import runpy
 
@@ -63,6 +64,74 @@ class RunConfigTest(parameterized.TestCase):
   def test_refused(self, where, value, message):
     with self.assertRaisesRegex(ValueError, message):
       build(where, value)
+
+  @parameterized.parameters(
+    "model.query_scale",
+    "model.attention_cap",
+    "model.logit_cap",
+    "model.rotary_base",
+    "model.rotary_factor",
+    "model.rotary_low_frequency",
+    "model.rotary_high_frequency",
+    "model.norm_epsilon",
+    "adapter.lora_alpha",
+    "train.learning_rate",
+    "train.clip_norm",
+    "train.weight_decay",
+  )
+  def test_real_numbers_are_finite_and_not_negative(self, where):
+    for value in (math.nan, math.inf, 1e39, 10**400, -1.0):
+      with self.assertRaisesRegex(
+        ValueError, f"{where}: expected (a n|0 or m)"
+      ):
+        build(where, value)
+
+  @parameterized.parameters(
+    ("model.norm_epsilon", 0.0, "norm_epsilon: expected a number above 0"),
+    ("model.rotary_base", 1e-60, "expected a number above 0 .*, got 1e-60"),
+    ("model.logit_cap", 1e-60, "expected a number above 0 .*, got 1e-60"),
+    ("train.clip_norm", math.inf, r"got inf\. 0 sets no limit\."),
+    ("train.weight_decay", 1e5, "weight away, and 100000.0 . 3e-05 is more"),
+    ("train.learning_rate", True, "expected float, got True"),
+    ("train.steps", True, "train.steps: expected int, got True"),
+    ("train.steps", 10**12, "steps: expected 2,147,483,647 or less, got 10+:"),
+    ("train.warmup", -1, "train.warmup: expected 0 or more, got -1"),
+    ("train.batch", 10**6, "rows of 1,280 tokens .* are 1,280,000,000 tokens"),
+    ("train.profile_steps", "1-²", "cannot read '1-²'; write FIRST-LAST"),
+    ("train.profile_steps", "1-" + "9" * 5000, "write FIRST-LAST"),
+    ("data.length", 10**20, "length: expected 1,048,576 or less, got 10+: a r"),
+    ("data.train_cap", 10**20, "rows are counted in 64 bits"),
+    ("model.layers", 99999999, "expected 10,000 or less, .* no published mode"),
+    ("model.vocab", 10**12, "model.vocab: expected 16,777,216 or less"),
+    ("model.pieces", -1, "model.pieces: expected 0 or more, got -1"),
+    ("model.kv_heads", -2, "model.kv_heads: expected 0 or more, got -2"),
+    ("model.window", -5, "model.window: expected 0 or more, got -5"),
+    ("adapter.lora_rank", 10**9, "expected 1,048,576 or less"),
+    ("mesh.platform", "nan", "mesh.platform: Unknown value 'nan'. Known: auto"),
+    ("seed", 10**20, "seed: expected a number of 64 bits"),
+  )
+  def test_senseless_numbers(self, where, value, message):
+    with self.assertRaisesRegex(ValueError, message):
+      build(where, value)
+
+  @parameterized.parameters(
+    ("train.clip_norm", 0.0),
+    ("train.learning_rate", 0.0),
+    ("model.query_scale", 0.0),
+    ("data.mixing_cap", 10**12),
+    ("data.length", 10**6),
+    ("seed", -1),
+  )
+  def test_numbers_at_the_edge(self, where, value):
+    build(where, value)
+
+  def test_numbers_that_depend_on_others(self):
+    with self.assertRaisesRegex(ValueError, r"rows \(128\), got 999"):
+      config.ModelConfig(vocab=128, pieces=999)
+    with self.assertRaisesRegex(ValueError, r"more than .* \(4.0\), got 4.0"):
+      config.ModelConfig(rotary_scaling="llama3", rotary_low_frequency=4.0)
+    with self.assertRaisesRegex(ValueError, "seed: expected 0 or more, got -1"):
+      config.RunConfig(seed=-1, adapter=config.AdapterConfig(soft_prompt=3))
 
   def test_a_value_where_settings_belong(self):
     with self.assertRaisesRegex(ValueError, "train: expected settings, got 3"):

@@ -69,6 +69,21 @@ class EnvironmentTest(absltest.TestCase):
     ):
       compiler_process.interpreter()
 
+  def test_a_path_is_never_read_as_a_command(self):
+    parent = pathlib.Path(self.create_tempdir().full_path)
+    folder = parent / "a b;touch PWNED;$(touch PWNED)`touch PWNED`'\"&"
+    folder.mkdir()
+    script = folder / "environment.sh"
+    script.write_text('export VIRTUAL_ENV="$(dirname "${BASH_SOURCE[0]}")"\n')
+    with (
+      contextlib.chdir(parent),
+      mock.patch.dict(os.environ, FLAN_TPU_PYTHON=""),
+      mock.patch.object(compiler_process, "_SCRIPT", script),
+      contextlib.redirect_stderr(io.StringIO()),
+    ):
+      self.assertEqual(compiler_process.interpreter(), f"{folder}/bin/python")
+    self.assertEqual(os.listdir(parent), [folder.name])
+
 
 class ProcessTest(absltest.TestCase):
   def fake_python(self, body: str) -> str:

@@ -41,6 +41,10 @@ def run_config(mesh: str, **train) -> config.RunConfig:
 
 
 class LowerTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.enterContext(toys.unoptimized_graphs())
+
   @parameterized.parameters(("", 1), (MESH, 1), ("model:4", 2))
   def test_training(self, mesh, microbatches):
     run = run_config(mesh, microbatches=microbatches)

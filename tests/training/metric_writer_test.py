@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import shutil
+from unittest import mock
 
 from absl.testing import absltest
-from tensorboard.backend.event_processing import event_accumulator
+from tensorboard.backend.event_processing import plugin_event_accumulator
 from tensorboard.util import tensor_util
 
 from flan_tf import json_lines
@@ -13,8 +15,8 @@ from flan_tf.training import metric_writer
 
 
 def tensors(folder: str, tag: str) -> list[tuple[int, object]]:
-  """Returns (step, value) of every point that TensorBoard has for a tag."""
-  events = event_accumulator.EventAccumulator(
+  """Returns (step, value) of every point that TensorBoard shows for a tag."""
+  events = plugin_event_accumulator.EventAccumulator(
     folder, size_guidance={"tensors": 0}
   )
   events.Reload()
@@ -93,6 +95,59 @@ class MetricWriterTest(absltest.TestCase):
     self.assertEqual(tensors(folder, "share/rte"), [(5, 0.25)])
     # Markdown shows text that is indented by four verbatim.
     self.assertEqual(tensors(folder, "prompts"), [(0, b"    one\n      # two")])
+
+  def test_tensorboard_forgets_points_that_come_again(self):
+    self.write(1, 2, 3, 4)
+    self.write(3, 4, 5, after=2)
+    folder = os.path.join(self.workdir, "tensorboard")
+    points = [(step, 0.5 * step) for step in (1, 2, 3, 4, 5)]
+    self.assertEqual(tensors(folder, "loss"), points)
+    self.write(1, after=0)  # A run from the start.
+    self.assertEqual(tensors(folder, "loss"), [(1, 0.5)])
+
+  def test_a_workdir_that_was_removed(self):
+    writer = metric_writer.MetricWriter(self.workdir)
+    writer.scalars(1, {"loss": 1.0})
+    shutil.rmtree(self.workdir)
+    for use in (lambda: writer.scalars(2, {}), writer.flush_to_disk):
+      with self.assertRaisesRegex(
+        metric_writer.MetricsError,
+        r"metrics.jsonl is not there any more: the workdir was removed .* start"
+        " the same command again",
+      ):
+        use()
+
+  def test_a_full_disk(self):
+    import tensorflow as tf
+
+    writer = metric_writer.MetricWriter(self.workdir)
+    error = tf.errors.ResourceExhaustedError(None, None, "No space left")
+    with (
+      mock.patch.object(tf.io.gfile.GFile, "write", side_effect=error),
+      self.assertRaisesRegex(
+        metric_writer.MetricsError,
+        r"could not be written to .*metrics.jsonl: No space left\nFree some",
+      ),
+    ):
+      writer.scalars(1, {"loss": 1.0})
+    writer.close()
+
+  def test_a_stop_while_lines_are_dropped_leaves_the_old_ones(self):
+    self.write(1, 2, 3)
+    before = self.path.read_text()
+    with (
+      mock.patch.object(os, "replace", side_effect=KeyboardInterrupt),
+      self.assertRaises(KeyboardInterrupt),
+    ):
+      metric_writer.MetricWriter(self.workdir, 2)
+    self.assertEqual(self.path.read_text(), before)
+
+  def test_a_line_without_a_step_is_an_error(self):
+    self.write(1)
+    with self.path.open("a") as file:
+      file.write('{"loss": 1}\n')
+    with self.assertRaisesRegex(ValueError, "jsonl, line 2: .*'step'"):
+      self.write(after=1)
 
   def test_a_host_that_does_not_write(self):
     writer = metric_writer.MetricWriter(self.workdir, 0, writes=False)

@@ -213,7 +213,7 @@ class TrainedTest(absltest.TestCase):
 
   def test_weights_that_are_nan(self):
     from flan_tf.checkpoints import checkpoint_dirs
-    from flan_tf.training import loop
+    from flan_tf.training import divergence, loop
 
     workdir = self.copy()
     opened = TINY.open_run(TINY.run(train__steps=15), workdir)
@@ -223,7 +223,8 @@ class TrainedTest(absltest.TestCase):
       for variable in variables:
         variable.assign(variable * math.nan)
     with self.assertRaisesRegex(
-      loop.DivergedError, "Step 13 gave loss nan.*weights after step 12 are"
+      divergence.DivergedError,
+      "Step 13 gave loss nan.*weights after step 12 are",
     ):
       loop.train(opened, str(workdir))
     self.assertEqual(checkpoint_dirs.completed_steps(str(workdir)), [9, 12])
@@ -231,18 +232,19 @@ class TrainedTest(absltest.TestCase):
     self.assertEqual(TINY.train(TINY.run(train__steps=13), workdir).step, 13)
 
   def test_diverging(self):
-    from flan_tf.training import loop
+    from flan_tf.training import divergence
 
     workdir = self.create_tempdir().full_path
     run = TINY.run(train__learning_rate=1e30)
     with self.assertRaisesRegex(
-      loop.DivergedError,
+      divergence.DivergedError,
       r"Step 2 gave .* norm (nan|inf): .*after step 1 are not usable. There is"
       r" no checkpoint yet.*lower train.learning_rate \(1e\+30",
     ):
       TINY.train(run, workdir)
     with self.assertRaisesRegex(
-      loop.DivergedError, "checkpoint of step 1 holds these .*: remove its"
+      divergence.DivergedError,
+      "checkpoint of step 1 holds these .*: remove its",
     ):
       run = TINY.run(train__learning_rate=1e30, train__save_every=1)
       TINY.train(run, self.create_tempdir().full_path)

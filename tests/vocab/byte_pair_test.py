@@ -4,6 +4,7 @@ The tests also read genuine rows, if there is a prepared directory
 ($FLAN_TFDS_DATA).
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -17,6 +18,7 @@ from absl.testing import absltest, parameterized
 from tokenizers import models, pre_tokenizers, processors
 
 import tasks
+from flan_tf import foreign_values
 from flan_tf.data import language_model, packing
 from flan_tf.task import registry
 from flan_tf.vocab import byte_characters, byte_pair, pretokenize
@@ -72,6 +74,13 @@ def setUpModule():
 tearDownModule = TINY.close
 
 
+@functools.cache
+def shipped_texts() -> list[str]:
+  """Every third text: all of them would take a minute with four patterns."""
+  texts = language_model.read_training_texts(tasks.ALL, TINY.data_dir)
+  return list(texts)[::3]
+
+
 def random_texts(count: int, seed: int) -> list[str]:
   """Returns short texts of characters that the patterns treat differently."""
   rng = np.random.default_rng(seed)
@@ -105,12 +114,8 @@ class BytePairTest(parameterized.TestCase):
 
   @parameterized.parameters(*PATTERNS)
   def test_on_the_shipped_rows(self, pattern):
-    # Every third text: all of them would take a minute with four patterns.
-    texts = list(language_model.read_training_texts(tasks.ALL, TINY.data_dir))[
-      ::3
-    ]
-    self.assertGreater(len(texts), 100)
-    self.assert_agree(VOCABULARIES[pattern], texts)
+    self.assertGreater(len(shipped_texts()), 100)
+    self.assert_agree(VOCABULARIES[pattern], shipped_texts())
 
   def test_on_genuine_rows(self):
     if not os.path.isdir(GENUINE):
@@ -323,7 +328,8 @@ class HuggingFaceTest(parameterized.TestCase):
       tokenizer = tokenizers.Tokenizer(models.BPE())
       tokenizer.pre_tokenizer = spec
       values = json.loads(tokenizer.to_str())["pre_tokenizer"]
-      self.assertEqual(pretokenize.find_pattern(values), name)
+      step = foreign_values.ForeignValues("pre_tokenizer", values)
+      self.assertEqual(pretokenize.find_pattern(step), name)
 
   def test_gpt2_files(self):
     made = VOCABULARIES["gpt2"]

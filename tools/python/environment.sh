@@ -25,8 +25,12 @@ sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1
 
 _flan_find_python() {
   local candidate
-  for candidate in ${FLAN_PYTHON:-python3.11 python3.12 python3.13 python3 \
-      python "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[123].*/bin/python3}; do
+  set -- python3.11 python3.12 python3.13 python3 python \
+    "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3.1[123].*/bin/python3
+  if [ -n "${FLAN_PYTHON:-}" ]; then
+    set -- "$FLAN_PYTHON"
+  fi
+  for candidate in "$@"; do
     if _flan_suits "$candidate"; then
       command -v "$candidate"
       return
@@ -69,7 +73,9 @@ _flan_install() {
   set -- "$venv/bin/python" -m pip install -qq --disable-pip-version-check
   if [ "$list" = tpu ]; then
     # A whole set, not bounds: tensorflow-text would bring tensorflow back.
-    "$@" --no-deps --requirement "$constraints" >&2
+    # Of its thousands of modules the compiler's process imports few, so Python
+    # compiles them when they are imported.
+    "$@" --no-compile --no-deps --requirement "$constraints" >&2
   else
     "$@" --constraint "$constraints" \
       --requirement <(_flan_requirements "$venv" "$list") >&2

@@ -13,6 +13,8 @@ from flan_tf.model import dims, positions
 # for the scaling of Llama 3.1 to 3.3, only these divisors, which follow from
 # the constants below and a factor.
 FREQUENCIES = "rope_freqs.weight"
+# Of numbers that something is divided by.
+_SMALLEST = 1e-6
 _LLAMA3_ORIGINAL_LENGTH = 8192
 _LLAMA3_LOW_FREQUENCY = 1.0
 _LLAMA3_HIGH_FREQUENCY = 4.0
@@ -26,7 +28,7 @@ class ArchitectureMetadata(Settings):
   """
 
   def __init__(self, reader: GgufReader, architecture: str):
-    super().__init__(reader.path, reader.metadata, prefix=f"{architecture}.")
+    super().__init__(reader.path, reader.metadata, f"{architecture}.")
     self.reader = reader
 
   def has_tensor(self, name: str) -> bool:
@@ -36,7 +38,7 @@ class ArchitectureMetadata(Settings):
   @property
   def vocabulary_rows(self) -> int:
     """Rows of the embedding; 0 if it is missing, which `bind` reports."""
-    return self.reader.shapes().get("token_embd.weight", (0,))[0]
+    return next(iter(self.reader.shapes().get("token_embd.weight", ())), 0)
 
 
 def llama_model(metadata: ArchitectureMetadata) -> config.ModelConfig:
@@ -44,12 +46,10 @@ def llama_model(metadata: ArchitectureMetadata) -> config.ModelConfig:
 
   What is not supported is noted in `metadata`.
   """
-  d_model, heads = metadata.require("embedding_length"), _heads(metadata)
-  kv_heads = metadata.get("attention.head_count_kv", heads)
-  if isinstance(kv_heads, list):
-    metadata.refuse("numbers of key/value heads that differ by layer")
-    kv_heads = heads
-  d_kv = metadata.get("attention.key_length", d_model // heads)
+  d_model = metadata.size("embedding_length")
+  heads = _heads(metadata, "attention.head_count")
+  kv_heads = _heads(metadata, "attention.head_count_kv", default=heads)
+  d_kv = metadata.size("attention.key_length", default=d_model // heads)
   if metadata.get("attention.value_length", d_kv) != d_kv:
     metadata.refuse("values of another size than keys")
   if metadata.get("rope.dimension_count", d_kv) != d_kv:
@@ -57,23 +57,23 @@ def llama_model(metadata: ArchitectureMetadata) -> config.ModelConfig:
   if metadata.get("expert_count"):
     metadata.refuse("a mixture of experts")
   rows = metadata.vocabulary_rows
-  return config.ModelConfig(
-    layers=metadata.require("block_count"),
+  return metadata.model(
+    layers=metadata.layers("block_count"),
     d_model=d_model,
     heads=heads,
     kv_heads=0 if kv_heads == heads else kv_heads,
     d_kv=d_kv,
-    d_ff=metadata.require("feed_forward_length"),
+    d_ff=metadata.size("feed_forward_length"),
     vocab=dims.padded_vocab(rows),
     pieces=rows,
     mlp="swiglu",
     norm="rms",
     attention_bias=_attention_bias(metadata),
-    query_scale=float(metadata.get("attention.scale", 0.0)),
-    window=metadata.get("attention.sliding_window") or 0,
+    query_scale=metadata.number("attention.scale", 0.0),
+    window=metadata.integer("attention.sliding_window", 0),
     positions="rotary",
     norm_epsilon=_shortest_float(
-      metadata.require("attention.layer_norm_rms_epsilon")
+      metadata.number("attention.layer_norm_rms_epsilon", low=0)
     ),
     shared_embedding=not metadata.has_tensor("output.weight"),
     scale_embedding=False,
@@ -83,14 +83,15 @@ def llama_model(metadata: ArchitectureMetadata) -> config.ModelConfig:
 
 def gpt2_model(metadata: ArchitectureMetadata) -> config.ModelConfig:
   """Returns the configuration of a gpt2 file; see `llama_model`."""
-  d_model, heads = metadata.require("embedding_length"), _heads(metadata)
+  d_model = metadata.size("embedding_length")
+  heads = _heads(metadata, "attention.head_count")
   rows = metadata.vocabulary_rows
-  return config.ModelConfig(
-    layers=metadata.require("block_count"),
+  return metadata.model(
+    layers=metadata.layers("block_count"),
     d_model=d_model,
     heads=heads,
     d_kv=d_model // heads,
-    d_ff=metadata.require("feed_forward_length"),
+    d_ff=metadata.size("feed_forward_length"),
     vocab=dims.padded_vocab(rows),
     pieces=rows,
     mlp="gelu",
@@ -98,21 +99,21 @@ def gpt2_model(metadata: ArchitectureMetadata) -> config.ModelConfig:
     norm="layer",
     attention_bias="all",
     positions="learned",
-    max_positions=metadata.require("context_length"),
+    max_positions=metadata.size("context_length"),
     norm_epsilon=_shortest_float(
-      metadata.require("attention.layer_norm_epsilon")
+      metadata.number("attention.layer_norm_epsilon", low=0)
     ),
     shared_embedding=not metadata.has_tensor("output.weight"),
     scale_embedding=False,
   )
 
 
-def _heads(metadata: ArchitectureMetadata) -> int:
-  heads = metadata.require("attention.head_count")
-  if isinstance(heads, list):
-    metadata.refuse("numbers of heads that differ by layer")
-    return heads[0]
-  return heads
+def _heads(metadata: ArchitectureMetadata, name: str, **default: int) -> int:
+  """Returns a number of heads; `default=NUMBER` if it may be absent."""
+  if isinstance(metadata.get(name), list):
+    metadata.refuse(f"{name} with numbers of heads that differ by layer")
+    return next(iter(metadata.integers(name, low=1)), 1)
+  return metadata.size(name, **default)
 
 
 def _attention_bias(metadata: ArchitectureMetadata) -> str:
@@ -130,12 +131,14 @@ def _shortest_float(value: float) -> float:
 def _rotary(metadata: ArchitectureMetadata, d_kv: int) -> dict[str, Any]:
   """Returns the rotary options of the configuration."""
   options: dict[str, Any] = {
-    "rotary_base": _shortest_float(metadata.get("rope.freq_base", 10_000.0))
+    "rotary_base": _shortest_float(
+      metadata.number("rope.freq_base", 10_000.0, low=_SMALLEST)
+    )
   }
-  scaling = metadata.get("rope.scaling.type", "none")
-  factor = metadata.get("rope.scaling.factor", 1.0)
+  scaling = metadata.text("rope.scaling.type", "none")
+  factor = metadata.number("rope.scaling.factor", 1.0, low=_SMALLEST)
   # Files from before October 2023 have the factor only, by this name.
-  factor = metadata.get("rope.scale_linear", factor)
+  factor = metadata.number("rope.scale_linear", factor, low=_SMALLEST)
   if metadata.has_tensor(FREQUENCIES):
     options |= _llama3_scaling(metadata, options, d_kv)
   elif scaling not in ("none", "linear"):
@@ -160,6 +163,9 @@ def _llama3_scaling(
     d_kv: size of a head.
   """
   divisors = metadata.reader.read(FREQUENCIES).reshape(-1)
+  if len(divisors) != d_kv // 2:
+    metadata.refuse(f"{len(divisors)} {FREQUENCIES} for heads of size {d_kv}")
+    return {}
   scaling = {
     "rotary_scaling": "llama3",
     "rotary_factor": float(np.round(divisors.max(), 4)),
@@ -167,16 +173,14 @@ def _llama3_scaling(
     "rotary_high_frequency": _LLAMA3_HIGH_FREQUENCY,
     "rotary_original_length": _LLAMA3_ORIGINAL_LENGTH,
   }
-  unscaled = config.ModelConfig(positions="rotary", d_kv=d_kv, **base_options)
-  scaled = config.ModelConfig(
+  unscaled = metadata.model(positions="rotary", d_kv=d_kv, **base_options)
+  scaled = metadata.model(
     positions="rotary", d_kv=d_kv, **base_options, **scaling
   )
   expected = positions.rotary_frequencies(
     unscaled
   ) / positions.rotary_frequencies(scaled)
-  if len(expected) == len(divisors) and np.allclose(
-    expected, divisors, rtol=1e-3
-  ):
+  if np.allclose(expected, divisors, rtol=1e-3):
     return scaling
   metadata.refuse(
     f"{FREQUENCIES} that are not those of Llama 3.1"

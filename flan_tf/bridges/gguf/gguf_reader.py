@@ -10,6 +10,10 @@ import numpy as np
 from flan_tf.bridges.model_source import Shape, SourceError
 from flan_tf.bridges.settings import check_supported
 
+# The most values in a header, some 250 bytes of memory each. A vocabulary of
+# 260,000 pieces has a million.
+_MOST_VALUES = 8_000_000
+
 
 class _StoredTensor(NamedTuple):
   """Place and type of a tensor in a GGUF file.
@@ -27,6 +31,25 @@ class _StoredTensor(NamedTuple):
   dtype: np.dtype
   stored_shape: Shape
   shape: Shape
+
+
+class _BoundedFile(gguf.GGUFReader):
+  """A file whose header ends before the file does.
+
+  The library reads an array value by value, and reads nothing at all after the
+  end of a file: a damaged length would keep it busy for ever.
+  """
+
+  _count = 0
+
+  def _get(self, offset, dtype, count=1, override_order=None):
+    self._count += 1
+    if self._count > _MOST_VALUES:
+      raise ValueError(f"it has more than {_MOST_VALUES:,} values")
+    end = int(offset) + int(count) * np.dtype(dtype).itemsize
+    if end > len(self.data):
+      raise ValueError(f"byte {end:,} is needed, and it has {len(self.data):,}")
+    return super()._get(offset, dtype, count, override_order)
 
 
 class GgufReader:
@@ -49,7 +72,7 @@ class GgufReader:
       # The library maps the file into memory. The map is closed at the end of
       # this block, or the pages of all tensors that are read later would count
       # as memory of this process.
-      file = gguf.GGUFReader(path)
+      file = _BoundedFile(path)
       self.metadata: dict[str, Any] = {
         name: field.contents() for name, field in file.fields.items()
       }

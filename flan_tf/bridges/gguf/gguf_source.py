@@ -20,6 +20,7 @@ from flan_tf.bridges.gguf import (
 from flan_tf.bridges.gguf.gguf_reader import GgufReader
 from flan_tf.bridges.model_source import ModelSource, SourceError
 from flan_tf.bridges.tensor_mapping import TensorMapping, bind
+from flan_tf.foreign_values import ForeignValues
 from flan_tf.vocab.base import Vocabulary
 
 
@@ -52,11 +53,13 @@ def open_source(
     VocabularyError: the file has no tokenizer, or one that is not supported.
   """
   reader = GgufReader(os.path.expanduser(os.fspath(path)))
-  name = reader.metadata.get("general.architecture")
+  general = ForeignValues(reader.path, reader.metadata, SourceError)
+  _refuse_splits(general)
+  name = general.text("general.architecture", "None")
   if name not in _ARCHITECTURES:
     raise SourceError(
       f"{reader.path}: "
-      + name_lists.unknown_name("architecture", str(name), _ARCHITECTURES)
+      + name_lists.unknown_name("architecture", name, _ARCHITECTURES)
     )
   architecture = _ARCHITECTURES[name]
   metadata = gguf_config.ArchitectureMetadata(reader, name)
@@ -67,20 +70,31 @@ def open_source(
   tensors = bind(reader, model, architecture.mappings(model), ignore)
   if vocabulary is None:
     vocabulary = gguf_tokenizer.read(reader.metadata, reader.path)
-  special = gguf_tokenizer.special_tokens(reader.metadata)
+  special = gguf_tokenizer.special_tokens(reader.metadata, reader.path)
   template = chat_templates.from_jinja(
-    reader.metadata.get("tokenizer.chat_template"),
+    general.text("tokenizer.chat_template", ""),
     vocabulary,
     special.by_role,
     special.pieces,
+    source=f"tokenizer.chat_template in {reader.path}",
   )
-  title = reader.metadata.get("general.name", "without a name")
+  title = general.text("general.name", "without a name")
   return ModelSource(
     model,
     vocabulary,
     tensors,
     origin=f"GGUF file {reader.path} ({name}, {title})",
-    context_length=metadata.get("context_length", 0),
+    context_length=metadata.integer("context_length", 0),
     chat=template.chat,
     no_chat_reason=template.reason,
+    files=(reader.path,),
   )
+
+
+def _refuse_splits(general: ForeignValues) -> None:
+  count = general.integer("split.count", 1)
+  if count > 1:
+    raise SourceError(
+      f"{general.origin} is one of {count} files of a model. Join them with"
+      " `llama-gguf-split --merge`, and name the file that it writes."
+    )

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sentencepiece import sentencepiece_model_pb2
 
 from flan_tf import name_lists
+from flan_tf.foreign_values import ForeignValues
 from flan_tf.vocab.base import Vocabulary, VocabularyError
 from flan_tf.vocab.byte_pair import BytePairVocabulary
 from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
@@ -61,39 +62,38 @@ def read(metadata: Mapping[str, Any], path: str) -> Vocabulary:
   Raises:
     VocabularyError: the file has no tokenizer, or one that is not supported.
   """
-  values = {
-    name.removeprefix(_PREFIX): value
-    for name, value in metadata.items()
-    if name.startswith(_PREFIX)
-  }
+  values = ForeignValues(path, metadata, VocabularyError, _PREFIX)
   readers = {"gpt2": _byte_pair_vocabulary, "llama": _sentencepiece_vocabulary}
-  kind = values.get("model")
-  if kind is None or "tokens" not in values:
+  kind = values.text("model", None)
+  tokens = values.texts("tokens", None)
+  if kind is None or tokens is None:
     raise VocabularyError(
       f"{path} has no tokenizer: {_PREFIX}model or {_PREFIX}tokens is missing."
       " Name another one with --vocabulary."
     )
   if kind not in readers:
     raise VocabularyError(
-      f"{path}: "
-      + name_lists.unknown_name(f"{_PREFIX}model", str(kind), readers)
+      f"{path}: " + name_lists.unknown_name(f"{_PREFIX}model", kind, readers)
     )
-  count = len(values["tokens"])
-  for name in ("token_type", "scores"):
-    if len(values.setdefault(name, [_NORMAL] * count)) != count:
+  for name, entries in (
+    ("token_type", _types(values, tokens)),
+    ("scores", _scores(values, tokens)),
+  ):
+    if len(entries) != len(tokens):
       raise VocabularyError(
-        f"{path} has {count} pieces, but {len(values[name])} entries in"
+        f"{path} has {len(tokens)} pieces, but {len(entries)} entries in"
         f" {_PREFIX}{name}."
       )
-  return readers[kind](values, path)
+  return readers[kind](values, tokens)
 
 
-def special_tokens(metadata: Mapping[str, Any]) -> SpecialTokens:
-  """Returns the special pieces of a file's tokenizer."""
-  tokens = metadata.get(f"{_PREFIX}tokens", [])
-  types = metadata.get(f"{_PREFIX}token_type", [])
+def special_tokens(metadata: Mapping[str, Any], path: str) -> SpecialTokens:
+  """Returns the special pieces of a file's tokenizer; see `read`."""
+  values = ForeignValues(path, metadata, VocabularyError, _PREFIX)
+  tokens = values.texts("tokens", [])
+  types = _types(values, tokens)
   ids = {
-    f"{role}_token": metadata.get(f"{_PREFIX}{role}_token_id", -1)
+    f"{role}_token": values.integer(f"{role}_token_id", -1)
     for role in ("bos", "eos")
   }
   return SpecialTokens(
@@ -106,70 +106,84 @@ def special_tokens(metadata: Mapping[str, Any]) -> SpecialTokens:
   )
 
 
-def _byte_pair_vocabulary(values: dict[str, Any], path: str) -> Vocabulary:
-  name = values.get("pre", "default")
+def _types(values: ForeignValues, tokens: list[str]) -> list[int]:
+  return values.integers("token_type", [_NORMAL] * len(tokens), 1, _BYTE)
+
+
+def _scores(values: ForeignValues, tokens: list[str]) -> list[float]:
+  return values.numbers("scores", [0.0] * len(tokens))
+
+
+def _byte_pair_vocabulary(
+  values: ForeignValues, tokens: list[str]
+) -> Vocabulary:
+  name = values.text("pre", "default")
   if name not in _PRE_TOKENIZERS:
     raise VocabularyError(
-      f"{path}: "
-      + name_lists.unknown_name(f"{_PREFIX}pre", str(name), _PRE_TOKENIZERS)
+      f"{values.origin}: "
+      + name_lists.unknown_name(f"{_PREFIX}pre", name, _PRE_TOKENIZERS)
     )
   pre_tokenizer = _PRE_TOKENIZERS[name]
-  bos = values.get("bos_token_id")
+  bos = values.integer("bos_token_id", None)
   # The default of llama.cpp.
-  adds_bos = values.get("add_bos_token", pre_tokenizer == "llama3")
+  adds_bos = values.flag("add_bos_token", pre_tokenizer == "llama3")
   return BytePairVocabulary.from_parts(
-    values["tokens"],
-    values.get("merges", []),
+    tokens,
+    values.texts("merges", []),
     pre_tokenizer,
     {
       "bos": bos,
-      "eos": values.get("eos_token_id"),
-      "pad": values.get("padding_token_id"),
+      "eos": values.integer("eos_token_id", None),
+      "pad": values.integer("padding_token_id", None),
       "others": [
         i
-        for i, token_type in enumerate(values["token_type"])
+        for i, token_type in enumerate(_types(values, tokens))
         if token_type != _NORMAL
       ],
     },
-    adds_bos=bool(adds_bos) and bos is not None,
+    adds_bos=adds_bos and bos is not None,
     # The metadata do not say so, but the tokenizers of these families do it.
     ignore_merges=pre_tokenizer == "llama3",
     normalizer="nfc" if pre_tokenizer == "qwen2" else None,
-    source=path,
+    source=values.origin,
   )
 
 
-def _sentencepiece_vocabulary(values: dict[str, Any], path: str) -> Vocabulary:
+def _sentencepiece_vocabulary(
+  values: ForeignValues, tokens: list[str]
+) -> Vocabulary:
   model = _MESSAGES.ModelProto()
-  tokens, types = values["tokens"], values["token_type"]
+  types = _types(values, tokens)
   for token, score, token_type in zip(
-    tokens, values["scores"], types, strict=True
+    tokens, _scores(values, tokens), types, strict=True
   ):
-    model.pieces.add(piece=token, score=float(score), type=int(token_type))
+    model.pieces.add(piece=token, score=score, type=token_type)
   trainer = model.trainer_spec
   trainer.model_type = trainer.BPE
   trainer.vocab_size = len(tokens)
   trainer.byte_fallback = _BYTE in types
-  _set_special_pieces(model, values, path)
+  _set_special_pieces(model, values, tokens)
   normalizer = model.normalizer_spec
   normalizer.name = "identity"
-  normalizer.add_dummy_prefix = bool(values.get("add_space_prefix", True))
-  normalizer.remove_extra_whitespaces = bool(
-    values.get("remove_extra_whitespaces", False)
+  normalizer.add_dummy_prefix = values.flag("add_space_prefix", True)
+  normalizer.remove_extra_whitespaces = values.flag(
+    "remove_extra_whitespaces", False
   )
   normalizer.escape_whitespaces = True
-  vocabulary = SentencePieceVocabulary(model.SerializeToString(), path)
+  vocabulary = SentencePieceVocabulary(model.SerializeToString(), values.origin)
   # The default of llama.cpp.
-  if values.get("add_bos_token", True):
+  if values.flag("add_bos_token", True):
     return vocabulary
   return vocabulary.without_start()
 
 
-def _set_special_pieces(model: Any, values: dict[str, Any], path: str) -> None:
+def _set_special_pieces(
+  model: Any, values: ForeignValues, tokens: list[str]
+) -> None:
   """Sets ids and names of unknown, start, end and padding in a model."""
-  tokens, types = values["tokens"], values["token_type"]
+  types = _types(values, tokens)
   # A file without the ids has those of Llama.
-  is_llama = "eos_token_id" not in values
+  is_llama = values.get("eos_token_id") is None
   unknown = types.index(_UNKNOWN) if _UNKNOWN in types else 0
   for role, name, default in (
     ("unk", "unknown_token_id", unknown),
@@ -177,11 +191,11 @@ def _set_special_pieces(model: Any, values: dict[str, Any], path: str) -> None:
     ("eos", "eos_token_id", 2),
     ("pad", "padding_token_id", -1),
   ):
-    number = int(values.get(name, default))
+    number = values.integer(name, default, low=-1)
     if not -1 <= number < len(tokens):
       raise VocabularyError(
-        f"{path}: {_PREFIX}{name} is {number}, but there are {len(tokens)}"
-        " pieces."
+        f"{values.origin}: {_PREFIX}{name} is {number}, but there are"
+        f" {len(tokens)} pieces."
       )
     setattr(model.trainer_spec, f"{role}_id", number)
     if number >= 0:

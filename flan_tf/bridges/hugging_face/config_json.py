@@ -4,17 +4,17 @@ A setting that changes the model's outputs and is not supported is refused. A
 setting that nothing reads is logged: it may belong to a newer version.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from absl import logging
 
-from flan_tf import name_lists
+from flan_tf import foreign_values, name_lists
 from flan_tf.bridges.model_source import SourceError
 from flan_tf.bridges.settings import Settings
 
+CONFIG_FILE = "config.json"
 FAMILIES = ("gpt2", "llama", "mistral", "gemma", "gemma2", "qwen2")
 
 # Settings that do not change the logits of a trained model.
@@ -29,6 +29,10 @@ _HARMLESS = frozenset(
   " _name_or_path _attn_implementation_autoset _flash_attn_2_enabled"
   " chunk_size_feed_forward output_attentions output_hidden_states return_dict"
   " problem_type max_window_layers".split()
+)
+_NO_FILE = (
+  "Expected a folder with config.json and *.safetensors, as `save_pretrained`"
+  " writes it."
 )
 
 
@@ -47,27 +51,27 @@ class CheckedConfig(Settings):
   """
 
   def __init__(self, folder: str):
-    path = os.path.join(folder, "config.json")
-    self._all_values = _read_json(path)
+    path = os.path.join(folder, CONFIG_FILE)
+    file = foreign_values.read_json(path, SourceError, _NO_FILE)
+    self._all_values = {name: file.get(name) for name in file.names()}
     super().__init__(path, self._all_values)
     self._read_names: set[str] = set(_HARMLESS)
-    family = self._all_values.get("model_type")
-    if family not in FAMILIES:
+    self.family: str = self.text("model_type", "None")
+    if self.family not in FAMILIES:
       raise SourceError(
         f"{path}: "
-        + name_lists.unknown_name("model_type", str(family), FAMILIES)
+        + name_lists.unknown_name("model_type", self.family, FAMILIES)
       )
-    self.family: str = family
 
   def get(self, name: str, default: Any = None) -> Any:
     self._read_names.add(name)
     return super().get(name, default)
 
-  def require_or_null(self, name: str, default: Any) -> Any:
-    """Returns a setting that must be there, or the default if it is null."""
-    if name not in self._all_values:
-      self.require(name)
-    return self.get(name, default)
+  def number_or_null(self, name: str) -> float:
+    """Returns a number that must be there; 0 if it is null."""
+    if name in self._all_values:
+      return self.number(name, 0.0)
+    return self.number(name)
 
   def expect(self, name: str, value: Any) -> None:
     """Refuses the model if a setting is there and has another value."""
@@ -75,7 +79,7 @@ class CheckedConfig(Settings):
     if actual != value:
       self.refuse(f"{name} {actual!r}")
 
-  def translate(self, name: str, value: Any, known: Mapping[Any, str]) -> str:
+  def translate(self, name: str, value: str, known: Mapping[str, str]) -> str:
     """Returns the name that a setting's value has here.
 
     Args:
@@ -102,16 +106,3 @@ class CheckedConfig(Settings):
         self.origin,
         "; ".join(unknown),
       )
-
-
-def _read_json(path: str) -> dict[str, Any]:
-  try:
-    with open(path, encoding="utf-8") as file:
-      return json.load(file)
-  except FileNotFoundError as error:
-    raise SourceError(
-      f"There is no {path}. Expected a folder with config.json and"
-      " *.safetensors, as `save_pretrained` writes it."
-    ) from error
-  except (OSError, ValueError) as error:
-    raise SourceError(f"{path} cannot be read: {error}.") from error

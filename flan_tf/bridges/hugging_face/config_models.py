@@ -17,6 +17,8 @@ _GPT2_ACTIVATIONS = {
   "relu": "relu",
 }
 _GEMMA = ("gemma", "gemma2")
+# Of numbers that something is divided by.
+_SMALLEST = 1e-6
 
 
 class ConfiguredModel(NamedTuple):
@@ -56,20 +58,20 @@ def read_model(settings: CheckedConfig) -> ConfiguredModel:
 def _gpt2_model(settings: CheckedConfig) -> ConfiguredModel:
   settings.expect("scale_attn_weights", True)
   settings.expect("scale_attn_by_inverse_layer_idx", False)
-  d_model, heads = settings.require("n_embd"), settings.require("n_head")
-  rows = settings.require("vocab_size")
-  positions = settings.require("n_positions")
-  model = config.ModelConfig(
-    layers=settings.require("n_layer"),
+  d_model, heads = settings.size("n_embd"), settings.size("n_head")
+  rows = settings.size("vocab_size")
+  positions = settings.size("n_positions")
+  model = settings.model(
+    layers=settings.layers("n_layer"),
     d_model=d_model,
     heads=heads,
     d_kv=d_model // heads,
-    d_ff=settings.get("n_inner", 4 * d_model),
+    d_ff=settings.size("n_inner", default=4 * d_model),
     vocab=dims.padded_vocab(rows),
     pieces=rows,
     mlp=settings.translate(
       "activation_function",
-      settings.get("activation_function", "gelu_new"),
+      settings.text("activation_function", "gelu_new"),
       _GPT2_ACTIVATIONS,
     ),
     mlp_bias=True,
@@ -77,8 +79,8 @@ def _gpt2_model(settings: CheckedConfig) -> ConfiguredModel:
     attention_bias="all",
     positions="learned",
     max_positions=positions,
-    norm_epsilon=float(settings.get("layer_norm_epsilon", 1e-5)),
-    shared_embedding=settings.get("tie_word_embeddings", True),
+    norm_epsilon=settings.number("layer_norm_epsilon", 1e-5, low=0),
+    shared_embedding=settings.flag("tie_word_embeddings", True),
     scale_embedding=False,
   )
   return ConfiguredModel(model, positions)
@@ -94,34 +96,32 @@ def _llama_model(settings: CheckedConfig) -> ConfiguredModel:
   ):
     settings.expect(name, value)
   is_gemma = settings.family in _GEMMA
-  heads = settings.require("num_attention_heads")
-  d_model = settings.require("hidden_size")
-  rows = settings.require("vocab_size")
-  head_dim = settings.get("head_dim", d_model // heads)
-  if is_gemma:
-    settings.require("head_dim")
+  heads = settings.size("num_attention_heads")
+  d_model = settings.size("hidden_size")
+  rows = settings.size("vocab_size")
+  head_dim = {} if is_gemma else {"default": d_model // heads}
   window = _window(settings)
-  kv_heads = settings.get("num_key_value_heads", heads)
-  context_length = settings.get("max_position_embeddings", 0)
-  model = config.ModelConfig(
-    layers=settings.require("num_hidden_layers"),
+  kv_heads = settings.size("num_key_value_heads", default=heads)
+  context_length = settings.integer("max_position_embeddings", 0)
+  model = settings.model(
+    layers=settings.layers("num_hidden_layers"),
     d_model=d_model,
     heads=heads,
     kv_heads=0 if kv_heads == heads else kv_heads,
-    d_kv=head_dim,
-    d_ff=settings.require("intermediate_size"),
+    d_kv=settings.size("head_dim", **head_dim),
+    d_ff=settings.size("intermediate_size"),
     vocab=dims.padded_vocab(rows),
     pieces=rows,
     mlp=_gated_mlp(settings),
-    mlp_bias=bool(settings.get("mlp_bias", False)),
+    mlp_bias=settings.flag("mlp_bias", False),
     norm="rms",
     post_norms=settings.family == "gemma2",
     attention_bias=_attention_bias(settings),
     window=window.size,
     window_every=window.every,
     positions="rotary",
-    norm_epsilon=float(settings.get("rms_norm_eps", 1e-6)),
-    shared_embedding=settings.get("tie_word_embeddings", is_gemma),
+    norm_epsilon=settings.number("rms_norm_eps", 1e-6, low=0),
+    shared_embedding=settings.flag("tie_word_embeddings", is_gemma),
     scale_embedding=is_gemma,
     **_query_scale_and_caps(settings),
     **_rotary(settings, context_length),
@@ -130,10 +130,10 @@ def _llama_model(settings: CheckedConfig) -> ConfiguredModel:
 
 
 def _gated_mlp(settings: CheckedConfig) -> str:
-  activation = settings.get("hidden_act")
+  activation = settings.text("hidden_act", None)
   if settings.family in _GEMMA:
     # Gemma was trained with the tanh form; its first configurations say "gelu".
-    activation = settings.get("hidden_activation", activation)
+    activation = settings.text("hidden_activation", activation)
     if activation in (None, "gelu"):
       activation = "gelu_pytorch_tanh"
   return settings.translate(
@@ -142,7 +142,7 @@ def _gated_mlp(settings: CheckedConfig) -> str:
 
 
 def _attention_bias(settings: CheckedConfig) -> str:
-  has_bias = settings.get("attention_bias", False)
+  has_bias = settings.flag("attention_bias", False)
   if settings.family == "qwen2":
     return "qkv"
   return "all" if has_bias else "none"
@@ -155,44 +155,46 @@ def _query_scale_and_caps(settings: CheckedConfig) -> dict[str, float]:
     settings.expect("final_logit_softcapping", 0)
     return {}
   return {
-    "query_scale": float(settings.require("query_pre_attn_scalar")) ** -0.5,
-    "attention_cap": float(
-      settings.require_or_null("attn_logit_softcapping", 0)
-    ),
-    "logit_cap": float(settings.require_or_null("final_logit_softcapping", 0)),
+    "query_scale": settings.number("query_pre_attn_scalar", low=1e-6) ** -0.5,
+    "attention_cap": settings.number_or_null("attn_logit_softcapping"),
+    "logit_cap": settings.number_or_null("final_logit_softcapping"),
   }
 
 
 def _rotary(settings: CheckedConfig, context_length: int) -> dict[str, Any]:
   """Returns the rotary options of the configuration."""
   # Newer files have base and scaling in rope_parameters.
-  rope = settings.get("rope_scaling", {}) | settings.get("rope_parameters", {})
-  base = rope.get("rope_theta", settings.get("rope_theta", 10_000.0))
-  scaling = rope.get("rope_type", rope.get("type", "default"))
-  options: dict[str, Any] = {"rotary_base": float(base)}
+  rope = settings.section("rope_scaling").updated(
+    settings.section("rope_parameters")
+  )
+  base = settings.number("rope_theta", 10_000.0, low=_SMALLEST)
+  scaling = rope.text("rope_type", rope.text("type", "default"))
+  options: dict[str, Any] = {
+    "rotary_base": rope.number("rope_theta", base, low=_SMALLEST)
+  }
   if scaling == "linear":
-    factor = float(rope["factor"])
+    factor = rope.number("factor", low=_SMALLEST)
     options |= {"rotary_scaling": "linear", "rotary_factor": factor}
   elif scaling == "llama3":
-    length = rope.get("original_max_position_embeddings", context_length)
+    length = "original_max_position_embeddings"
     options |= {
       "rotary_scaling": "llama3",
-      "rotary_factor": float(rope["factor"]),
-      "rotary_low_frequency": float(rope["low_freq_factor"]),
-      "rotary_high_frequency": float(rope["high_freq_factor"]),
-      "rotary_original_length": int(length),
+      "rotary_factor": rope.number("factor", low=_SMALLEST),
+      "rotary_low_frequency": rope.number("low_freq_factor", low=_SMALLEST),
+      "rotary_high_frequency": rope.number("high_freq_factor", low=_SMALLEST),
+      "rotary_original_length": rope.integer(length, context_length),
     }
   elif scaling != "default":
     settings.refuse(f"rope_type {scaling!r} (known: default, linear, llama3)")
-  if rope.get("partial_rotary_factor", 1.0) != 1.0:
+  if rope.number("partial_rotary_factor", 1.0) != 1.0:
     settings.refuse("rope_parameters with partial_rotary_factor")
   return options
 
 
 def _window(settings: CheckedConfig) -> _Window:
   """Returns the sliding window, if layers 0, n, 2n, ... have one."""
-  layers = settings.require("num_hidden_layers")
-  size = settings.get("sliding_window", 0)
+  layers = settings.layers("num_hidden_layers")
+  size = settings.integer("sliding_window", 0)
   has_window = _layers_with_window(settings, layers)
   if not size or not any(has_window):
     return _Window()
@@ -209,8 +211,8 @@ def _window(settings: CheckedConfig) -> _Window:
 
 def _layers_with_window(settings: CheckedConfig, layers: int) -> list[bool]:
   """Returns, for each layer, whether its attention has a sliding window."""
-  types = settings.get("layer_types")
-  use_window = settings.get("use_sliding_window", False)
+  types = settings.texts("layer_types", None)
+  use_window = settings.flag("use_sliding_window", False)
   if types is not None:
     known = ("full_attention", "sliding_attention")
     unknown = sorted(set(types) - set(known))
@@ -220,6 +222,6 @@ def _layers_with_window(settings: CheckedConfig, layers: int) -> list[bool]:
   if settings.family == "gemma2":
     return [index % 2 == 0 for index in range(layers)]
   if settings.family == "qwen2":
-    first = settings.get("max_window_layers", 28)
+    first = settings.integer("max_window_layers", 28)
     return [use_window and index >= first for index in range(layers)]
   return [settings.family == "mistral"] * layers

@@ -9,8 +9,12 @@ import functools
 import os
 
 from flan_tf.bridges import chat_templates
-from flan_tf.bridges.hugging_face import config_models, safetensors_mappings
-from flan_tf.bridges.hugging_face.config_json import CheckedConfig
+from flan_tf.bridges.hugging_face import (
+  config_models,
+  safetensors_files,
+  safetensors_mappings,
+)
+from flan_tf.bridges.hugging_face.config_json import CONFIG_FILE, CheckedConfig
 from flan_tf.bridges.hugging_face.safetensors_files import SafetensorsReader
 from flan_tf.bridges.model_source import ModelSource
 from flan_tf.bridges.tensor_mapping import bind
@@ -69,7 +73,17 @@ def open_source(
     context_length=context_length,
     chat=template.chat,
     no_chat_reason=template.reason,
+    files=_files(folder, reader),
   )
+
+
+def _files(folder: str, reader: SafetensorsReader) -> tuple[str, ...]:
+  """Returns the paths of the files of a folder that a model is read from."""
+  small = [
+    os.path.join(folder, name)
+    for name in (CONFIG_FILE, safetensors_files.INDEX, *TOKENIZER_FILES)
+  ]
+  return (*filter(os.path.exists, small), *reader.files)
 
 
 def open_vocabulary(path: str) -> Vocabulary:

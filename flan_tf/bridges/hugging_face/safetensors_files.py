@@ -2,10 +2,10 @@
 
 A file is opened again for each tensor. An open file keeps every page that was
 read in the memory of the process, which would grow to the size of the model.
+The library compares the shapes in a file's header with the size of the file.
 """
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -14,8 +14,10 @@ import ml_dtypes  # noqa: F401  safetensors finds bfloat16 in NumPy by its name.
 import numpy as np
 import safetensors
 
+from flan_tf import foreign_values
 from flan_tf.bridges.model_source import Shape, SourceError, group_layers
 
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = ("F64", "F32", "F16", "BF16")
 
 
@@ -34,17 +36,23 @@ class SafetensorsReader:
     self._files: dict[str, str] = {}
     self._shapes: dict[str, Shape] = {}
     self._unsupported_types: dict[str, str] = {}
-    index = _read_index(folder)
+    names = read_index(folder)
+    index = {name: os.path.join(folder, file) for name, file in names.items()}
     files = sorted(set(index.values())) if index else [_single_file(folder)]
     for file in files:
       self._add(file)
     missing = [name for name in index if self._files.get(name) != index[name]]
     if missing:
       raise SourceError(
-        f"{folder}: model.safetensors.index.json names a file for these"
+        f"{folder}: {INDEX} names a file for these"
         " tensors, but the file does not have them: "
         + "; ".join(group_layers(missing))
       )
+
+  @property
+  def files(self) -> list[str]:
+    """Paths of all files that have tensors."""
+    return sorted(set(self._files.values()))
 
   def shapes(self) -> Mapping[str, Shape]:
     return self._shapes
@@ -102,22 +110,30 @@ def _opened(path: str) -> Iterator[Any]:
     yield file
 
 
-def _read_index(folder: str) -> dict[str, str]:
-  """Returns the path of the file of each tensor; empty without an index."""
-  path = os.path.join(folder, "model.safetensors.index.json")
-  try:
-    with open(path, encoding="utf-8") as file:
-      files = json.load(file)["weight_map"]
-  except FileNotFoundError:
+def read_index(folder: str) -> dict[str, str]:
+  """Returns the name of the file of each tensor; empty without an index.
+
+  Raises:
+    SourceError: the index cannot be read, or an entry is not the name of a
+      file in its folder.
+  """
+  path = os.path.join(folder, INDEX)
+  if not os.path.exists(path):
     return {}
-  except (KeyError, ValueError) as error:
-    raise SourceError(f"{path} cannot be read: {error}.") from error
-  return {name: os.path.join(folder, file) for name, file in files.items()}
+  weight_map = foreign_values.read_json(path, SourceError).section("weight_map")
+  files = {
+    name: file
+    for name in weight_map.names()
+    for file in weight_map.file_names(name, ".safetensors")
+  }
+  if not files:
+    raise SourceError(f"{path} names no tensors in 'weight_map'.")
+  return files
 
 
 def _single_file(folder: str) -> str:
   """Returns the path of the only file of a folder without an index."""
-  path = os.path.join(folder, "model.safetensors")
+  path = os.path.join(folder, WEIGHTS)
   if os.path.exists(path):
     return path
   others = sorted(
@@ -127,9 +143,7 @@ def _single_file(folder: str) -> str:
   )
   if others:
     raise SourceError(
-      f"{folder} has no model.safetensors, only {', '.join(others)}. Save the"
+      f"{folder} has no {WEIGHTS}, only {', '.join(others)}. Save the"
       " model again with `save_pretrained(..., safe_serialization=True)`."
     )
-  raise SourceError(
-    f"{folder} has neither model.safetensors nor model.safetensors.index.json."
-  )
+  raise SourceError(f"{folder} has neither {WEIGHTS} nor {INDEX}.")

@@ -1,11 +1,10 @@
 """Names of the files of a KerasHub preset."""
 
-import json
 import os
-from collections.abc import Mapping
-from typing import Any
 
+from flan_tf import foreign_values
 from flan_tf.bridges.model_source import SourceError
+from flan_tf.foreign_values import ForeignValues
 
 CONFIG, TOKENIZER = "config.json", "tokenizer.json"
 # All weights in one file, or an index of several files.
@@ -19,26 +18,27 @@ TOKENIZER_ASSETS = tuple(
 )
 
 
-def shard_files(weight_map: Mapping[str, str | list[str]]) -> list[str]:
-  """Returns the names of the files of a shard index.
+def shard_files(index: ForeignValues) -> list[str]:
+  """Returns the names of the files that a shard index names.
 
   Args:
-    weight_map: the file of each layer, or a list if its variables are in
-      several files.
+    index: content of the index; its "weight_map" has the file of each layer,
+      or a list if its variables are in several files.
+
+  Raises:
+    SourceError: there are none, or one is not the name of a file.
   """
-  names = set()
-  for files in weight_map.values():
-    names.update([files] if isinstance(files, str) else files)
+  weight_map = index.section("weight_map")
+  names = {
+    file
+    for layer in weight_map.names()
+    for file in weight_map.file_names(layer, ".h5")
+  }
+  if not names:
+    raise SourceError(f"{index.origin} names no files in 'weight_map'.")
   return sorted(names)
 
 
-def read_json(folder: str, name: str) -> dict[str, Any]:
+def read_json(folder: str, name: str) -> ForeignValues:
   """Reads a JSON file; raises SourceError if it is missing or damaged."""
-  path = os.path.join(folder, name)
-  try:
-    with open(path, encoding="utf-8") as file:
-      return json.load(file)
-  except FileNotFoundError as error:
-    raise SourceError(f"There is no file {path}.") from error
-  except (OSError, ValueError) as error:
-    raise SourceError(f"{path} cannot be read: {error}.") from error
+  return foreign_values.read_json(os.path.join(folder, name), SourceError)

@@ -13,11 +13,11 @@ Hugging Face folder. Convert such a folder with `hugging_face:` instead of the
 preset that KerasHub made of it.
 """
 
-import json
 import os
+from collections.abc import Iterable
 
 from flan_tf import name_lists
-from flan_tf.bridges.hugging_face import folder_source
+from flan_tf.bridges.hugging_face import folder_source, safetensors_files
 from flan_tf.bridges.keras_hub import (
   backbone_configs,
   preset_files,
@@ -31,6 +31,7 @@ from flan_tf.bridges.keras_hub.h5_reader import H5TensorReader
 from flan_tf.bridges.model_source import ModelSource, SourceError
 from flan_tf.bridges.settings import Settings
 from flan_tf.bridges.tensor_mapping import bind
+from flan_tf.foreign_values import ForeignValues
 from flan_tf.vocab.base import Vocabulary
 
 
@@ -56,13 +57,15 @@ def open_source(
   if _is_hugging_face(saved):
     return folder_source.open_source(folder, vocabulary)
   origin = f"KerasHub preset {preset}"
-  backbone = str(saved.get("class_name"))
+  backbone = saved.text("class_name", "None")
   if backbone not in BACKBONES:
     raise SourceError(
       f"{origin}: " + name_lists.unknown_name("backbone", backbone, BACKBONES)
     )
   reader = H5TensorReader(folder)
-  settings = Settings(f"{origin}: {preset_files.CONFIG}", saved["config"])
+  settings = Settings(
+    f"{origin}: {preset_files.CONFIG}", saved.get("config", {})
+  )
   model = backbone_configs.read_model(backbone, settings, reader)
   tensors = bind(reader, model, backbone_mappings(backbone, model))
   if vocabulary is None:
@@ -75,7 +78,16 @@ def open_source(
     # Only learned positions limit it; rotary ones have no setting.
     context_length=model.max_positions,
     no_chat_reason="presets carry none",
+    files=_files(folder, reader),
   )
+
+
+def _files(folder: str, reader: H5TensorReader) -> tuple[str, ...]:
+  """Returns the paths of the files of a preset that a model is read from."""
+  names = preset_files.CONFIG, preset_files.SHARD_INDEX, preset_files.TOKENIZER
+  names += preset_files.VOCABULARY, *preset_files.TOKENIZER_ASSETS
+  paths = [os.path.join(folder, name) for name in names]
+  return (*filter(os.path.exists, paths), *reader.files)
 
 
 def download(preset: str) -> str:
@@ -99,8 +111,9 @@ def download(preset: str) -> str:
 
   try:
     folder = os.path.dirname(get(preset_files.CONFIG))
-    if _is_hugging_face(preset_files.read_json(folder, preset_files.CONFIG)):
-      weights, index = "model.safetensors", "model.safetensors.index.json"
+    saved = preset_files.read_json(folder, preset_files.CONFIG)
+    if _is_hugging_face(saved):
+      weights, index = safetensors_files.WEIGHTS, safetensors_files.INDEX
       get_existing(folder_source.TOKENIZER_FILES)
     else:
       weights, index = preset_files.WEIGHTS, preset_files.SHARD_INDEX
@@ -109,9 +122,8 @@ def download(preset: str) -> str:
     if preset_utils.check_file_exists(preset, weights):
       get(weights)
     else:
-      with open(get(index), encoding="utf-8") as file:
-        weight_map = json.load(file)["weight_map"]
-      for name in preset_files.shard_files(weight_map):
+      get(index)
+      for name in _shard_names(folder, saved):
         get(name)
   # Each of the model hubs has errors of its own.
   except Exception as error:
@@ -122,6 +134,14 @@ def download(preset: str) -> str:
   return folder
 
 
-def _is_hugging_face(saved: dict) -> bool:
+def _shard_names(folder: str, saved: ForeignValues) -> Iterable[str]:
+  """Returns the names of the files of a model that has several."""
+  if _is_hugging_face(saved):
+    return sorted(set(safetensors_files.read_index(folder).values()))
+  index = preset_files.read_json(folder, preset_files.SHARD_INDEX)
+  return preset_files.shard_files(index)
+
+
+def _is_hugging_face(saved: ForeignValues) -> bool:
   """Returns whether a config.json is one of Hugging Face."""
-  return "model_type" in saved
+  return "model_type" in saved.names()

@@ -7,7 +7,8 @@ from typing import Any
 from flan_tf import name_lists
 from flan_tf.bridges.keras_hub import preset_files
 from flan_tf.bridges.model_source import SourceError
-from flan_tf.vocab.base import Vocabulary
+from flan_tf.foreign_values import ForeignValues
+from flan_tf.vocab.base import MOST_PIECES, Vocabulary
 from flan_tf.vocab.byte_pair import BytePairVocabulary
 from flan_tf.vocab.load import load_vocabulary
 from flan_tf.vocab.sentence_piece import SentencePieceVocabulary
@@ -49,7 +50,7 @@ def read_vocabulary(folder: str) -> Vocabulary:
       " whole task, with the same `save_to_preset`, or name a --vocabulary."
     )
   saved = preset_files.read_json(folder, preset_files.TOKENIZER)
-  class_name = str(saved.get("class_name"))
+  class_name = saved.text("class_name", "None")
   if class_name in _SENTENCEPIECE_CLASSES:
     assets = os.path.join(folder, preset_files.TOKENIZER_FOLDER)
     path = os.path.join(assets, "vocabulary.spm")
@@ -59,14 +60,15 @@ def read_vocabulary(folder: str) -> Vocabulary:
     raise SourceError(
       f"{folder}: " + name_lists.unknown_name("tokenizer", class_name, known)
     )
-  return _byte_pair_vocabulary(folder, class_name, saved.get("config", {}))
+  return _byte_pair_vocabulary(folder, class_name, saved.section("config"))
 
 
 def _byte_pair_vocabulary(
-  folder: str, class_name: str, settings: dict[str, Any]
+  folder: str, class_name: str, settings: ForeignValues
 ) -> BytePairVocabulary:
   assets = os.path.join(folder, preset_files.TOKENIZER_FOLDER)
-  ids = preset_files.read_json(assets, "vocabulary.json")
+  vocabulary = preset_files.read_json(assets, "vocabulary.json")
+  ids = vocabulary.all_integers(0, MOST_PIECES - 1)
   bos, default_eos = None, "<|endoftext|>"
   if class_name == "Llama3Tokenizer":
     bos, default_eos = _LLAMA3_START, "<|end_of_text|>"
@@ -78,9 +80,10 @@ def _byte_pair_vocabulary(
         " into words. Name a --vocabulary: the Hugging Face folder that has its"
         " tokenizer.json."
       )
-  eos = settings.get("eos_token", default_eos)
+  eos = settings.text("eos_token", default_eos)
   # Presets leave out the reserved pieces of Llama 3, but keep their ids free.
-  tokens = [f"<|reserved_{i}|>" for i in range(max(ids.values()) + 1)]
+  size = max(ids.values(), default=-1) + 1
+  tokens = [f"<|reserved_{i}|>" for i in range(size)]
   for token, i in ids.items():
     tokens[i] = token
   return BytePairVocabulary.from_parts(
@@ -103,6 +106,6 @@ def _read_merges(path: str) -> list[str]:
   try:
     with open(path, encoding="utf-8") as file:
       lines = file.read().split("\n")
-  except OSError as error:
+  except (OSError, UnicodeDecodeError) as error:
     raise SourceError(f"{path} cannot be read: {error}.") from error
   return [line for line in lines if line and not line.startswith("#version")]

@@ -23,8 +23,8 @@ from flan_tf.bridges.model_source import (
   SourceError,
   SourceTensor,
 )
-from flan_tf.checkpoints import checkpoint_dirs
 from flan_tf.checkpoints.bundle import Bundle, bundle_files
+from flan_tf.checkpoints.restore import damaged_tensors, stored_shapes
 from flan_tf.model import dims
 from flan_tf.model.adapters import merge_lora
 from flan_tf.model.weights import LORA_A, LORA_B, SOFT_PROMPT, weight_specs
@@ -60,6 +60,7 @@ def open_source(
   path: str,
   vocabulary: Vocabulary | None = None,
   soft_prompt: bool = False,
+  adapter_base: str = "",
 ) -> NativeSource:
   """Opens the model of a checkpoint; reads none of its tensors.
 
@@ -67,6 +68,7 @@ def open_source(
     path: a checkpoint, or a workdir for its newest one; local or gs://.
     vocabulary: used in place of the checkpoint's.
     soft_prompt: whether the target can hold a soft prompt.
+    adapter_base: for adapters, where the model that they adapt lies now.
 
   Raises:
     CheckpointError: there is no checkpoint, or one of its files is missing or
@@ -75,7 +77,7 @@ def open_source(
       below its adapters is missing or has changed, or tensors are missing.
   """
   requested_path = os.path.expanduser(path)
-  bundle = Bundle.open(requested_path)
+  bundle = Bundle.open(requested_path, adapter_base)
   run = bundle.run
   if run.adapter.soft_prompt and not soft_prompt:
     raise SourceError(
@@ -117,23 +119,19 @@ def side_files(source: NativeSource) -> dict[str, bytes]:
   """Returns the small files of a checkpoint with the source's weights.
 
   They keep the record of the tasks that the weights have seen. They name no
-  adapters, as these are merged, and no position in the training data.
+  adapters, as these are merged, and no place in a training run.
   """
   run = dataclasses.replace(source.changed_run, adapter=config.AdapterConfig())
-  data = {k: v for k, v in source.data.items() if k != "next_batch"}
+  of_run = ("next_batch", "meter")
+  of_base = ("base_relative", "base_fingerprint")
+  data = {k: v for k, v in source.data.items() if k not in (*of_run, *of_base)}
   data |= {"base": "", "source": source.origin}
   return bundle_files(run, data, source.vocabulary)
 
 
 def _open_base(bundle: Bundle) -> Bundle:
   """Opens the checkpoint that adapters were trained on."""
-  try:
-    base = bundle.open_base()
-  except checkpoint_dirs.CheckpointError as error:
-    raise SourceError(
-      f"{bundle.path} holds adapters only, and the checkpoint that they were"
-      f" trained on cannot be found: {error} Move it back to that path."
-    ) from error
+  base = bundle.open_base()
   if base.run.model != bundle.run.model:
     raise SourceError(
       f"{bundle.path} holds adapters, but the model in {base.path} is not the"
@@ -146,7 +144,7 @@ def _checkpoint_tensors(bundle: Bundle) -> dict[str, SourceTensor]:
   """Returns the weights and adapters that a checkpoint has."""
   model = bundle.run.model
   prefix = bundle.tensor_prefix
-  shapes = tf.train.load_checkpoint(prefix).get_variable_to_shape_map()
+  shapes = stored_shapes(bundle.path)
   weights = list(weight_specs(model, dims.dims_for(model)))
   adapters = [f"{name}/{x}" for name in weights for x in (LORA_A, LORA_B)]
   return {
@@ -185,10 +183,7 @@ def _restore_rows(
         dtypes=[tf.float32],
       )
   except tf.errors.OpError as error:
-    raise SourceError(
-      f"{prefix} cannot be read; one of its files is damaged:"
-      f" {str(error).splitlines()[0]}"
-    ) from error
+    raise damaged_tensors(os.path.dirname(prefix), error) from error
   return value.numpy()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from flan_tf import config
+from flan_tf.bridges import source_digests
 from flan_tf.bridges.model_source import (
   ModelSource,
   Shape,
@@ -189,5 +190,6 @@ def _side_files(source: ModelSource) -> dict[str, bytes]:
     "seen": {},
     "source": source.origin,
     "note": "Converted weights: what they saw before, nobody here knows.",
+    source_digests.KEY: source_digests.sha256_by_name(source.files),
   }
   return bundle_files(converted_run(source), data, source.vocabulary)

@@ -137,9 +137,14 @@ def _make_environment() -> str:
   """Makes the environment, or brings it up to date; returns its Python."""
   # FLAN_VENV gives the place of the ordinary environment.
   variables = {k: v for k, v in os.environ.items() if k != "FLAN_VENV"}
-  command = f"source {_SCRIPT} tpu >&2 && printf %s $VIRTUAL_ENV/bin/python"
+  # The path is an argument of the command, so that bash does not read it as a
+  # part of the command.
+  command = 'source "$1" tpu >&2 && printf %s "$VIRTUAL_ENV/bin/python"'
   done = subprocess.run(
-    ["bash", "-c", command], env=variables, stdout=subprocess.PIPE, text=True
+    ["bash", "-c", command, "bash", str(_SCRIPT)],
+    env=variables,
+    stdout=subprocess.PIPE,
+    text=True,
   )
   if done.returncode:
     raise WorkerError(
