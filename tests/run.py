@@ -136,6 +136,10 @@ class TestFile:
     status = 1
     try:
       os.setsid()  # So that its own children can be stopped too.
+      # A shell ignores SIGINT for what it starts in the background, and nohup
+      # ignores SIGHUP. Tests send both.
+      signal.signal(signal.SIGINT, signal.default_int_handler)
+      signal.signal(signal.SIGHUP, signal.SIG_DFL)
       _redirect(self._output)
       import pytest
 

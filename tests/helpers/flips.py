@@ -8,7 +8,7 @@ predictions, and everything that reads the file is run:
 
     checkpoint     generate, score, evaluate, resume
     rows           evaluate, resume
-    predictions    evaluate again (which resumes), compare, report
+    predictions    compare, report, evaluate again (which resumes)
 
 A flip is "noticed" if an error names the damaged file, "repaired" if the result
 is the right one after a warning that names it, and "harmless" if the results
@@ -188,8 +188,9 @@ class Material:
       "compare": lambda at: str(
         flan.compare(at / "evaluation", at / "evaluation")
       ),
-      "evaluate": lambda at: self._evaluate(at, at / "evaluation"),
       "report": self._report,
+      "evaluate": lambda at: self._evaluate(at, at / "evaluation"),
+      "report again": self._report,
     }
 
   def _with_rows(self, at: pathlib.Path, steps: int = _STEPS) -> flan.RunConfig:
@@ -243,11 +244,14 @@ def _collected_warnings() -> Iterator[list[str]]:
 
   handler = Collector(logging.WARNING)
   log = logging.getLogger("flan_tf")
+  level = log.level
+  log.setLevel(logging.WARNING)
   log.addHandler(handler)
   try:
     yield lines
   finally:
     log.removeHandler(handler)
+    log.setLevel(level)
 
 
 def all_places(material: Material, count: int, seed: int) -> list[Place]:

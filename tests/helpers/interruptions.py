@@ -377,6 +377,8 @@ def main() -> None:
   parser.add_argument("--count", type=int, default=100)
   parser.add_argument("--seed", type=int, default=0)
   given = parser.parse_args()
+  # Ignored under nohup, and then also by the runs that it is sent to.
+  signal.signal(signal.SIGHUP, signal.SIG_DFL)
   made = tiny.Tiny()
   made.open()
   try:

@@ -602,8 +602,8 @@ def _asked(made: tiny.Tiny) -> list:
 _STEPS, _KEPT_EVERY, _EXAMPLES = 4, 2, 3
 # Takes the place of a checkpoint's fingerprint, which depends on its folder.
 _WEIGHTS = "(fingerprint)"
-# In a log of predictions; it depends on the folder, too.
-_CHECKSUM = re.compile(r'("sha256": ")[0-9a-f]{64}')
+# In a log of predictions and in data.json; they depend on the folder, too.
+_CHECKSUM = re.compile(r'("(?:sha256|base_fingerprint)": ")[0-9a-f]+')
 
 
 def small_run() -> dict[str, Any]:
@@ -681,7 +681,7 @@ def _evaluated(
   results["run"]["weights"] = _WEIGHTS
   logs = {
     str(path.relative_to(output)): [
-      json.loads(_CHECKSUM.sub(r"\1(digest)", line.replace(weights, _WEIGHTS)))
+      json.loads(line.replace(weights, _WEIGHTS))
       for line in _plain(path, made).splitlines()
     ]
     for path in sorted(output.rglob("*.jsonl"))
@@ -694,8 +694,9 @@ def _read(path: pathlib.Path, made: tiny.Tiny) -> Any:
 
 
 def _plain(path: pathlib.Path, made: tiny.Tiny) -> str:
-  """The text of a file without the name of the temporary folder."""
-  return path.read_text(encoding="utf-8").replace(str(made.folder), "FOLDER")
+  """The text of a file without what depends on the temporary folder."""
+  text = path.read_text(encoding="utf-8").replace(str(made.folder), "FOLDER")
+  return _CHECKSUM.sub(r"\1(digest)", text)
 
 
 # What the pins share.
