@@ -13,7 +13,7 @@ ATTENTION_BIASES = ("none", "qkv", "all")
 # before it takes all memory.
 MOST_LAYERS = 10_000
 MOST_ROWS = 1 << 24
-_LARGEST_SIZE = 1 << 20
+_LARGEST_SIZE = 1 << 24
 _NO_SUCH_MODEL = "no published model comes near it"
 LORA_WEIGHTS = (
   "attention/q",

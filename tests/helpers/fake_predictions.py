@@ -18,11 +18,15 @@ _GENERATION = {
   "right": None,
   "score": 0.0,
 }
+# Further keys of a prediction that chose one of several options.
+_CLASSIFICATION = {"scores": [], "values": []}
 
 
 def scored(**fields: Any) -> ScoredPrediction:
   """Returns a scored prediction; fields have the names of a log's keys."""
-  return ScoredPrediction.from_json({**_GENERATION, **fields})
+  has_choice = fields.get("choice") is not None
+  defaults = _GENERATION | (_CLASSIFICATION if has_choice else {})
+  return ScoredPrediction.from_json({**defaults, **fields})
 
 
 def changed(prediction: ScoredPrediction, **fields: Any) -> ScoredPrediction:

@@ -106,7 +106,7 @@ class RunConfigTest(parameterized.TestCase):
     ("model.pieces", -1, "model.pieces: expected 0 or more, got -1"),
     ("model.kv_heads", -2, "model.kv_heads: expected 0 or more, got -2"),
     ("model.window", -5, "model.window: expected 0 or more, got -5"),
-    ("adapter.lora_rank", 10**9, "expected 1,048,576 or less"),
+    ("adapter.lora_rank", 10**9, "expected 16,777,216 or less"),
     ("mesh.platform", "nan", "mesh.platform: Unknown value 'nan'. Known: auto"),
     ("seed", 10**20, "seed: expected a number of 64 bits"),
   )
