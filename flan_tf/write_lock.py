@@ -26,6 +26,7 @@ heartbeat, or at its next `WriteLock.check`, that the lock is another's.
 """
 
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -204,12 +205,15 @@ def hold(
 
   Raises:
     LockedError: another process writes to the same place.
+    OSError: the file of the lock cannot be written there.
   """
   import tensorflow as tf
 
   place = place.rstrip("/")
   path = place + _SUFFIX if beside else tf.io.gfile.join(place, NAME)
   folder = os.path.dirname(path)
+  if not beside and tf.io.gfile.exists(place) and not tf.io.gfile.isdir(place):
+    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), place)
   is_new = bool(folder) and not tf.io.gfile.exists(folder)
   if is_new:
     tf.io.gfile.makedirs(folder)

@@ -91,13 +91,12 @@ class PairedTest(absltest.TestCase):
 
   def test_generations_are_the_same_row_by_their_references(self):
     def said(row, score, references=("x y z",)):
-      return answer(
-        row,
-        True,
+      return scored(
+        row=row,
         answer="x y z" if score else "u",
         references=references,
+        right=True,
         score=score,
-        choice=None,
       )
 
     base = [said(0, 0.0), said(1, 100.0), said(2, 0.0, ("other",))]

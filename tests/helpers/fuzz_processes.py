@@ -4,8 +4,8 @@ import dataclasses
 import os
 import pathlib
 import shlex
-import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -65,7 +65,8 @@ class Started:
     _kill_group(self._pid)
     status = os.waitstatus_to_exitcode(state)
     text = pathlib.Path(self._output).read_text(errors="replace")
-    shutil.rmtree(self._folder, ignore_errors=True)
+    # Python's own function is recursive, and commands make very deep folders.
+    subprocess.run(["rm", "-rf", self._folder], check=False)
     words = ["python", "-m", f"launch.{self._command.binary}"]
     return Run(
       self._seed,

@@ -65,6 +65,12 @@ class WriteLockTest(absltest.TestCase):
       self.assertEqual(os.listdir(self.folder), ["run.writer.json"])
     self.assertEmpty(os.listdir(self.folder))
 
+  def test_a_file_in_the_place_of_the_folder(self):
+    pathlib.Path(self.place).touch()
+    with self.assertRaisesRegex(NotADirectoryError, "Not a directory: '.*run'"):
+      with self.hold():
+        self.fail("It was taken.")
+
   def test_it_is_removed_after_an_error(self):
     with self.assertRaisesRegex(ValueError, "mistake"), self.hold():
       raise ValueError("mistake")
