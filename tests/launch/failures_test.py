@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from unittest import mock
 
 import numpy as np
@@ -210,11 +211,14 @@ class ProcessTest(parameterized.TestCase):
       from launch import stopping
       stopping.GRACE = 0.1
       mutex, lock = ctypes.create_string_buffer(64), ctypes.CDLL(None)
-      for _ in range(2):
-        lock.pthread_mutex_lock(mutex)
+      lock.pthread_mutex_lock(mutex)
+      print("locked", flush=True)
+      lock.pthread_mutex_lock(mutex)
     """
     process = self.start(work)
     self.assertEqual(process.stdout.readline(), "begun\n")
+    self.assertEqual(process.stdout.readline(), "locked\n")
+    time.sleep(0.5)  # It takes the lock for the second time.
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate()
     self.assertEqual((process.returncode, err), (75, "Stopped by SIGTERM.\n"))
