@@ -6,9 +6,11 @@ All functions take local paths and gs:// paths.
 import contextlib
 import hashlib
 import os
+import re
 from typing import Any
 
 _TEMPORARY = ".tmp"
+_CHUNK = 1 << 22  # bytes that are read at once
 
 
 def write_bytes(path: str, content: bytes) -> None:
@@ -86,6 +88,41 @@ def flush_to_disk(path: str) -> None:
 def is_local(path: str) -> bool:
   """Returns whether a path belongs to this machine's file system."""
   return "://" not in path
+
+
+def remove_leftovers(path: str) -> None:
+  """Removes what stopped processes left while they were writing a file.
+
+  To be called by the only process that writes the file.
+  """
+  import tensorflow as tf
+
+  folder, name = os.path.split(path)
+  begun = re.compile(rf"{re.escape(name)}(\..*)?{re.escape(_TEMPORARY)}")
+  for found in filter(begun.fullmatch, tf.io.gfile.listdir(folder or ".")):
+    tf.io.gfile.remove(os.path.join(folder, found))
+
+
+def sha256_of_file(path: str) -> str:
+  """Returns the SHA-256 of a file of any size as 64 hexadecimal digits.
+
+  Raises:
+    OSError: a local file cannot be read.
+    tf.errors.OpError: the same, for a path that is not local.
+  """
+  digest = hashlib.sha256()
+  with _open_to_read(path) as file:
+    while chunk := file.read(_CHUNK):
+      digest.update(chunk)
+  return digest.hexdigest()
+
+
+def _open_to_read(path: str) -> Any:
+  if is_local(path):
+    return open(path, "rb")
+  import tensorflow as tf
+
+  return tf.io.gfile.GFile(path, "rb")
 
 
 def sha256(content: bytes) -> str:

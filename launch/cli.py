@@ -17,7 +17,6 @@ from flan_tf.progress_bars import enable_progress_bars
 from flan_tf.terminal_text import visible
 from launch import failures, remote_paths, stopping
 from launch.config_flag import define_config as define_config
-from launch.stopping import INTERRUPTED, TRY_AGAIN
 
 if TYPE_CHECKING:
   from flan_tf.training.session import TrainingSession
@@ -124,7 +123,7 @@ def train_and_print(
   print(f"{end} Checkpoints and metrics: {workdir}")
   print(f"Look: tensorboard --logdir={os.path.join(workdir, 'tensorboard')}")
   if result.stopped_by:
-    sys.exit(INTERRUPTED if result.stopped_by == "SIGINT" else TRY_AGAIN)
+    sys.exit(stopping.status_after(result.stopped_by))
   return result
 
 

@@ -53,8 +53,6 @@ _OUT_OF_MEMORY = (
   " --config.data.length; --config.model.*; in the other commands --batch. A"
   " mesh of more devices splits the weights (--config.mesh.shape, --mesh)."
 )
-# Parts of TensorFlow's messages that name places in a graph.
-_GRAPH_PLACES = re.compile(r"\{\{[^{}]*\}\} ?| ?\[Op:.*")
 
 
 def message(error: BaseException) -> str | None:
@@ -153,7 +151,7 @@ def _tensorflow(error: BaseException) -> str | None:
   from flan_tf.mesh import tf_errors
 
   text = str(getattr(error, "message", "") or "")
-  summary = _GRAPH_PLACES.sub("", tf_errors.error_summary(error)).strip()
+  summary = tf_errors.error_summary(error)
   if isinstance(error, tf.errors.ResourceExhaustedError):
     if "No space left" not in text and "quota" not in text:
       return _OUT_OF_MEMORY.format(cause=summary)

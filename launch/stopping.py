@@ -26,6 +26,15 @@ _STATUS = {
 GRACE = 10.0
 
 
+def status_after(signal_name: str) -> int:
+  """Returns the exit status of a program that a signal stopped.
+
+  Args:
+    signal_name: name of the signal, such as "SIGTERM".
+  """
+  return _STATUS[signal.Signals[signal_name]]
+
+
 class Stopped(KeyboardInterrupt):
   """A signal has asked this process to stop.
 

@@ -34,7 +34,7 @@ from absl import flags
 
 from flan_tf import config
 from flan_tf.terminal_text import visible
-from launch import cli
+from launch import cli, stopping
 
 _CONFIG = cli.define_config()
 _TASK_FILE = cli.define_task_file()
@@ -76,7 +76,7 @@ def main() -> None:
     sys.stderr.flush()
     # Not sys.exit: TensorFlow would wait for workers that are gone, which takes
     # minutes.
-    os._exit(cli.TRY_AGAIN)
+    os._exit(stopping.TRY_AGAIN)
 
 
 def run() -> None:

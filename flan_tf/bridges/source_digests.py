@@ -5,12 +5,12 @@ checkpoint keeps the SHA-256 of each file that it was read from in data.json, so
 that anybody can find out later whether two files were the same.
 """
 
-import hashlib
 import os
 from collections.abc import Sequence
 
+from flan_tf import safe_files
+
 KEY = "source_files"
-_CHUNK = 1 << 20
 
 
 def sha256_by_name(paths: Sequence[str]) -> dict[str, str]:
@@ -23,12 +23,7 @@ def sha256_by_name(paths: Sequence[str]) -> dict[str, str]:
     OSError: a file cannot be read.
   """
   folder = os.path.dirname(paths[0]) if paths else ""
-  return {os.path.relpath(path, folder or "."): _sha256(path) for path in paths}
-
-
-def _sha256(path: str) -> str:
-  digest = hashlib.sha256()
-  with open(path, "rb") as file:
-    while chunk := file.read(_CHUNK):
-      digest.update(chunk)
-  return digest.hexdigest()
+  return {
+    os.path.relpath(path, folder or "."): safe_files.sha256_of_file(path)
+    for path in paths
+  }

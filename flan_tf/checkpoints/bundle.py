@@ -17,7 +17,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from flan_tf import config, name_lists
+from flan_tf import config, json_lines, name_lists
 from flan_tf.checkpoints import base_model, checkpoint_dirs
 from flan_tf.checkpoints.checkpoint_dirs import CheckpointError
 from flan_tf.checkpoints.restore import restore_states
@@ -250,19 +250,9 @@ def _read_data(path: str) -> dict[str, Any]:
   file = os.path.join(path, _DATA)
   content = checkpoint_dirs.read_file(path, _DATA)
   try:
-    data = json.loads(content)
-  except (ValueError, RecursionError) as error:
-    raise CheckpointError(f"{file} is not valid JSON: {error}") from error
-  if not isinstance(data, dict) or not all(
-    isinstance(data.get(key), kind) for key, kind in _NEEDED.items()
-  ):
-    raise CheckpointError(
-      f'{file}: expected an object with a number "step" and an object "seen",'
-      f" got {content[:80]!r}."
-    )
-  for key in _TEXTS:
-    if not isinstance(data.get(key, ""), str):
-      raise CheckpointError(
-        f'{file}: expected a text for the key "{key}", got {data[key]!r:.80}.'
-      )
+    data = json_lines.parse_object(content)
+    texts = {key: str for key in _TEXTS if key in data}
+    json_lines.check_types(data, _NEEDED | texts)
+  except ValueError as error:
+    raise CheckpointError(f"{file}: {error}") from error
   return data

@@ -82,8 +82,9 @@ def find(path: str) -> str:
     CheckpointError: there is no checkpoint, or one of its files is missing or
       is not the one that was written.
   """
-  if is_complete(path):
-    _check_files(path)
+  written = _read_marker(path) if is_complete(path) else None
+  if written:
+    _check_files(path, written)
     return path
   steps = completed_steps(path)
   if steps:
@@ -108,7 +109,9 @@ def read_file(path: str, name: str) -> bytes:
     raise CheckpointError(
       f"Checkpoint {path!r} has no file {name!r}."
     ) from error
-  _check_content(path, name, content)
+  written = _read_marker(path)
+  if written:  # Else the checkpoint is being written.
+    _check_content(path, written, name, content)
   return content
 
 
@@ -182,13 +185,12 @@ def _steps(workdir: str) -> list[int]:
   return sorted(int(match[1]) for match in matches if match)
 
 
-def _check_files(path: str) -> None:
+def _check_files(path: str, written: Marker) -> None:
   """Checks the sizes of all files, and the content of the tensors' index.
 
   Raises:
     CheckpointError: a file is missing or is not the one that was written.
   """
-  written = _read_marker(path)
   if written.digests is None:
     warn_once(
       f"{path} was written before checkpoints had checksums of their small"
@@ -204,14 +206,15 @@ def _check_files(path: str) -> None:
         f" {marker.NAME}. {_advice(path)}"
       )
   if INDEX in written.sizes:
-    read_file(path, INDEX)
+    content = _read(os.path.join(path, INDEX))
+    _check_content(path, written, INDEX, content)
 
 
-def _check_content(path: str, name: str, content: bytes) -> None:
+def _check_content(
+  path: str, written: Marker, name: str, content: bytes
+) -> None:
   """Raises CheckpointError if a small file is not the one that was written."""
-  if not tf.io.gfile.exists(os.path.join(path, marker.NAME)):
-    return  # It is being written.
-  digests = _read_marker(path).digests
+  digests = written.digests
   if digests is None:
     return
   file = os.path.join(path, name)
@@ -236,9 +239,18 @@ def _advice(path: str) -> str:
   )
 
 
-def _read_marker(path: str) -> Marker:
+def _read_marker(path: str) -> Marker | None:
+  """Returns the marker of a folder; None if it has none.
+
+  Raises:
+    CheckpointError: the marker is corrupt, or was cut short.
+  """
   file = os.path.join(path, marker.NAME)
-  found = Marker.parse(_read(file), file)
+  try:
+    content = _read(file)
+  except tf.errors.NotFoundError:
+    return None
+  found = Marker.parse(content, file)
   if found is None:
     raise CheckpointError(f"{file} is empty or was cut short.")
   return found

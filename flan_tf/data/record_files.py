@@ -21,7 +21,7 @@ _BYTES_PER_RECORD = 16
 # Records are counted in splits of up to so many bytes.
 _MOST_BYTES_COUNTED = 1 << 32
 # "trec-train.tfrecord-00000-of-00001"
-_RECORD_FILE = re.compile(r".+\.{format}-\d{{5}}-of-\d{{5}}")
+_RECORD_FILE = r".+\.{format}-\d{{5}}-of-\d{{5}}"
 
 
 def unnamed_files(info: Any, folder: str) -> list[str]:
@@ -31,7 +31,7 @@ def unnamed_files(info: Any, folder: str) -> list[str]:
     info: the data set's `tfds.core.DatasetInfo`.
     folder: the folder of the prepared version, local or gs://.
   """
-  pattern = _RECORD_FILE.pattern.format(format=_format(info))
+  pattern = _RECORD_FILE.format(format=_format(info))
   named = {name for split in info.splits.values() for name in split.filenames}
   return sorted(
     name

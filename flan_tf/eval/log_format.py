@@ -85,7 +85,7 @@ class ParsedLog:
 
   @property
   def damage(self) -> str:
-    """What is wrong with a file that is not intact, for a message."""
+    """The damage of a file that is not intact, in words for a message."""
     if self.missing:
       first, *others = self.missing
       which = "the first is " if others else "it is "

@@ -21,7 +21,6 @@ import dataclasses
 import functools
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -258,11 +257,7 @@ class PredictionLogWriter:
     """Removes the chunks, and what a stopped run began to write."""
     if tf.io.gfile.exists(self._parts):
       tf.io.gfile.rmtree(self._parts)
-    begun = re.compile(
-      re.escape(os.path.basename(self._path)) + r"(\..*)?\.tmp"
-    )
-    for name in filter(begun.fullmatch, tf.io.gfile.listdir(self._folder)):
-      tf.io.gfile.remove(tf.io.gfile.join(self._folder, name))
+    safe_files.remove_leftovers(self._path)
 
 
 def _log_path(folder: str, task: str) -> str:

@@ -16,7 +16,6 @@ so that the directory may be moved or copied together with it:
 import dataclasses
 import datetime
 import enum
-import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -24,13 +23,11 @@ from collections.abc import Iterable
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from flan_tf import safe_files
 from flan_tf.data.prepared_dataset import PreparedDataset
 from flan_tf.task import schema
 
 FILE = "flan_manifest.json"
-
-# Bytes that are read at once to compute a checksum.
-_CHUNK = 1 << 22
 
 
 class Status(enum.StrEnum):
@@ -199,11 +196,7 @@ def _file_names(folder: str) -> list[str]:
 
 
 def _checksums(folder: str, names: Iterable[str]) -> dict[str, str]:
-  checksums = {}
-  for name in names:
-    digest = hashlib.sha256()
-    with tf.io.gfile.GFile(os.path.join(folder, name), "rb") as file:
-      while chunk := file.read(_CHUNK):
-        digest.update(chunk)
-    checksums[name] = digest.hexdigest()
-  return checksums
+  return {
+    name: safe_files.sha256_of_file(os.path.join(folder, name))
+    for name in names
+  }

@@ -45,8 +45,9 @@ class MetricWriter:
     self._path = _metrics_path(workdir)
     with self._errors_explained():
       tf.io.gfile.makedirs(workdir)
-      _drop_later_lines(self._path, step)
-      self._file = tf.io.gfile.GFile(self._path, "a")
+      self._file = safe_files.open_to_append(
+        self._path, _lines_until(self._path, step)
+      )
       self._summaries = tf.summary.create_file_writer(
         os.path.join(workdir, "tensorboard")
       )
@@ -142,15 +143,11 @@ def read_metrics(workdir: str) -> list[dict[str, float]]:
   return read_jsonl(_metrics_path(workdir))
 
 
-def _drop_later_lines(path: str, step: int) -> None:
-  """Removes the lines after a step, and a last line that was cut short.
-
-  The file exists afterwards. A stop leaves the old lines or the new ones.
-  """
+def _lines_until(path: str, step: int) -> str:
+  """Returns the lines up to a step, without one that was cut short."""
   lines = read_jsonl(path, types={"step": int})
   kept = [line for line in lines if line["step"] <= step]
-  content = "".join(json.dumps(line) + "\n" for line in kept)
-  safe_files.write_bytes(path, content.encode())
+  return "".join(json.dumps(line) + "\n" for line in kept)
 
 
 def _metrics_path(workdir: str) -> str:

@@ -4,7 +4,6 @@ import dataclasses
 import logging
 import sys
 import time
-from collections import Counter
 from typing import Any
 
 from flan_tf.data.batches import Batch
@@ -75,9 +74,9 @@ class ProgressMeter:
     sums.scored_tokens += metrics.tokens
     sums.grad_norm += metrics.grad_norm
     sums.positions += batch.features["targets"].size
-    tokens = Counter(sums.tokens_per_task)
-    tokens.update(batch.tokens_per_task)
-    sums.tokens_per_task = dict(tokens)
+    for name, tokens in batch.tokens_per_task.items():
+      tokens += sums.tokens_per_task.get(name, 0)
+      sums.tokens_per_task[name] = tokens
     self._rate = rate
     if self._bar is not None:
       values = [("loss", metrics.loss), ("grad_norm", metrics.grad_norm)]

@@ -8,21 +8,6 @@ from typing import Any
 
 from tests.helpers import fuzz_files
 
-BINARIES = (
-  "bench",
-  "contamination",
-  "control",
-  "convert",
-  "evaluate",
-  "generate",
-  "inspect_tasks",
-  "plan",
-  "prepare",
-  "quickstart",
-  "train",
-  "train_vocabulary",
-)
-
 _RUN = f"--config={fuzz_files.RUN}"
 # Command lines that work, or that only a missing network, compiler or file
 # keeps from working. Those that take longer are given something impossible.
@@ -83,6 +68,8 @@ _BASES: dict[str, tuple[tuple[str, ...], ...]] = {
     ("--output=new.model", "--size=440", "--tfds_data_dir=td"),
   ),
 }
+BINARIES = tuple(_BASES)
+
 # How often a binary is chosen.
 _WEIGHTS = {"train": 5, "generate": 3, "evaluate": 2, "convert": 2}
 

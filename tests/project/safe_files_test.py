@@ -76,7 +76,24 @@ class AppendTest(absltest.TestCase):
     self.assertEqual(path.read_text(), "")
 
 
+class LeftoversTest(absltest.TestCase):
+  def test_only_what_belongs_to_the_file_is_removed(self):
+    folder = pathlib.Path(self.create_tempdir().full_path)
+    for name in ("rte.jsonl", "rte.jsonl.7.tmp", "rte.jsonl.tmp", "rte2.tmp"):
+      (folder / name).touch()
+    safe_files.remove_leftovers(str(folder / "rte.jsonl"))
+    self.assertCountEqual(os.listdir(folder), ["rte.jsonl", "rte2.tmp"])
+
+
 class DigestTest(absltest.TestCase):
+  def test_a_file_has_the_digest_of_its_content(self):
+    path = pathlib.Path(self.create_tempdir().full_path, "large")
+    content = bytes(range(256)) * (1 << 15)  # More than is read at once.
+    path.write_bytes(content)
+    self.assertEqual(
+      safe_files.sha256_of_file(str(path)), safe_files.sha256(content)
+    )
+
   def test_sha256(self):
     # The digest of "abc" that FIPS 180-2 gives.
     self.assertEqual(

@@ -25,7 +25,7 @@ from flan_tf.bridges.model_source import (
   SourceTensor,
   check_value,
 )
-from flan_tf.bridges.target_folder import check_is_free, removed_on_error
+from flan_tf.bridges.target_folder import removed_on_error
 from flan_tf.bridges.write_progress import WriteProgress, no_progress
 from flan_tf.checkpoints import checkpoint_dirs
 from flan_tf.checkpoints.bundle import bundle_files
@@ -61,7 +61,6 @@ def write(
       Nothing remains of what was written.
   """
   target = os.path.expanduser(target)
-  check_is_free(target)
   with removed_on_error(target):
     prefixes = []
     for slices in _slices_by_file(source, progress):
